@@ -1,0 +1,5 @@
+"""``python -m sim``: the command ``tokenfleet``."""
+
+from sim.cli import main
+
+main()

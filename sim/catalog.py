@@ -1,0 +1,173 @@
+"""Named entries: models, hardware, workloads and scenarios, of the package and of the user.
+
+An entry is a file ``NAME.yaml`` (or ``.yml``, ``.json``) in the folder of its kind, or a folder ``NAME/`` whose file is
+called after the kind (``workload.yaml``). Folders listed in the environment variable TOKENFLEET_CATALOG_PATH (separated
+as in PATH) hold the same subfolders and come first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+from sim.errors import CatalogError, Problem, did_you_mean
+from sim.spec.hardware import GpuSpec, PriceBook, read_gpu, read_prices
+from sim.spec.load import read_file, read_scenario
+from sim.spec.model import ModelSpec, read_model
+from sim.spec.scenario import Scenario
+from sim.spec.workload import Curve, PercentileTable, Workload, read_curves, read_percentile_tables
+
+Kind: TypeAlias = Literal["models", "hardware", "kernels", "engines", "workloads", "scenarios"]
+
+FOLDERS: Final[dict[Kind, str]] = {
+    "models": "models",
+    "hardware": "hardware_profiles/gpus",
+    "kernels": "hardware_profiles/kernels",
+    "engines": "hardware_profiles/engines",
+    "workloads": "workloads",
+    "scenarios": "scenarios",
+}
+"""Folder of each kind, inside the package's data and inside a user's folder."""
+T = TypeVar("T")
+SUFFIXES: Final = (".yaml", ".yml", ".json")
+USER_FOLDERS: Final = "TOKENFLEET_CATALOG_PATH"
+
+
+def roots() -> Iterator[Traversable]:
+    """Yield the folders that hold entries, in order of precedence: the user's, then the package's."""
+    for folder in os.environ.get(USER_FOLDERS, "").split(os.pathsep):
+        if folder:
+            if not Path(folder).is_dir():
+                raise CatalogError(Problem("no such folder", f"{USER_FOLDERS}={folder}"))
+            yield Path(folder)
+    installed = files("sim") / "_catalog"
+    # In a checkout (and an editable install) the data stands beside the package.
+    yield installed if installed.is_dir() else Path(__file__).resolve().parents[1]
+
+
+def list_entries(kind: Kind) -> dict[str, Traversable]:
+    """Return the entries of a kind by name, sorted; a user's entry takes the place of the package's."""
+    found: dict[str, Traversable] = {}
+    for root in roots():
+        folder = root.joinpath(*FOLDERS[kind].split("/"))
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            name = _name(entry)
+            if name and name not in found:
+                found[name] = entry
+    return dict(sorted(found.items()))
+
+
+def _name(entry: Traversable) -> str:
+    """Return the name of an entry, or nothing where a file is no entry (a README, a hidden file)."""
+    if entry.name.startswith((".", "_")):
+        return ""
+    if entry.is_dir():
+        return entry.name
+    suffix = next((suffix for suffix in SUFFIXES if entry.name.endswith(suffix)), "")
+    return entry.name.removesuffix(suffix) if suffix else ""
+
+
+def find(kind: Kind, name: str) -> Traversable:
+    """Return the file of a named entry.
+
+    Raises
+    ------
+    CatalogError
+        No entry has that name; the message offers the nearest.
+    """
+    entries = list_entries(kind)
+    if name not in entries:
+        raise CatalogError(f"no entry {name} in {kind}. {did_you_mean(name, entries)} Or give the path of a file.")
+    entry = entries[name]
+    return entry / f"{kind.removesuffix('s')}.yaml" if entry.is_dir() else entry
+
+
+def read(kind: Kind, name: str) -> tuple[str, str]:
+    """Return text and shown file name of an entry, or of the file that `name` is a path of."""
+    is_path = name.endswith(SUFFIXES) or "/" in name or os.sep in name
+    file: Traversable = Path(name).expanduser() if is_path else find(kind, name)
+    shown = name if is_path else _shown(file)
+    return read_file(file, shown), shown
+
+
+def read_all(path: str) -> Iterator[tuple[str, str]]:
+    """Yield text and shown name of a data file in each root that has it, such as ``hardware_profiles/prices.yaml``."""
+    for root in roots():
+        file = root.joinpath(*path.split("/"))
+        if file.is_file():
+            yield read_file(file, _shown(file)), _shown(file)
+
+
+def _shown(file: Traversable) -> str:
+    """Return a file's name as seen from the current folder, where it lies below it."""
+    path, here = Path(str(file)), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def load(
+    name: str | Path,
+    set: Sequence[str] | Mapping[str, Any] = (),  # noqa: A002  (it is the command line's --set)
+    override: Sequence[str] = (),
+) -> Scenario:
+    """Return a scenario.
+
+    Parameters
+    ----------
+    name
+        An entry of the catalogue, or the path of a YAML file.
+    set
+        Changes made last: texts ``path=value``, or a mapping {dotted path: value}.
+    override
+        Names among the scenario's `overrides`, applied in this order.
+
+    Raises
+    ------
+    SpecError
+        Everything that is wrong, each with file and line.
+    """
+    text, shown = read("scenarios", str(name))
+    return read_scenario(text, shown, changes=set, override=override)
+
+
+def load_model(name: str) -> ModelSpec:
+    """Return a model by name, or from a file (also a Hugging Face ``config.json``)."""
+    return read_model(*read("models", name))
+
+
+def load_gpu(name: str) -> GpuSpec:
+    """Return a GPU by name, or from a file."""
+    return read_gpu(*read("hardware", name))
+
+
+def load_workload(name: str) -> Workload:
+    """Return a workload by name, or from a file."""
+    return Workload.from_yaml(*read("workloads", name))
+
+
+def load_curve(name: str) -> Curve:
+    """Return a daily curve by name."""
+    return _named("curve", name, "workloads/_curves.yaml", read_curves)
+
+
+def load_percentile_table(name: str) -> PercentileTable:
+    """Return a table of percentiles by name."""
+    return _named("percentile table", name, "workloads/_percentiles.yaml", read_percentile_tables)
+
+
+def load_prices(name: str) -> PriceBook:
+    """Return a price book by name."""
+    return _named("price book", name, "hardware_profiles/prices.yaml", read_prices)
+
+
+def _named(what: str, name: str, path: str, reader: Callable[[str, str], dict[str, T]]) -> T:
+    """Return one of the things that a data file holds by name; a user's file comes before the package's."""
+    found: dict[str, T] = {}
+    for text, shown in read_all(path):
+        found = reader(text, shown) | found
+    if name not in found:
+        raise CatalogError(f"no {what} {name} in {path}. {did_you_mean(name, found)}")
+    return found[name]

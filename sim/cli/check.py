@@ -1,0 +1,37 @@
+"""``tokenfleet check``: read scenarios without running them."""
+
+from typing import Annotated, Any
+
+import typer
+
+from sim.cli import output
+from sim.cli.assignments import Override, Set, changes
+
+
+def check(
+    scenario: Annotated[list[str], typer.Argument(help="Names from `tokenfleet list scenarios`, or YAML files.")],
+    *,
+    set_: Set = (),
+    override: Override = (),
+    json: output.Json = False,
+) -> None:
+    """Validate each SCENARIO and list everything that is wrong with it; exit with 2 where anything is."""
+    import sim
+    from sim.errors import TokenfleetError
+
+    exit_code = 0
+    found: list[dict[str, Any]] = []
+    for name in scenario:
+        try:
+            spec = sim.load(name, set=changes(set_, {}), override=override)
+        except TokenfleetError as error:
+            exit_code = error.exit_code
+            found.append({"scenario": name, "ok": False, "problems": [str(problem) for problem in error.problems]})
+            output.say(f"{name}: {type(error).__name__}\n{error}")
+        else:
+            found.append({"scenario": name, "ok": True, "digest": spec.digest, "problems": []})
+            if not json:
+                output.show(f"{name}: ok ({spec.digest})")
+    if json:
+        output.print_json({"scenarios": found})
+    raise typer.Exit(exit_code)

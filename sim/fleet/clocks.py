@@ -1,0 +1,227 @@
+"""Two clocks for one plane. SimPy owns time in both; control processes cannot tell which one is running.
+
+* `CompiledClock` strides: the plane handles all of its events up to the next SimPy event in one compiled call.
+* `SimpyClock` turns every entry of the plane's outbox into a SimPy event, which can be watched, stepped and traced.
+
+Both keep one total order (time, class, key): SimPy's own events of an instant first, in SimPy's order, then arrivals
+by row, timers by serial, step ends by replica. So both give the same result to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from heapq import heappush
+from typing import Any
+
+import simpy
+
+from sim.plane import handle as compiled
+from sim.plane.owner import Plane, Table
+from sim.plane.tables import ARRIVE, FAR, STEP, TIMER
+
+Sink = Callable[[Table], None]
+
+
+class Clock:
+    """What both clocks share: the SimPy environment, the feeding of arrivals, records out, conditions."""
+
+    def __init__(self, plane: Plane, chunks: Iterator[Table], sink: Sink) -> None:
+        self.plane = plane
+        self.env = simpy.Environment(initial_time=plane.world.start_s)
+        self._chunks = chunks
+        self._sink = sink
+        self._conditions: list[tuple[Callable[[], bool], simpy.Event]] = []
+
+    def run(self, until_s: float) -> None:
+        """Play all events before `until_s`, the plane's and SimPy's. Call it again with a later time to go on."""
+        raise NotImplementedError
+
+    def act(self, action: Callable[..., int], *arguments: Any) -> int:
+        """Apply a control action (`add_replicas`, `drain_replicas`, `abort_serial`) to the plane now."""
+        done = action(self.plane.address, *arguments, self.env.now)
+        self._file()
+        self._wake()
+        return done
+
+    def when(self, condition: Callable[[], bool]) -> simpy.Event:
+        """An event that succeeds at the instant a condition becomes true: tested whenever a replica goes off line
+        or a pool's queue passes its alarm, and now."""
+        event = self.env.event()
+        self._conditions.append((condition, event))
+        self._wake(force=True)
+        return event
+
+    @property
+    def finished(self) -> bool:
+        """Whether no plane event is left at all."""
+        raise NotImplementedError
+
+    def _file(self) -> None:
+        """Schedule what a control action left in the outbox."""
+        raise NotImplementedError
+
+    def _wake(self, *, force: bool = False) -> None:
+        """Let the conditions that have become true succeed."""
+        if not force and not self.plane.record["wake"][0]:
+            return
+        self.plane.record["wake"] = 0
+        waiting, self._conditions = self._conditions, []
+        for condition, event in waiting:
+            if condition():
+                event.succeed()
+            else:
+                self._conditions.append((condition, event))
+
+    def _feed(self) -> None:
+        """Give the plane its next chunk of arrivals."""
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            self.plane.put_arrivals(self.plane["arrivals"][:0], last=True)
+        else:
+            self.plane.put_arrivals(chunk, last=False)
+
+    def _drain(self) -> None:
+        """Pass the finished records on."""
+        rows = self.plane.take_done()
+        if len(rows):
+            self._sink(rows)
+
+
+class CompiledClock(Clock):
+    """Strides from one SimPy event to the next."""
+
+    def run(self, until_s: float) -> None:
+        """See Clock."""
+        env, plane = self.env, self.plane
+        until_s = min(until_s, FAR)
+        while True:
+            stop_s = min(env.peek(), until_s)
+            why = plane.advance(stop_s)
+            if why == compiled.MORE_ARRIVALS:
+                self._feed()
+            elif why == compiled.DRAIN_DONE:
+                self._drain()
+            elif why == compiled.WOKEN:
+                now = plane.scalar("now_s")
+                if now > env.now:
+                    env.run(until=now)
+                self._wake()
+            elif stop_s == until_s:
+                break
+            else:
+                while env.peek() == stop_s:
+                    env.step()
+        if env.now < until_s < FAR:
+            env.run(until=until_s)
+        self._drain()
+
+    @property
+    def finished(self) -> bool:
+        """See Clock."""
+        return self.plane.scalar("num_free") == self.plane.scalar("num_requests") and self._exhausted()
+
+    def _exhausted(self) -> bool:
+        return bool(self.plane.scalar("arrivals_end")) and self.plane.scalar("next_arrival") >= self.plane.scalar(
+            "num_arrivals"
+        )
+
+    def _file(self) -> None:
+        compiled.file_events(self.plane.address)
+
+
+class At(simpy.Event):
+    """A plane event at an absolute time (`now + delay` would round), ordered by class and key within its instant."""
+
+    __slots__ = ("id", "key", "number")
+
+    def __init__(self, env: simpy.Environment, t_s: float, kind: int, index: int, key: int, call: Callable[[Any], None]) -> None:
+        self.env = env
+        self.callbacks = [call]
+        self._ok, self._value, self._defused = True, None, False
+        self.id, self.key, self.number = index, key, next(env._eid)
+        heappush(env._queue, (t_s, kind + 1, key, self))  # SimPy's own priorities are 0 and 1  # type: ignore[misc]
+
+    def __lt__(self, other: At) -> bool:
+        """Of two step ends of one replica at one time at most one is live, so any order will do; it must be one."""
+        return self.number < other.number
+
+
+class SimpyClock(Clock):
+    """Every plane event is a SimPy event."""
+
+    def __init__(self, plane: Plane, chunks: Iterator[Table], sink: Sink) -> None:
+        super().__init__(plane, chunks, sink)
+        self._pending: list[At | None] = [None] * len(plane["replicas"])
+        self._times: list[float] = []
+        self._row = 0
+        self._next_arrival()
+
+    def run(self, until_s: float) -> None:
+        """See Clock."""
+        env = self.env
+        if until_s == float("inf"):
+            env.run()
+        elif until_s > env.now:
+            env.run(until=until_s)
+        self._drain()
+
+    @property
+    def finished(self) -> bool:
+        """See Clock."""
+        return self.plane.scalar("num_free") == self.plane.scalar("num_requests") and self._row >= len(self._times)
+
+    def _next_arrival(self) -> None:
+        """Schedule the arrival of the present row; fetch the next chunk when this one is used up."""
+        while self._row >= len(self._times):
+            if self.plane.scalar("arrivals_end"):
+                return
+            self.plane.record["next_arrival"] = self.plane.record["num_arrivals"]
+            self._feed()
+            self._times = self.plane["arrivals"]["t_s"][: self.plane.scalar("num_arrivals")].tolist()
+            self._row = 0
+        At(self.env, self._times[self._row], ARRIVE, self._row, self._row, self._on_arrival)
+
+    def _on_arrival(self, event: At) -> None:
+        if self.plane.record["num_free"][0] == 0:
+            self.plane.grow()
+        self._handle(ARRIVE, event.id, event.key)
+        self._row += 1
+        self._next_arrival()
+
+    def _on_timer(self, event: At) -> None:
+        self._handle(TIMER, event.id, event.key)
+
+    def _on_step(self, event: At) -> None:
+        self._pending[event.id] = None
+        self._handle(STEP, event.id, event.id)
+
+    def _handle(self, kind: int, index: int, key: int) -> None:
+        why, num_out, t_s, out_kind, out_index, out_key = compiled.handle_one(
+            self.plane.address, self.env._now, kind, index, key
+        )
+        if num_out:
+            self._schedule(t_s, out_kind, out_index, out_key)
+            if num_out > 1:
+                for entry in self.plane["out"][1:num_out].tolist():
+                    self._schedule(*entry)
+        if why == compiled.WOKEN:
+            self._wake()
+        elif why == compiled.DRAIN_DONE:
+            self._drain()
+
+    def _schedule(self, t_s: float, kind: int, index: int, key: int) -> None:
+        if kind == STEP:
+            old = self._pending[index]
+            if old is not None and old.callbacks:
+                old.callbacks.clear()
+            self._pending[index] = At(self.env, t_s, kind, index, key, self._on_step)
+        else:
+            At(self.env, t_s, kind, index, key, self._on_timer)
+
+    def _file(self) -> None:
+        for entry in self.plane["out"][: self.plane.scalar("num_out")].tolist():
+            self._schedule(*entry)
+        self.plane.record["num_out"] = 0
+
+
+CLOCKS: dict[str, type[Clock]] = {"compiled": CompiledClock, "simpy": SimpyClock}

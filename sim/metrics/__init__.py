@@ -1,0 +1,1 @@
+"""What is kept of a run: histograms, records, summaries, and the files they are written to."""

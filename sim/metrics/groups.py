@@ -1,0 +1,71 @@
+"""The names and limits behind the integer codes in records: classes, tiers, languages, pools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.spec.tier import Slo
+
+
+@dataclass(frozen=True)
+class TierFacts:
+    """What metrics must know of a tier."""
+
+    name: str
+    slo: Slo | None = None
+    """Latency targets of a request, None where there are none."""
+    num_users: float | None = None
+    """Monthly users, None where programs (not people) use the tier."""
+
+    @property
+    def has_slo(self) -> bool:
+        """True where there is any latency target."""
+        slo = self.slo
+        return slo is not None and not (slo.ttft_s is slo.tpot_s is slo.e2el_s is None)
+
+
+@dataclass(frozen=True)
+class ClassFacts:
+    """What metrics must know of a traffic class."""
+
+    name: str
+    tier: str
+    is_program: bool = False
+
+
+@dataclass(frozen=True)
+class PoolFacts:
+    """What metrics must know of a pool."""
+
+    name: str
+    model: str
+    hardware: str
+    num_gpus: int
+    """GPUs of one replica."""
+    usd_per_gpu_hour: float
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Everything that records count by; a code in a record is an index into one of these tuples."""
+
+    classes: tuple[ClassFacts, ...]
+    tiers: tuple[TierFacts, ...]
+    languages: tuple[str, ...]
+    pools: tuple[PoolFacts, ...]
+
+    @cached_property
+    def tier_of_class(self) -> NDArray[np.int64]:
+        """Tier index of each class, shape [num_classes]."""
+        index = {tier.name: i for i, tier in enumerate(self.tiers)}
+        return np.array([index[c.tier] for c in self.classes], dtype=np.int64)
+
+    def limits(self, target: str) -> NDArray[np.float64]:
+        """Limit of each class [s] for "ttft_s", "tpot_s" or "e2el_s"; infinite where none is given."""
+        slos = [self.tiers[tier].slo for tier in self.tier_of_class]
+        given = [None if slo is None else getattr(slo, target) for slo in slos]
+        return np.array([np.inf if limit is None else limit for limit in given])

@@ -1,0 +1,49 @@
+"""The record of a finished request, as the plane writes it and metrics reads it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+ENDINGS = (
+    "completed",
+    "rate_limited",
+    "shed",
+    "refused",
+    "blocked",
+    "timed_out",
+    "abandoned",
+    "failed",
+    "in_flight",
+)
+"""How a request may end; a record's `ending` is an index into this tuple."""
+
+COMPLETED, RATE_LIMITED, SHED, REFUSED, BLOCKED, TIMED_OUT, ABANDONED, FAILED, IN_FLIGHT = range(9)
+
+DONE = np.dtype(
+    [
+        ("user", "i8"),
+        ("arrived_s", "f8"),  # times are absolute; NaN where it never happened
+        ("classified_s", "f8"),  # reached the answering pool: admission, after the classifiers
+        ("scheduled_s", "f8"),  # first step that carried it in the answering pool
+        ("first_token_s", "f8"),  # as the client sees it
+        ("end_s", "f8"),  # as the client sees it
+        ("cost_usd", "f8"),  # its shares of busy replica time, all visits, before idle time is spread
+        ("busy_s", "f8"),  # replica-seconds of those shares in the answering pool
+        ("conversation", "i4"),
+        ("turn", "i4"),
+        ("prompt_tokens", "i4"),
+        ("cached_tokens", "i4"),
+        ("output_tokens", "i4"),  # emitted
+        ("requested_tokens", "i4"),  # asked for
+        ("class_id", "i4"),
+        ("language", "i4"),
+        ("ending", "i4"),
+        ("pool", "i4"),  # the answering pool, -1 where none was reached
+        ("replica", "i4"),
+        ("num_preemptions", "i4"),
+        ("serial", "i8"),
+        ("guard_s", "f8"),  # replica-seconds in the other pools of its path
+        ("pad", "i8"),
+    ]
+)
+"""One request, from arrival to its ending (136 bytes)."""

@@ -1,0 +1,139 @@
+"""How the plane is compiled: `jit`, typed rows at an address, and a cache that knows when it is stale.
+
+Three builds of the same source:
+
+* compiled (the default): numba, no reference counting, a row is one pointer;
+* checked (`TOKENFLEET_CHECKED=1`): compiled too, but every row access tests table and index;
+* plain (`NUMBA_DISABLE_JIT=1`): ordinary Python on the same memory, with the same tests.
+
+Each compiled build has a cache folder of its own, named by a digest of every plane source, the versions of
+numba and numpy, the Python version and the build. numba by itself looks at one source file only, so a record
+type changed in another file would meet machine code with old offsets.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FunctionType
+from typing import Any, TypeVar
+from zlib import crc32
+
+import numba
+import numpy as np
+from numba import config, from_dtype, njit, types
+from numba.extending import intrinsic
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PLAIN = bool(config.DISABLE_JIT)
+CHECKED = os.environ.get("TOKENFLEET_CHECKED", "") not in ("", "0")
+HEADER_BYTES = 64
+"""Before row 0 of every table: the table's mark and its number of rows (int64 each), padded to a cache line."""
+
+
+def source_digest() -> str:
+    """Digest of everything the machine code depends on: plane and draws sources, versions, build."""
+    digest = hashlib.sha256()
+    here = Path(__file__).parent
+    for path in [*sorted(here.glob("*.py")), here.parent / "traffic" / "draws.py"]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for version in (numba.__version__, np.__version__, sys.version, f"checked={CHECKED}"):
+        digest.update(version.encode() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def cache_folder() -> Path:
+    """Where this build's machine code is kept: `TOKENFLEET_CACHE_DIR`, else the user's cache folder."""
+    root = os.environ.get("TOKENFLEET_CACHE_DIR")
+    if not root:
+        root = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "tokenfleet")
+    return Path(root) / f"plane-{source_digest()}"
+
+
+_CACHE = "" if PLAIN else str(cache_folder())
+
+
+def jit(function: F) -> F:
+    """Compile a plane function: nopython, IEEE arithmetic without Python's checks, no allocation possible.
+
+    Every function is called with one set of types, so two processes that compile at once write the same
+    entry (numba replaces files atomically) and either may win.
+    """
+    if PLAIN:
+        return function
+    before, config.CACHE_DIR = config.CACHE_DIR, _CACHE  # read when the dispatcher is made, and only then
+    try:
+        return njit(cache=True, error_model="numpy", nogil=True, _nrt=False)(function)  # type: ignore[no-any-return]
+    finally:
+        config.CACHE_DIR = before
+
+
+def jit_with(function: F, **callees: Any) -> F:
+    """Compile a plain function of another layer, with compiled functions in place of those it calls by name."""
+    source: Any = function
+    return jit(FunctionType(source.__code__, {**source.__globals__, **callees}, source.__name__))  # type: ignore[return-value]
+
+
+def mark_of(dtype: np.dtype[Any]) -> int:
+    """The number that marks a table of this row type."""
+    return crc32(repr(dtype.descr).encode())
+
+
+def rows(dtype: np.dtype[Any]) -> Callable[[Any, Any], Any]:
+    """`at(address, i)`: row i of the table of `dtype` whose row 0 is at `address`, as a record (no copy).
+
+    The only way from an address to a row. Raises IndexError in the checked and plain builds if the address
+    is not the start of such a table or the index is outside it.
+    """
+    mark, size = mark_of(dtype), dtype.itemsize
+    message = f"row outside its table, or another table's address: {dtype.names}"
+    if PLAIN:
+
+        def plain_at(address: Any, i: Any) -> Any:
+            address, i = int(address), int(i)
+            found, length = (ctypes.c_int64 * 2).from_address(address - HEADER_BYTES)
+            if found != mark or not 0 <= i < length:
+                raise IndexError(message)
+            memory = (ctypes.c_char * size).from_address(address + i * size)
+            return np.frombuffer(memory, dtype).view(np.recarray)[0]
+
+        return plain_at
+    record = from_dtype(dtype)
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def at(typing_context: Any, address: Any, i: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            start, index = (
+                context.cast(builder, value, kind, types.int64)
+                for value, kind in zip(arguments, signature.args, strict=True)
+            )
+            word = start.type
+            if CHECKED:
+                head = builder.inttoptr(builder.sub(start, word(HEADER_BYTES)), word.as_pointer())
+                length = builder.load(builder.gep(head, [word(1)]))
+                good = builder.and_(
+                    builder.icmp_signed("==", builder.load(head), word(mark)),
+                    builder.icmp_unsigned("<", index, length),
+                )
+                with builder.if_then(builder.not_(good), likely=False):
+                    context.call_conv.return_user_exc(builder, IndexError, (message,))
+            offset = builder.mul(index, word(size))
+            return builder.inttoptr(builder.add(start, offset), context.get_value_type(record))
+
+        return record(address, i), build
+
+    return at  # type: ignore[no-any-return]
+
+
+def allocate(num_rows: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """A zeroed table on a cache-line boundary, with the header that the checked builds read."""
+    raw = np.zeros(HEADER_BYTES + num_rows * dtype.itemsize + 64, "u1")
+    begin = -raw.ctypes.data % 64
+    raw[begin : begin + 16].view("i8")[:] = (mark_of(dtype), num_rows)
+    begin += HEADER_BYTES
+    return raw[begin : begin + num_rows * dtype.itemsize].view(dtype)

@@ -1,0 +1,149 @@
+"""A decode run: the steps between two changes of a batch, as one formula from one anchor.
+
+While nothing joins or leaves, every sequence grows by one token a step, so the time of step j after the anchor is
+affine in j and the end of the j-th is quadratic. Stepping and leaping evaluate the same expression on the same
+operands, so they agree to the last bit. Everything a run owes (busy time, cost integrals, energy, KV gauge) is
+settled once, when the run is closed.
+"""
+
+# ruff: noqa: ANN001, ANN201
+import numpy as np
+
+from sim.metrics.histogram import BIN_OFFSET, BIN_SHIFT, NUM_BINS
+from sim.plane.compiled import jit
+from sim.plane.tables import DECODE, f8_at, i4_at, i8_at
+
+SHIFT, OFFSET, BINS = np.int64(BIN_SHIFT), np.int64(BIN_OFFSET), np.int64(NUM_BINS)
+
+
+@jit
+def bin_of(x):
+    """Histogram bin of a time: `sim.metrics.histogram.bin_of` for one value."""
+    return min(max((np.float64(x).view(np.int64) >> SHIFT) - OFFSET, np.int64(0)), BINS - 1)
+
+
+@jit
+def time_at(s, step):
+    """End of a decode step: THE expression, in both modes."""
+    j = step - s.step0
+    return s.t0_s + (j * s.d0_s + s.slope_s * (0.5 * (j * (j - 1))))
+
+
+@jit
+def steps_by(p, s, r, now):
+    """Number of the last step of the run that has ended when the event at `now` is handled.
+
+    A step that ends exactly now has ended only if it comes before that event in the order of the instant,
+    which is so if the event is a step end of a higher replica (`cursor`).
+    """
+    ended = s.step
+    if s.doing != DECODE or s.target - s.step <= 1 and time_at(s, s.target) > now:
+        return ended
+    d = now - s.t0_s
+    b = s.d0_s - 0.5 * s.slope_s
+    root = b + np.sqrt(b * b + 2.0 * s.slope_s * d)
+    m = s.target
+    if root > 0.0:
+        m = s.step0 + np.int64(min(2.0 * d / root, 1e15))
+    m = min(max(m, ended), s.target)
+    inclusive = r < p.cursor
+    while m < s.target and (time_at(s, m + 1) < now or (inclusive and time_at(s, m + 1) == now)):
+        m += 1
+    while m > ended and not (time_at(s, m) < now or (inclusive and time_at(s, m) == now)):
+        m -= 1
+    return m
+
+
+@jit
+def add_itl(p, s, gap_bin, num_steps):
+    """Count `num_steps` gaps of one bin for every decoding sequence, by group."""
+    for g in range(p.num_itl):
+        n = i4_at(p.counts, s.count_base + g).v
+        if n > 0:
+            i8_at(p.itl, g * BINS + gap_bin).v += n * num_steps
+
+
+@jit
+def count_run(p, s, upto):
+    """Count the gaps of the run's steps not counted yet, up to step `upto`: halve until one bin holds the rest."""
+    j = s.counted - s.step0
+    end = upto - s.step0
+    while j < end:
+        low = bin_of(s.d0_s + s.slope_s * j)
+        k = end
+        while k - j > 1 and bin_of(s.d0_s + s.slope_s * (k - 1)) != low:
+            k = (j + k + 1) >> 1
+        add_itl(p, s, low, k - j)
+        j = k
+    s.counted = upto
+
+
+@jit
+def piece_of(p, pool, context):
+    """Which affine piece holds a total context."""
+    k = 0
+    while k < pool.num_pieces - 1 and context >= f8_at(p.curves, pool.knot_tokens + k).v:
+        k += 1
+    return k
+
+
+@jit
+def open_run(p, pool, s, now):
+    """Anchor a decode run at `now`."""
+    n = s.num_decoding
+    s.piece = piece_of(p, pool, s.context)
+    at = n * pool.num_pieces + s.piece
+    s.context_s = f8_at(p.curves, pool.decode_slope_s + at).v
+    fixed_s = f8_at(p.curves, pool.decode_batch_s + n).v + f8_at(p.curves, pool.sample_s + n).v
+    fixed_s += f8_at(p.curves, pool.decode_offset_s + at).v
+    s.d0_s = fixed_s + s.context_s * s.context
+    s.slope_s = s.context_s * n
+    s.share_s = fixed_s / n
+    s.t0_s = now
+    s.step0 = s.step
+    s.counted = s.step
+    s.anchored = 1
+    gauge_kv(pool, s, now)
+
+
+@jit
+def close_run(p, pool, s):
+    """Settle what the run owes up to the last step that ended, and drop its anchor. The batch is still the run's."""
+    if s.anchored == 0:
+        return
+    s.anchored = 0
+    k = s.step - s.step0
+    if k == 0:
+        return
+    end_s = time_at(s, s.step)
+    spent_s = end_s - s.t0_s
+    s.busy_s += spent_s
+    s.energy_j += spent_s * f8_at(p.curves, pool.power_w + s.num_decoding).v
+    s.per_seq_s += s.share_s * k
+    s.per_context_s += s.context_s * k
+    s.per_context_step_s += s.context_s * (k * s.step0 + 0.5 * (k * (k - 1)))
+    gauge_kv(pool, s, end_s)
+
+
+@jit
+def used_blocks(pool, s):
+    """Blocks held by running requests."""
+    return pool.usable - s.free - s.evictable
+
+
+@jit
+def gauge_kv(pool, s, now):
+    """Bring the KV gauge to `now`: between two marks of a run, use is taken as linear."""
+    used = np.float64(used_blocks(pool, s))
+    s.kv_s += 0.5 * (s.kv_blocks + used) * (now - s.kv_at_s)
+    s.kv_blocks = used
+    s.kv_at_s = now
+
+
+@jit
+def gauge(s, now):
+    """Bring the queue gauges to `now`; called before a count changes."""
+    gone_s = now - s.gauge_s
+    s.running_s += s.num_running * gone_s
+    s.waiting_s += s.num_waiting * gone_s
+    s.gauge_s = now

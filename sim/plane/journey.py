@@ -1,0 +1,335 @@
+"""What happens to a request between engines: arrival, limits, visits, routing, its ending, and the turn that follows."""
+
+# ruff: noqa: ANN001, ANN201
+import numpy as np
+
+from sim.metrics.records import (
+    ABANDONED,
+    BLOCKED,
+    COMPLETED,
+    RATE_LIMITED,
+    REFUSED,
+    SHED,
+)
+from sim.plane.blocks import blocks_for
+from sim.plane.compiled import jit, jit_with
+from sim.plane.engine import cut
+from sim.plane.events import cancel_timer, emit
+from sim.plane.queues import join_waiting, leave_waiting
+from sim.plane.tables import (
+    FAR,
+    FREE,
+    STEP,
+    THINKING,
+    TIMER,
+    WAITING,
+    arrival_at,
+    bucket_at,
+    class_at,
+    done_at,
+    f8_at,
+    i4_at,
+    pool_at,
+    replica_at,
+    request_at,
+    visit_at,
+)
+from sim.plane.world import LEAST_OUTSTANDING, ROUND_ROBIN, TABLE_STEPS
+from sim.traffic import draws
+from sim.traffic.arrivals import whole_ns as whole_ns_of
+
+bits, uniform = jit_with(draws.bits, mix=jit(draws.mix)), jit(draws.uniform)
+whole_ns = jit(whole_ns_of)
+LOW_WORD, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+
+
+@jit
+def draw(key, q, index):
+    """The uniform variate of a request's conversation and an index."""
+    return uniform(bits(key, np.uint64(q.user), np.uint64(q.conversation), np.uint64(index)))
+
+
+@jit
+def lookup(p, table, u):
+    """Inverse CDF at u, linear between its 1,025 points."""
+    x = u * TABLE_STEPS
+    i = min(np.int64(x), TABLE_STEPS - 1)
+    low = f8_at(p.curves, table + i).v
+    return low + (x - i) * (f8_at(p.curves, table + i + 1).v - low)
+
+
+@jit
+def lookup_tokens(p, table, u):
+    """A whole number of tokens, at least one."""
+    return max(1, np.int64(np.floor(lookup(p, table, u) + 0.5)))
+
+
+# ------------------------------------------------------------------ routing and queueing
+
+
+@jit
+def route(p, pool, q, ordinal):
+    """The replica that gets a visit, -1 if none is active."""
+    n = pool.num_active
+    if n == 0:
+        return -1
+    base = pool.first_replica
+    if pool.router == ROUND_ROBIN:
+        r = i4_at(p.active, base + pool.rotation % n).v
+        pool.rotation += 1
+        return r
+    if pool.router == LEAST_OUTSTANDING:
+        best = i4_at(p.active, base).v
+        for x in range(1, n):
+            r = i4_at(p.active, base + x).v
+            if i4_at(p.outstanding, r).v < i4_at(p.outstanding, best).v:
+                best = r
+        return best
+    word = bits(p.route_key, np.uint64(q.user), np.uint64(q.conversation), np.uint64(8 * q.turn + ordinal))
+    a = i4_at(p.active, base + np.int64(((word & LOW_WORD) * np.uint64(n)) >> HALF)).v
+    b = i4_at(p.active, base + np.int64(((word >> HALF) * np.uint64(n)) >> HALF)).v
+    return a if i4_at(p.outstanding, a).v <= i4_at(p.outstanding, b).v else b
+
+
+@jit
+def start_visit(p, slot, now):
+    """Send a request to the pool of its present visit."""
+    q = request_at(p.requests, slot)
+    visit = visit_at(p.visits, q.visit)
+    pool = pool_at(p.pools, visit.pool)
+    if visit.generate == 1:
+        kind = class_at(p.classes, q.class_id)
+        q.prompt = q.full_prompt
+        q.output = q.full_output
+        q.group = kind.group
+        q.classified_s = now
+    else:
+        q.prompt = visit.template_tokens + (q.user_tokens if visit.reads == 0 else q.full_prompt)
+        q.output = 1
+        q.group = visit.group
+    q.emitted = 0
+    q.computed = 0
+    q.cost_s = 0.0
+    r = route(p, pool, q, visit.ordinal)
+    if r < 0:
+        end_request(p, slot, SHED, now)
+        return
+    q.replica = r
+    pool.num_arrived += 1
+    pool.prompt_tokens += q.prompt
+    i4_at(p.outstanding, r).v += 1
+    s = replica_at(p.replicas, r)
+    is_head = join_waiting(p, pool, s, slot, False, now)
+    if s.pending == 0:
+        s.pending = 1
+        emit(p, now, STEP, r, r)
+    elif is_head and s.num_running < pool.max_seqs:
+        cut(p, s, r, now)
+
+
+@jit
+def leave_pool(p, q):
+    """A request leaves its replica for good: count it out and turn its share of replica time into money."""
+    visit = visit_at(p.visits, q.visit)
+    pool = pool_at(p.pools, visit.pool)
+    pool.num_left += 1
+    i4_at(p.outstanding, q.replica).v -= 1
+    q.cost_usd += q.cost_s * pool.usd_per_s
+    if visit.generate == 0:
+        q.guard_s += q.cost_s
+        q.cost_s = 0.0
+
+
+@jit
+def complete_visit(p, slot, now):
+    """A visit's last token is out, and its replica has let go: go on along the path."""
+    q = request_at(p.requests, slot)
+    leave_pool(p, q)
+    visit = visit_at(p.visits, q.visit)
+    if visit.generate == 1:
+        end_request(p, slot, COMPLETED, now)
+    elif q.aborted >= 0:
+        end_request(p, slot, q.aborted, q.abort_s)
+    elif visit.block_frac > 0.0 and draw(p.block_key, q, 8 * q.turn + visit.ordinal) < visit.block_frac:
+        end_request(p, slot, BLOCKED, now)
+    else:
+        q.visit += 1
+        start_visit(p, slot, now)
+
+
+# ------------------------------------------------------------------ endings and the next turn
+
+
+@jit
+def end_request(p, slot, ending, now):
+    """Write the record of a request that ends, and plan the conversation's next turn if there is one."""
+    q = request_at(p.requests, slot)
+    kind = class_at(p.classes, q.class_id)
+    answering = visit_at(p.visits, kind.last_visit).pool
+    frontend_s = pool_at(p.pools, answering).frontend_s
+    reached = not np.isnan(q.classified_s)
+    end_s = now + frontend_s if ending == COMPLETED else now
+    done = done_at(p.done, p.num_done)
+    p.num_done += 1
+    done.user = q.user
+    done.arrived_s = q.arrived_s
+    done.classified_s = q.classified_s
+    done.scheduled_s = q.scheduled_s
+    done.first_token_s = q.first_token_s + frontend_s
+    done.end_s = end_s
+    done.cost_usd = q.cost_usd
+    done.busy_s = q.cost_s if reached else 0.0
+    done.conversation = q.conversation
+    done.turn = q.turn
+    done.prompt_tokens = q.full_prompt
+    done.cached_tokens = q.cached
+    done.output_tokens = q.emitted if reached else 0
+    done.requested_tokens = q.full_output
+    done.class_id = q.class_id
+    done.language = q.language
+    done.ending = ending
+    done.pool = answering if reached else -1
+    done.replica = q.replica if reached else -1
+    done.num_preemptions = q.num_preemptions
+    done.serial = q.serial
+    done.guard_s = q.guard_s
+    if q.timer_s != FAR:
+        cancel_timer(p, slot)
+    if ending == COMPLETED and q.turn + 1 < q.num_turns:
+        due_s = q.arrived_s + lookup(p, kind.gap_s, draw(p.gap_key, q, q.turn + 1))
+        due_s = whole_ns(max(due_s, end_s + kind.min_think_s))
+        if due_s < p.horizon_s:
+            q.state = THINKING
+            q.history = q.full_prompt - kind.prefix_tokens + q.full_output if kind.keep_history == 1 else 0
+            set_timer(p, slot, max(due_s, now))
+            return
+    q.state = FREE
+    q.next = p.free_slot
+    p.free_slot = slot
+    p.num_free += 1
+
+
+@jit
+def set_timer(p, slot, due_s):
+    """A request waits for a time: its one timer."""
+    q = request_at(p.requests, slot)
+    q.timer_s = due_s
+    emit(p, due_s, TIMER, slot, q.serial)
+
+
+@jit
+def issue(p, slot, now):
+    """A turn is asked: limits first, then the first visit of its path."""
+    q = request_at(p.requests, slot)
+    kind = class_at(p.classes, q.class_id)
+    q.serial = p.next_serial
+    p.next_serial += 1
+    q.arrived_s = now
+    q.classified_s = q.scheduled_s = q.first_token_s = q.last_token_s = q.abort_s = np.nan
+    q.timer_s = FAR
+    q.aborted = -1
+    q.cost_usd = q.guard_s = q.cost_s = 0.0
+    q.cached = q.num_preemptions = q.chunk = q.shared = q.emitted = q.computed = 0
+    q.replica = -1
+    q.level = kind.level
+    q.itl_group = kind.itl_group
+    q.visit = kind.first_visit
+    prompt = kind.prefix_tokens + q.history + q.user_tokens
+    if prompt + q.full_output > kind.max_context:
+        prompt = max(kind.prefix_tokens + q.user_tokens, kind.max_context - q.full_output)
+    q.full_prompt = prompt
+    if q.bucket >= 0:
+        bucket = bucket_at(p.buckets, q.bucket)
+        bucket.level = min(bucket.capacity, bucket.level + (now - bucket.at_s) * bucket.rate_per_s)
+        bucket.at_s = now
+        if bucket.level < 1.0:
+            end_request(p, slot, RATE_LIMITED, now)
+            return
+        bucket.level -= 1.0
+    if not fits(p, q, kind):
+        end_request(p, slot, REFUSED, now)
+        return
+    if kind.patience_s >= 0:
+        u = draw(p.patience_key, q, q.turn)
+        set_timer(p, slot, max(now, whole_ns(now + lookup(p, kind.patience_s, u))))
+    start_visit(p, slot, now)
+
+
+@jit
+def fits(p, q, kind):
+    """Whether every pool of a request's path can ever hold it."""
+    for v in range(kind.first_visit, kind.last_visit + 1):
+        visit = visit_at(p.visits, v)
+        pool = pool_at(p.pools, visit.pool)
+        prompt, output = q.full_prompt, q.full_output
+        if visit.generate == 0:
+            prompt, output = visit.template_tokens + (q.user_tokens if visit.reads == 0 else q.full_prompt), 1
+        longest = prompt + output - 1
+        if prompt + output > pool.max_model_len or blocks_for(longest, pool.block_size) > pool.usable:
+            return False
+        if pool.chunked == 0 and longest > pool.max_tokens:
+            return False
+    return True
+
+
+# ------------------------------------------------------------------ events
+
+
+@jit
+def arrive(p, row, now):
+    """A conversation begins."""
+    a = arrival_at(p.arrivals, row)
+    slot = p.free_slot
+    q = request_at(p.requests, slot)
+    p.free_slot = q.next
+    p.num_free -= 1
+    q.user = a.user
+    q.conversation = a.conversation
+    q.turn = 0
+    q.num_turns = a.num_turns
+    q.class_id = a.class_id
+    q.language = a.language
+    q.bucket = a.bucket
+    q.history = 0
+    q.user_tokens = a.user_tokens
+    q.full_output = a.output_tokens
+    issue(p, slot, now)
+
+
+@jit
+def ring(p, slot, now):
+    """A request's timer goes off: the next turn is due, or patience is at an end."""
+    q = request_at(p.requests, slot)
+    q.timer_s = FAR
+    if q.state != THINKING:
+        abort(p, slot, ABANDONED, now)
+        return
+    kind = class_at(p.classes, q.class_id)
+    q.turn += 1
+    q.user_tokens = lookup_tokens(p, kind.user_tokens, draw(p.user_tokens_key, q, q.turn))
+    q.full_output = lookup_tokens(p, kind.output_tokens, draw(p.output_tokens_key, q, q.turn))
+    issue(p, slot, now)
+
+
+@jit
+def abort(p, slot, ending, now):
+    """End a request from outside: at once if it waits, else at the end of the step in progress."""
+    q = request_at(p.requests, slot)
+    if q.state in (FREE, THINKING) or q.aborted >= 0:
+        return
+    s = replica_at(p.replicas, q.replica)
+    if q.state == WAITING:
+        leave_waiting(p, pool_at(p.pools, s.pool), s, slot, now)
+        leave_pool(p, q)
+        end_request(p, slot, ending, now)
+        return
+    q.aborted = ending
+    q.abort_s = now
+    q.link = -1
+    if s.num_aborts == 0:
+        s.abort_head = slot
+    else:
+        request_at(p.requests, s.abort_tail).link = slot
+    s.abort_tail = slot
+    s.num_aborts += 1
+    cut(p, s, q.replica, now)

@@ -1,0 +1,84 @@
+"""The plane's input: pools, paths, traffic classes and buckets, as plain frozen records of numbers.
+
+`sim.fleet.build` makes a World from a Scenario; tests make small ones by hand. Nothing here knows numba.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sim.cost.step_times import StepTimes
+from sim.traffic.arrivals import TrafficClass
+
+ROUTERS = ("round_robin", "least_outstanding", "power_of_two")
+ROUND_ROBIN, LEAST_OUTSTANDING, POWER_OF_TWO = range(3)
+TABLE_STEPS = 1024
+"""A quantile table has one value more than this."""
+POLICIES = ("fcfs", "priority")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Replicas of one profile behind one scheduler; field names and meanings are vLLM's."""
+
+    name: str
+    step_times: StepTimes
+    num_replicas: int
+    num_gpu_blocks: int
+    """KV blocks of one replica, the null block included (usable: one fewer)."""
+    max_replicas: int = 0
+    """Replicas the pool may grow to; 0: `num_replicas`."""
+    max_num_seqs: int = 256
+    max_num_batched_tokens: int = 8192
+    block_size: int = 16
+    max_model_len: int = 1 << 30
+    watermark: float = 0.0
+    scheduler_reserve_full_isl: bool = True
+    enable_chunked_prefill: bool = True
+    enable_prefix_caching: bool = True
+    scheduling_policy: str = "fcfs"
+    usd_per_replica_s: float = 0.0
+    frontend_s: float = 0.0
+    """Host time a client sees on top of the engine's, once a request [s]."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One stop of a path."""
+
+    pool: int
+    kind: str = "generate"
+    """`generate`: the full prompt, the request's own output. `classify`: one output token."""
+    prompt: str = "full"
+    """What a classifier reads: `user` (the new tokens of this turn) or `full`."""
+    template_tokens: int = 0
+    """The classifier's own instructions, a prefix shared by all its requests [tokens]."""
+    block_frac: float = 0.0
+    """Share of requests that end `blocked` after this visit."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A token bucket that counts requests: full at the start, refilled at `rate_per_s` up to `capacity`."""
+
+    rate_per_s: float
+    capacity: float
+
+
+@dataclass(frozen=True)
+class World:
+    """All that the plane needs before the first event."""
+
+    pools: Sequence[Pool]
+    paths: dict[str, Sequence[Visit]]
+    classes: Sequence[TrafficClass]
+    buckets: Sequence[Bucket] = ()
+    router: str = "power_of_two"
+    seed: int = 1
+    start_s: float = 0.0
+    """Time of the clocks at the start (negative: a run-in before t = 0) [s]."""
+    horizon_s: float = float("inf")
+    """No turn is issued at or after this time [s]."""
+    itl_groups: Sequence[int] = field(default_factory=tuple)
+    """Histogram row of each class; empty: one row a class."""

@@ -1,0 +1,192 @@
+"""What serves the requests: pools of replicas, the paths through them, and what operators do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from sim.errors import did_you_mean
+from sim.spec.base import (
+    Fraction,
+    Key,
+    NonNegativeInt,
+    PositiveFraction,
+    PositiveInt,
+    Seconds,
+    Spec,
+    Text,
+    UsdPerHour,
+)
+
+
+def _drop_null(value: Any) -> Any:
+    return {k: v for k, v in value.items() if v is not None} if isinstance(value, Mapping) else value
+
+
+WithoutNulls = BeforeValidator(_drop_null)
+"""An entry set to null is absent: so an override can remove a pool, a path or a tier."""
+
+
+class Pool(Spec):
+    """Replicas of one model on one kind of GPU with one scheduler. Names and defaults are vLLM's (0.33.0)."""
+
+    model: Text | None = None
+    """Key of an entry in models/. Default: the scenario's `model`."""
+    hardware: Text | None = None
+    """GPU: name of an entry in hardware_profiles/gpus/. Default: the scenario's `hardware`."""
+    replicas: PositiveInt = 1
+    """Replicas at the start. A replica has tensor x pipeline parallel size GPUs."""
+    max_replicas: PositiveInt | None = None
+    """Most replicas there can ever be. Default: as many as `replicas` and the operations ask for."""
+    tensor_parallel_size: PositiveInt = 1
+    """GPUs that share each layer. Default 1."""
+    pipeline_parallel_size: PositiveInt = 1
+    """Stages that the layers are split into. Default 1."""
+    expert_parallel_size: PositiveInt = 1
+    """GPUs that the experts of a MoE model are spread over. Default 1."""
+    weights: Literal["bf16", "fp16", "fp8", "int8", "int4", "mxfp4"] = "bf16"
+    """Precision of the weights. Default bf16: as most checkpoints are published."""
+    activations: Literal["bf16", "fp16", "fp8", "int8"] | None = None
+    """Precision of the matrix products. Default: what `weights` implies."""
+    kv_cache_dtype: Literal["auto", "bf16", "fp16", "fp8"] = "auto"
+    """Precision of the KV cache. Default auto: that of the model."""
+    max_model_len: PositiveInt | None = None
+    """Longest prompt plus answer [tokens]. Default: the model's context length."""
+    max_num_seqs: PositiveInt = 256
+    """Most sequences in a batch. Default 256; `vllm serve` takes 1024 on GPUs of 70 GiB and more (not A100)."""
+    max_num_batched_tokens: PositiveInt = 8192
+    """Most tokens in a batch. Default 8192: `vllm serve` on GPUs of 70 GiB and more (not A100: 2048)."""
+    block_size: PositiveInt = 16
+    """Tokens in a KV-cache block. Default 16."""
+    gpu_memory_utilization: PositiveFraction = 0.90
+    """Fraction of GPU memory for weights, activations and KV cache. Default 0.90."""
+    num_gpu_blocks_override: PositiveInt | None = None
+    """Number of KV-cache blocks. Default: what the memory holds."""
+    enable_prefix_caching: bool = True
+    """Keep the blocks of shared prefixes. Default true."""
+    enable_chunked_prefill: bool = True
+    """Split long prompts over steps. Default true."""
+    scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
+    """Order of the waiting queue. Default fcfs."""
+    watermark: Fraction = 0.0
+    """Fraction of the KV-cache blocks that an admission must leave free. Default 0."""
+    scheduler_reserve_full_isl: bool = True
+    """Admit a request only if its whole prompt fits the KV cache. Default true."""
+    engine: Text = "vllm"
+    """Engine whose calibrated efficiencies apply. Default vllm."""
+    usd_per_gpu_hour: UsdPerHour | None = None
+    """Price [USD/h] of one GPU. Default: the scenario's price book."""
+
+    @property
+    def num_gpus_per_replica(self) -> int:
+        """GPUs that one replica occupies."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield vLLM's rules between fields that are broken."""
+        budget, seqs, longest = self.max_num_batched_tokens, self.max_num_seqs, self.max_model_len
+        if budget < seqs:
+            yield "max_num_batched_tokens", f"must be >= max_num_seqs ({seqs}), got {budget}"
+        if not self.enable_chunked_prefill and longest is not None and budget < longest:
+            yield (
+                "max_num_batched_tokens",
+                f"must be >= max_model_len ({longest}) where enable_chunked_prefill is false, got {budget}",
+            )
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            yield "max_replicas", f"must be >= replicas ({self.replicas}), got {self.max_replicas}"
+
+
+class Visit(Spec):
+    """One stop on a request's path."""
+
+    pool: Key
+    """Pool that serves the visit."""
+    kind: Literal["classify", "generate"] = "generate"
+    """classify: read the prompt, emit one token, then block or go on. generate: answer. Default generate."""
+    prompt: Literal["user", "full"] = "full"
+    """What a classifier reads: the user's message, or the whole prompt. Default full."""
+    template_tokens: NonNegativeInt = 0
+    """Length of a classifier's own instructions [tokens]; prefix-cached in its pool. Default 0."""
+    block_frac: Fraction = 0.0
+    """Fraction of requests that a classifier blocks. Default 0."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield classifier fields on a visit that is none."""
+        if self.kind == "generate":
+            for name, default in (("prompt", "full"), ("template_tokens", 0), ("block_frac", 0.0)):
+                if getattr(self, name) != default:
+                    yield name, "belongs to a visit of kind classify; remove it or set kind: classify"
+
+
+class Operation(Spec):
+    """Something that operators do at a set time."""
+
+    at_s: Seconds = Field(alias="at")
+    """When [s after the start of the measured time], such as 10 h."""
+    do: Literal["add", "drain"]
+    """add: start replicas with empty caches. drain: send replicas no new work, stop them when they are empty."""
+    pool: Key
+    """Pool it is done to."""
+    replicas: PositiveInt
+    """How many."""
+
+
+class Fleet(Spec):
+    """Pools, the paths through them, and the rules of the house."""
+
+    pools: Annotated[dict[Key, Pool], WithoutNulls, Field(min_length=1)]
+    """Pools by name."""
+    paths: Annotated[dict[Key, Annotated[tuple[Visit, ...], Field(min_length=1)]], WithoutNulls, Field(min_length=1)]
+    """Paths by name: the visits of a request in order, the last of which answers. Default, where there is one pool:
+    a path named default that visits it."""
+    router: Literal["round_robin", "least_outstanding", "power_of_two"] = "least_outstanding"
+    """How a replica is chosen. power_of_two: the less busy of two drawn at random. Default least_outstanding: as
+    vLLM's data-parallel balancer."""
+    placement: Literal["shared"] = "shared"
+    """How tiers and pools map to replicas. shared: every tier may use every replica of a pool."""
+    operations: tuple[Operation, ...] = ()
+    """What operators do during the run. Default: nothing."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_of_the_only_pool(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "paths" not in value and isinstance(value.get("pools"), Mapping):
+            names = [name for name, pool in value["pools"].items() if pool is not None]
+            if len(names) == 1:
+                return {**value, "paths": {"default": [{"pool": names[0]}]}}
+        return value
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield names that do not exist, paths that do not answer, and operations that cannot be carried out."""
+        for name, visits in self.paths.items():
+            for index, visit in enumerate(visits):
+                at = f"paths.{name}.{index}"
+                if visit.pool not in self.pools:
+                    yield f"{at}.pool", f"no pool of that name: {visit.pool}. {did_you_mean(visit.pool, self.pools)}"
+                if (visit.kind == "generate") != (index == len(visits) - 1):
+                    yield f"{at}.kind", "the last visit of a path is of kind generate, those before it classify"
+        for index, operation in enumerate(self.operations):
+            if operation.pool not in self.pools:
+                help_ = did_you_mean(operation.pool, self.pools)
+                yield f"operations.{index}.pool", f"no pool of that name: {operation.pool}. {help_}"
+        for name, pool in self.pools.items():
+            most = pool.max_replicas
+            for index, count in self._counts(name):
+                if count < 1:
+                    yield f"operations.{index}", f"would leave no replica of pool {name}; keep at least 1"
+                if most is not None and count > most:
+                    yield f"operations.{index}", f"would make {count} replicas of pool {name}; max_replicas is {most}"
+
+    def _counts(self, name: str) -> Iterator[tuple[int, int]]:
+        """Yield (index, replicas of the pool after it) for each operation on it, in order of time."""
+        count = self.pools[name].replicas
+        for index, operation in sorted(enumerate(self.operations), key=lambda item: item[1].at_s):
+            if operation.pool == name:
+                count += operation.replicas if operation.do == "add" else -operation.replicas
+                yield index, count
+
+    def peak_replicas(self, name: str) -> int:
+        """Return the most replicas that a pool has at any time by plan."""
+        return max([self.pools[name].replicas, *(count for _, count in self._counts(name))])

@@ -1,0 +1,103 @@
+"""Scenario: a model, hardware, traffic and a fleet; everything that a run depends on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from sim.errors import did_you_mean
+from sim.spec.base import Key, Name, NonNegativeInt, PositiveSeconds, Seconds, Spec, Text
+from sim.spec.fleet import Fleet, Pool, WithoutNulls
+from sim.spec.tier import Slo, Tier
+from sim.spec.traffic import PopulationTraffic, Traffic
+
+
+def _one_tier() -> dict[str, Tier]:
+    return {"default": Tier()}
+
+
+class Scenario(Spec):
+    """Everything that a run depends on, but the catalogue entries it names."""
+
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset({"name", "description", "overrides"})
+
+    name: Name
+    """Short name; a run's folder is called after it. Default: the name of the file."""
+    description: Text = ""
+    """What the scenario is for."""
+    model: Text | None = None
+    """Model of every pool that names none: an entry in models/."""
+    hardware: Text | None = None
+    """GPU of every pool that names none: an entry in hardware_profiles/gpus/."""
+    seed: Annotated[NonNegativeInt, Field(lt=2**63)] = 1
+    """Seed of all random draws. Default 1."""
+    horizon_s: PositiveSeconds = Field(default=86400.0, alias="horizon")
+    """Time during which requests arrive and are measured [s]. Default 24 h."""
+    run_in_s: Seconds = Field(default=0.0, alias="run_in")
+    """Time simulated before the measured time, to fill queues and caches [s]. Default 0."""
+    drain: bool | None = None
+    """Run on until every request has ended. Default: false for a population, true for traces and load generators."""
+    report_interval_s: PositiveSeconds = Field(default=900.0, alias="report_interval")
+    """Width of an interval of the timeline [s]. Default 15 min."""
+    traffic: Traffic
+    """Who sends requests."""
+    tiers: Annotated[dict[Key, Tier], WithoutNulls, Field(min_length=1, default_factory=_one_tier)]
+    """Tiers by name. Default: one, named default."""
+    fleet: Fleet
+    """What serves the requests."""
+    slo: Slo = Slo()
+    """Latency targets of the tiers that give none. Default: no targets."""
+    prices: Text = "2026"
+    """Price book: a name in hardware_profiles/prices.yaml."""
+    overrides: dict[Key, dict[str, Any]] = Field(default_factory=dict)
+    """Named variants: {name: {dotted path: value}}. A value takes the place of what stands there; null removes a
+    pool, path or tier. Default: none."""
+
+    @property
+    def drains(self) -> bool:
+        """True if the run goes on after the horizon until every request has ended."""
+        return not isinstance(self.traffic, PopulationTraffic) if self.drain is None else self.drain
+
+    def pool(self, name: str) -> Pool:
+        """Return a pool with the fields that it takes from the scenario filled in."""
+        pool = self.fleet.pools[name]
+        filled = {
+            "model": pool.model or self.model,
+            "hardware": pool.hardware or self.hardware,
+            "max_replicas": pool.max_replicas or self.fleet.peak_replicas(name),
+        }
+        return pool.model_copy(update=filled)
+
+    def slo_of(self, tier: str) -> Slo:
+        """Return the latency targets that hold for a tier."""
+        return self.tiers[tier].slo or self.slo
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield names that do not exist and numbers that do not fit together."""
+        for name, tier in self.tiers.items():
+            if tier.path not in self.fleet.paths:
+                help_ = did_you_mean(tier.path, self.fleet.paths)
+                yield f"tiers.{name}.path", f"no path of that name in fleet.paths: {tier.path}. {help_}"
+        for path, tier_name in self._tiers_named():
+            if tier_name not in self.tiers:
+                yield path, f"no tier of that name: {tier_name}. {did_you_mean(tier_name, self.tiers)}"
+        if isinstance(self.traffic, PopulationTraffic):
+            total = math.fsum(tier.user_frac for tier in self.tiers.values())
+            if not math.isclose(total, 1.0, abs_tol=1e-9):
+                yield "tiers", f"user_frac must sum to 1 over the tiers, got {total:.12g}"
+        for name, pool in self.fleet.pools.items():
+            for field in ("model", "hardware"):
+                if getattr(pool, field) is None and getattr(self, field) is None:
+                    yield f"fleet.pools.{name}", f"no {field}: give it here or as the scenario's `{field}`"
+
+    def _tiers_named(self) -> Iterator[tuple[str, str]]:
+        """Yield (path, tier) for each place where the traffic names a tier."""
+        if not isinstance(self.traffic, PopulationTraffic):
+            yield "traffic.tier", self.traffic.tier
+            return
+        for name, programs in (("api", self.traffic.api), ("agents", self.traffic.agents)):
+            if programs is not None:
+                yield f"traffic.{name}.tier", programs.tier

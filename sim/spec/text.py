@@ -1,0 +1,214 @@
+"""YAML text to plain data and back, remembering the line of every value.
+
+PyYAML reads YAML 1.1, where ``1e6`` is a string, ``no`` a boolean and ``1:30`` a number. Here the scalars are those of
+YAML 1.2's core schema (plus ``_`` between digits): ``1e6`` is a number, ``no``, ``on`` and ``1:30`` are strings, and a
+field that wants a boolean still takes ``no``. Keys are always strings. A repeated key is an error.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import yaml
+
+from sim.errors import Problem, SpecError
+
+Path: TypeAlias = tuple[str | int, ...]
+"""Where a value stands: keys and list positions from the top."""
+
+_INT: Final = re.compile(r"[-+]?[0-9][0-9_]*")
+_FLOAT: Final = re.compile(
+    r"[-+]?(?:\.[0-9][0-9_]*|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
+_WORDS: Final = {"": None, "~": None, "null": None, "Null": None, "NULL": None} | {
+    word: value for value, name in ((True, "true"), (False, "false")) for word in (name, name.title(), name.upper())
+}
+
+
+_PLAIN: Final = "plain"
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes and leaves the meaning of plain scalars to `_scalar`."""
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        if kind is yaml.ScalarNode and implicit[0]:
+            return _PLAIN
+        return str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every string that YAML 1.1 or this reader would take for something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        del data
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    """Return a scalar node; what is not printable is written with escapes."""
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(rf"^(?:{_FLOAT.pattern})$"), list("-+0123456789."))
+
+
+@dataclass(frozen=True)
+class Document:
+    """Plain data as read, and where each value was written."""
+
+    data: Any
+    """Mappings with string keys, lists, strings, numbers, booleans and None."""
+    file: str | None = None
+    """Name of the file the data was read from."""
+    places: dict[Path, tuple[str | None, int | None]] = field(default_factory=dict)
+    """File (or command-line option) and line of each value."""
+
+    def place(self, path: Path) -> tuple[str | None, int | None]:
+        """Return file and line of the value at `path`, or of the nearest value that encloses it."""
+        for end in range(len(path), -1, -1):
+            if path[:end] in self.places:
+                return self.places[path[:end]]
+        return self.file, None
+
+    def problem(self, path: Path, message: str) -> Problem:
+        """Return the problem of the value at `path`."""
+        file, line = self.place(path)
+        return Problem(message, file, line, dotted(path))
+
+    def at(self, path: Path) -> Document:
+        """Return the part of this document that stands at `path` (which must exist)."""
+        data = self.data
+        for part in path:
+            data = data[part]
+        size = len(path)
+        return Document(data, self.file, {p[size:]: place for p, place in self.places.items() if p[:size] == path})
+
+    def patched(self, path: Path, value: Document) -> Document:
+        """Return a copy in which `value` stands at `path`; mappings on the way are made where they are missing."""
+        data = here = copy.deepcopy(self.data)
+        place = value.place(())
+        true_path: Path = ()
+        for done, part in enumerate(path):
+            if isinstance(here, dict):
+                part = str(part)
+            elif not (isinstance(here, list) and isinstance(part, int) and part < len(here)):
+                what = f"a list of {len(here)}" if isinstance(here, list) else f"the single value {here!r}"
+                message = f"no such place: {dotted(path[:done]) or 'the document'} is {what}"
+                raise SpecError(Problem(message, *place, dotted(path)))
+            true_path = (*true_path, part)
+            if done == len(path) - 1:
+                here[part] = value.data
+            elif isinstance(here, dict) and here.get(part) is None:
+                here[part] = {}
+            here = here[part]
+        size = len(true_path)
+        places = {p: where for p, where in self.places.items() if p[:size] != true_path}
+        places |= {true_path: place} | {true_path + p: where for p, where in value.places.items()}
+        return Document(data, self.file, places)
+
+
+def dotted(path: Path) -> str:
+    """Return a path as people write it: ``fleet.pools.main.replicas``."""
+    return ".".join(str(part) for part in path)
+
+
+def parse_path(text: str) -> Path:
+    """Return the path that a dotted text names; digits are list positions."""
+    return tuple(int(part) if part.isdecimal() else part for part in text.split("."))
+
+
+def read_text(text: str, file: str | None = None) -> Document:
+    """Return the data of a YAML text and the line of each value.
+
+    Raises
+    ------
+    SpecError
+        The text is no YAML, or repeats a key: every problem with its line.
+    """
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        said = " ".join(part for part in (error.context, error.problem) if part)
+        advice = "; indent with spaces, not tabs" if "'\\t'" in said else ""
+        raise SpecError(Problem(f"not valid YAML: {said}{advice}", file, mark.line + 1 if mark else None)) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        message = f"not valid YAML: character {chr(error.character)!r} is not allowed"
+        raise SpecError(Problem(message, file, line)) from None
+    except RecursionError:
+        raise SpecError(Problem("nested too deep", file)) from None
+    if node is None:
+        raise SpecError(Problem("the file is empty", file))
+    problems: list[Problem] = []
+    document = Document(None, file, {(): (file, node.start_mark.line + 1)})
+    data = _construct(node, (), document, problems, ())
+    SpecError.raise_if(problems)
+    return Document(data, file, document.places)
+
+
+def _construct(
+    node: yaml.Node, path: Path, document: Document, problems: list[Problem], within: tuple[int, ...]
+) -> Any:
+    """Return the data of one node; write down its line and the problems met."""
+    line = node.start_mark.line + 1
+    if id(node) in within:
+        problems.append(Problem("an alias may not stand inside what it names", document.file, line, dotted(path)))
+        return None
+    within = (*within, id(node))
+    if isinstance(node, yaml.MappingNode):
+        data: dict[str, Any] = {}
+        lines: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            at = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                problems.append(Problem("a key must be a plain word", document.file, at, dotted(path)))
+                continue
+            key, here = key_node.value, (*path, key_node.value)
+            if key in lines:
+                message = f"given twice, first in line {lines[key]}; keep one"
+                problems.append(Problem(message, document.file, at, dotted(here)))
+                continue
+            lines[key] = at
+            document.places[here] = (document.file, at)
+            data[key] = _construct(value_node, here, document, problems, within)
+        return data
+    if isinstance(node, yaml.SequenceNode):
+        items = []
+        for index, item in enumerate(node.value):
+            document.places[*path, index] = (document.file, item.start_mark.line + 1)
+            items.append(_construct(item, (*path, index), document, problems, within))
+        return items
+    if node.tag == _PLAIN:
+        try:
+            return _scalar(node.value)
+        except ValueError:
+            problems.append(Problem("a number with too many digits", document.file, line, dotted(path)))
+            return None
+    if node.tag != "tag:yaml.org,2002:str":
+        message = f"the tag {node.tag.replace('tag:yaml.org,2002:', '!!')} is not supported; write the plain value"
+        problems.append(Problem(message, document.file, line, dotted(path)))
+    return node.value
+
+
+def _scalar(text: str) -> str | float | bool | None:
+    """Return the value of a plain (unquoted) scalar."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        bare = text.replace("_", "").lower()
+        return float(bare.replace(".inf", "inf").replace(".nan", "nan"))
+    return text
+
+
+def write_text(data: Any) -> str:
+    """Return plain data as YAML that `read_text` reads back unchanged."""
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return text

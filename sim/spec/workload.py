@@ -1,0 +1,111 @@
+"""Workload: what one use of the product looks like, turn by turn, each number with its justification beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from sim.spec.base import NonNegativeNumber, PositiveInt, Seconds, Spec, Text
+from sim.spec.distribution import Distribution, Percentile, TimeDistribution
+from sim.spec.text import read_text
+
+Justification = Annotated[Text, Field(min_length=10)]
+"""Where a number comes from, or the word assumed."""
+
+
+class Workload(Spec):
+    """Lengths and paces of one use case, in inference-perf's words (its workload-catalog folder)."""
+
+    name: Text
+    """Name of the use case; that of its folder."""
+    description: Text
+    """Who does what with the product."""
+    input_sequence_length_per_turn: Distribution
+    """New tokens of one turn, without system prompt and history [tokens]."""
+    input_sequence_length_per_turn_justification: Justification
+    """Why."""
+    output_sequence_length: Distribution
+    """Answer of one turn [tokens]."""
+    output_sequence_length_justification: Justification
+    """Why."""
+    number_of_turns: Distribution
+    """Turns of a conversation; a population stretches it to its own mean."""
+    number_of_turns_justification: Justification
+    """Why."""
+    time_between_turns: TimeDistribution
+    """From a turn's arrival to the next one's [s], if the answer is there by then."""
+    time_between_turns_justification: Justification
+    """Why."""
+    min_think_s: Seconds
+    """Shortest time from an answer's end to the next turn [s]."""
+    min_think_s_justification: Justification
+    """Why."""
+    multi_turn: bool
+    """True: every prompt repeats the conversation so far."""
+    multi_turn_justification: Justification
+    """Why."""
+    curve: Text
+    """Daily curve of programs of this workload (people have the population's): a name in workloads/_curves.yaml."""
+    curve_justification: Justification
+    """Why."""
+
+
+class Curve(Spec):
+    """The rate of messages over the hours of a day."""
+
+    hourly: Annotated[tuple[NonNegativeNumber, ...], Field(min_length=24, max_length=24)]
+    """Rate in the hours from 0 to 23 relative to any common unit; only the shape counts."""
+    source: Justification
+    """Where it was measured, and in which time zone."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield the one thing that a curve cannot be."""
+        if not any(self.hourly):
+            yield "hourly", "must not be 0 in every hour"
+
+
+class PercentileTable(Spec):
+    """Percentiles of a measured length or time."""
+
+    source: Justification
+    """What was measured, by whom, and what was done with it."""
+    licence: Text
+    """Licence of the data it was derived from."""
+    num_values: PositiveInt
+    """Number of values measured."""
+    mean: NonNegativeNumber
+    """Mean of the values measured (that of the table differs a little)."""
+    percentiles: Annotated[dict[Percentile, NonNegativeNumber], Field(min_length=2)]
+    """Value at each percentile from 0 to 100."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield what a distribution would find wrong."""
+        yield from Distribution.model_construct(
+            distribution_type="percentiles", percentiles=self.percentiles
+        ).problems()
+
+
+class _Curves(Spec):
+    """A file of curves."""
+
+    curves: dict[Text, Curve]
+    """Curves by name."""
+
+
+class _PercentileTables(Spec):
+    """A file of percentile tables."""
+
+    tables: dict[Text, PercentileTable]
+    """Tables by name."""
+
+
+def read_curves(text: str, file: str | None = None) -> dict[str, Curve]:
+    """Return the curves of a YAML text by name; raises SpecError with all problems."""
+    return dict(_Curves.from_document(read_text(text, file)).curves)
+
+
+def read_percentile_tables(text: str, file: str | None = None) -> dict[str, PercentileTable]:
+    """Return the percentile tables of a YAML text by name; raises SpecError with all problems."""
+    return dict(_PercentileTables.from_document(read_text(text, file)).tables)

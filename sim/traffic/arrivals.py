@@ -1,0 +1,81 @@
+"""What traffic hands to the plane: columns of first arrivals, and classes that say how conversations go on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+# One row per first arrival: a conversation's first turn, a trace's request, an API request, a closed-loop user.
+ARRIVAL = np.dtype(
+    [
+        ("t_s", "f8"),
+        ("user", "i8"),
+        ("conversation", "i4"),  # the user's k-th conversation (a program's k-th request)
+        ("num_turns", "i4"),
+        ("user_tokens", "i4"),  # new tokens of turn 0; of a trace, the whole prompt
+        ("output_tokens", "i4"),  # output of turn 0
+        ("class_id", "i4"),  # index into Source.classes
+        ("language", "i4"),
+        ("bucket", "i4"),  # row of Source.buckets, or -1
+        ("pad", "i4"),
+    ]
+)
+# A token bucket in requests: refills at `rate_per_s` up to `capacity`, full at the start; a request takes one.
+BUCKET = np.dtype([("rate_per_s", "f8"), ("capacity", "f8")])
+MAX_CHUNK_ROWS = 65_536
+# Every random user, client or row of a merged source is told apart by its number: each kind counts from its own base.
+FIRST_PROGRAM = 1 << 40
+
+
+@dataclass(frozen=True, eq=False)
+class TrafficClass:
+    """How the requests of one kind of sender look after the first: quantile tables, limits and where they go.
+
+    Turn k's prompt is `prefix_tokens`, then (with `keep_history`) all earlier user and output tokens of the
+    conversation, then its own user tokens; history is dropped, oldest first, so that prompt and output fit
+    `max_context_tokens`. The next turn comes at the later of (arrival + gap) and (end + `min_think_s`).
+    """
+
+    name: str
+    tier: str
+    path: str
+    priority: int  # lower goes first
+    prefix_tokens: int  # the shared system prompt, part of every prompt
+    prefix_group: str  # equal strings share the prefix's text, so its cache blocks
+    user_tokens: NDArray[np.float64]  # quantile table, see sim.traffic.lengths
+    output_tokens: NDArray[np.float64]
+    gap_s: NDArray[np.float64]  # arrival to arrival
+    patience_s: NDArray[np.float64] | None  # until the first token; None: waits for ever
+    min_think_s: float
+    keep_history: bool
+    max_context_tokens: int
+    is_program: bool
+
+
+class Source(Protocol):
+    """Where arrivals come from."""
+
+    @property
+    def classes(self) -> tuple[TrafficClass, ...]:
+        """The classes that `class_id` counts."""
+
+    @property
+    def buckets(self) -> NDArray[np.void]:
+        """The token buckets that `bucket` counts (dtype BUCKET)."""
+
+    def chunks(self) -> Iterator[NDArray[np.void]]:
+        """Arrivals (dtype ARRIVAL, at most MAX_CHUNK_ROWS rows each), times never decreasing; fresh at every call."""
+
+    def describe(self) -> dict[str, Any]:
+        """The inputs in numbers, so that a run can be checked against them."""
+
+
+@overload
+def whole_ns(t_s: float) -> float: ...
+@overload
+def whole_ns(t_s: NDArray[np.float64]) -> NDArray[np.float64]: ...
+def whole_ns(t_s):  # type: ignore[no-untyped-def]
+    """A time [s] rounded to whole nanoseconds; written so that numba compiles it for scalars to the same bits."""
+    return np.floor(t_s * 1e9 + 0.5) * 1e-9

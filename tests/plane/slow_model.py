@@ -1,0 +1,361 @@
+"""A readable model of the plane, to hold the compiled one against.
+
+It plays a World, arrival rows and control commands event by event and step by step: request objects, explicit queues
+and blocks, one `t += dt` a step. It shares no code with `sim.plane` but the World's dataclasses. Where a record's field
+has a rule of its own, the comment is where the field is set.
+"""
+
+import heapq
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import slow_draws as draws
+from slow_replica import ACTIVE, DRAINING, OFF, Replica, Sequence, Step
+
+from sim.plane.world import Visit, World
+from sim.traffic.arrivals import TrafficClass
+
+COMPLETED, RATE_LIMITED, SHED, REFUSED, BLOCKED, TIMED_OUT, ABANDONED, FAILED, IN_FLIGHT = range(9)
+CONTROL, ARRIVAL, TIMER, TRANSFER, REPLICA = range(5)  # classes of events at one instant, in their order
+
+Command = tuple[Any, ...]
+"""(t_s, "add" | "drain", pool, count) or (t_s, "abort", serial)."""
+
+
+@dataclass(eq=False)
+class Request:
+    """A turn that somebody sent."""
+
+    record: dict[str, Any]
+    row: Any
+    kind: TrafficClass
+    path: "list[Visit]"
+    history_tokens: int
+    """History that the next turn starts from."""
+    visit: int = -1
+    seq: Sequence | None = None
+    replica: Replica | None = None
+    patience: bool = False
+    """A patience timer runs."""
+    abort: tuple[int, float] | None = None
+    """Ending and time of an abort that waits for the step's end."""
+    last_token_s: float = math.nan
+
+    @property
+    def answering(self) -> bool:
+        return self.visit == len(self.path) - 1
+
+    @property
+    def ended(self) -> bool:
+        return self.record["ending"] != IN_FLIGHT
+
+
+@dataclass
+class Result:
+    """What a play left behind."""
+
+    records: list[dict[str, Any]]
+    """One per request, in order of serial; keys as in sim.metrics.records.DONE, IN_FLIGHT where nothing ended it."""
+    gaps_s: list[list[float]]
+    """Gaps between tokens, by row of the ITL histogram."""
+    replicas: list[Replica]
+    steps: list[Step]
+    """Every step that began, in order of beginning."""
+    events: list[tuple[float, int, int]]
+    """(time, class, key) of every event played."""
+    complete: bool
+    """False: `max_steps` was reached."""
+
+
+@dataclass(eq=False)
+class Model:
+    """The world in motion."""
+
+    world: World
+    events: list[tuple[float, int, int, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        world = self.world
+        texts: list[tuple[str, Any]] = [("class", kind.prefix_group) for kind in world.classes]
+        for name, path in world.paths.items():
+            texts += [(name, v) for v, visit in enumerate(path) if visit.kind == "classify"]
+        self.groups = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        self.pools: list[list[Replica]] = []
+        self.replicas: list[Replica] = []
+        for pool in world.pools:
+            members = []
+            for number in range(pool.max_replicas or pool.num_replicas):
+                state = ACTIVE if number < pool.num_replicas else OFF
+                members.append(Replica(len(self.replicas) + number, pool, len(self.groups), state))
+            self.pools.append(members)
+            self.replicas += members
+        self.turns = [0] * len(world.pools)  # round robin
+        self.levels = [(bucket.capacity, world.start_s) for bucket in world.buckets]
+        self.requests: list[Request] = []
+        self.rows = list(world.itl_groups) or list(range(len(world.classes)))
+        self.gaps_s: list[list[float]] = [[] for _ in range(max(self.rows) + 1)]
+        self.steps: list[Step] = []
+
+    def push(self, t_s: float, rank: int, key: int, what: Any = None) -> None:
+        heapq.heappush(self.events, (t_s, rank, key, what))
+
+    def draw(self, stream: int, request: Request, index: int) -> float:
+        record = request.record
+        return draws.uniform(draws.bits(self.world.seed, stream, record["user"], record["conversation"], index))
+
+    # Turns
+
+    def issue(self, now: float, row: Any, turn: int, history_tokens: int) -> None:
+        """A turn comes in."""
+        kind = self.world.classes[int(row["class_id"])]
+        record: dict[str, Any] = {
+            "serial": len(self.requests), "turn": turn, "arrived_s": now, "ending": IN_FLIGHT,
+            "classified_s": math.nan, "scheduled_s": math.nan, "first_token_s": math.nan, "end_s": math.nan,
+            "output_tokens": 0, "cached_tokens": 0, "num_preemptions": 0,
+            "pool": -1, "replica": -1, "cost_usd": 0.0, "busy_s": 0.0, "guard_s": 0.0,
+        }  # fmt: skip
+        record |= {name: int(row[name]) for name in ("user", "conversation", "class_id", "language")}
+        path = list(self.world.paths[kind.path])
+        request = Request(record, row, kind, path, history_tokens)
+        self.requests.append(request)
+
+        user_tokens, output_tokens = int(row["user_tokens"]), int(row["output_tokens"])
+        if turn > 0:
+            user_tokens = draws.tokens(kind.user_tokens, self.draw(draws.USER_TOKENS, request, turn))
+            output_tokens = draws.tokens(kind.output_tokens, self.draw(draws.OUTPUT_TOKENS, request, turn))
+        prompt_tokens = kind.prefix_tokens + history_tokens + user_tokens
+        if prompt_tokens + output_tokens > kind.max_context_tokens:
+            prompt_tokens = max(kind.prefix_tokens + user_tokens, kind.max_context_tokens - output_tokens)
+        request.history_tokens = prompt_tokens - kind.prefix_tokens + output_tokens
+        record["prompt_tokens"], record["requested_tokens"] = prompt_tokens, output_tokens
+        record["user_tokens"] = user_tokens
+
+        if not self.take_from_bucket(now, int(row["bucket"])):
+            self.end(request, RATE_LIMITED, now)
+        elif not all(self.fits(request, visit) for visit in path):
+            self.end(request, REFUSED, now)
+        else:
+            if kind.patience_s is not None:
+                wait_s = draws.lookup(kind.patience_s, self.draw(draws.PATIENCE, request, turn))
+                request.patience = True
+                self.push(draws.whole_ns(now + wait_s), TIMER, record["serial"], "patience")
+            self.next_visit(request, now)
+
+    def take_from_bucket(self, now: float, number: int) -> bool:
+        if number < 0:
+            return True
+        bucket, (level, last_s) = self.world.buckets[number], self.levels[number]
+        level = min(bucket.capacity, level + (now - last_s) * bucket.rate_per_s)
+        allowed = level >= 1
+        self.levels[number] = (level - 1 if allowed else level, now)
+        return allowed
+
+    def lengths(self, request: Request, visit: Visit) -> tuple[int, int]:
+        """Prompt and output of a visit [tokens]."""
+        record = request.record
+        if visit.kind == "generate":
+            return record["prompt_tokens"], record["requested_tokens"]
+        return visit.template_tokens + record["user_tokens" if visit.prompt == "user" else "prompt_tokens"], 1
+
+    def fits(self, request: Request, visit: Visit) -> bool:
+        """Whether a pool could ever serve this visit."""
+        pool, (prompt_tokens, output_tokens) = self.world.pools[visit.pool], self.lengths(request, visit)
+        most = prompt_tokens + output_tokens - 1  # tokens in the cache at the end: also the longest recompute
+        if prompt_tokens + output_tokens > pool.max_model_len or -(-most // pool.block_size) > pool.num_gpu_blocks - 1:
+            return False
+        return pool.enable_chunked_prefill or most <= pool.max_num_batched_tokens
+
+    def end(self, request: Request, ending: int, t_s: float) -> None:
+        request.record["ending"], request.record["end_s"] = ending, t_s
+        request.patience = False
+
+    def next_turn(self, now: float, request: Request) -> None:
+        """What a completed turn makes of the rest of its conversation."""
+        record, kind = request.record, request.kind
+        if record["turn"] + 1 >= int(request.row["num_turns"]):
+            return
+        gap_s = draws.lookup(kind.gap_s, self.draw(draws.GAP, request, record["turn"] + 1))
+        t_s = draws.whole_ns(max(record["arrived_s"] + gap_s, record["end_s"] + kind.min_think_s))
+        if t_s < self.world.horizon_s:
+            self.push(max(t_s, now), TIMER, record["serial"], "turn")
+
+    # Visits
+
+    def next_visit(self, request: Request, now: float) -> None:
+        request.visit += 1
+        visit, record, kind = request.path[request.visit], request.record, request.kind
+        if request.answering:
+            record["classified_s"] = now
+        replica = self.route(request, visit.pool)
+        if replica is None:
+            self.end(request, SHED, now)
+            return
+        group = self.groups["class", kind.prefix_group]
+        prefix_tokens = kind.prefix_tokens
+        if visit.kind == "classify":
+            group, prefix_tokens = self.groups[kind.path, request.visit], visit.template_tokens
+        if request.answering:
+            record["pool"], record["replica"] = visit.pool, replica.index
+        lengths = self.lengths(request, visit)
+        arrived_s, serial = record["arrived_s"], record["serial"]
+        request.seq = Sequence(request, serial, *lengths, prefix_tokens, group, kind.priority, arrived_s)
+        request.replica = replica
+        replica.join(request.seq)
+        if not replica.has_event:
+            self.schedule_event(replica, now)
+
+    def schedule_event(self, replica: Replica, t_s: float) -> None:
+        replica.has_event = True
+        self.push(t_s, REPLICA, replica.index)
+
+    def route(self, request: Request, pool: int) -> Replica | None:
+        candidates = [replica for replica in self.pools[pool] if replica.state == ACTIVE]
+        if not candidates:
+            return None
+        if self.world.router == "round_robin":
+            self.turns[pool] += 1
+            return candidates[(self.turns[pool] - 1) % len(candidates)]
+        if self.world.router == "least_outstanding":
+            return min(candidates, key=lambda replica: replica.outstanding)
+        record = request.record
+        index = 8 * record["turn"] + request.visit
+        word = draws.bits(self.world.seed, draws.ROUTE, record["user"], record["conversation"], index)
+        first, second = (candidates[(half * len(candidates)) >> 32] for half in (word & 0xFFFFFFFF, word >> 32))
+        return first if first.outstanding <= second.outstanding else second
+
+    # Replicas
+
+    def replica_event(self, replica: Replica, now: float) -> None:
+        """A step ends or a kick comes: outputs, aborts, the next batch."""
+        replica.has_event = False
+        replica.finish_step(self.emit, self.spend)
+        for seq in replica.aborted:
+            if seq in replica.running:
+                self.drop(seq.request, *seq.request.abort)
+        replica.aborted = []
+        replica.turn_off_if_drained()
+        step = replica.schedule(now)
+        if step is not None:
+            self.steps.append(step)
+            self.schedule_event(replica, step.end_s)
+            for entry in step.entries:
+                if entry.seq.request.answering:
+                    entry.seq.request.record["scheduled_s"] = entry.seq.scheduled_s
+
+    def spend(self, seq: Sequence, share_s: float) -> None:
+        request = seq.request
+        request.record["busy_s" if request.answering else "guard_s"] += share_s
+        request.record["cost_usd"] += share_s * request.replica.pool.usd_per_replica_s
+
+    def emit(self, seq: Sequence, now: float) -> None:
+        """A sequence has a new token."""
+        request, record = seq.request, seq.request.record
+        if request.answering:
+            if seq.num_emitted == 1:
+                record["first_token_s"] = now + request.replica.pool.frontend_s
+                request.patience = False
+            else:
+                self.gaps_s[self.rows[record["class_id"]]].append(now - request.last_token_s)
+            request.last_token_s = now
+        if seq.num_emitted < seq.output_tokens:
+            return
+        if request.answering:
+            self.drop(request, COMPLETED, now + request.replica.pool.frontend_s)
+            self.next_turn(now, request)
+        elif request.abort is not None:
+            self.drop(request, *request.abort)
+        else:
+            self.leave(request)
+            visit, index = request.path[request.visit], 8 * record["turn"] + request.visit
+            if self.draw(draws.BLOCK, request, index) < visit.block_frac:
+                self.end(request, BLOCKED, now)
+            else:
+                self.next_visit(request, now)
+
+    def leave(self, request: Request) -> None:
+        """The request's visit is over."""
+        request.replica.leave(request.seq)
+        request.replica.turn_off_if_drained()
+        self.tally(request)
+        request.seq = request.replica = None
+
+    def tally(self, request: Request) -> None:
+        """Write what the visit tells into the record."""
+        seq, record = request.seq, request.record
+        record["num_preemptions"] += seq.num_preemptions
+        if request.answering:
+            record["output_tokens"], record["cached_tokens"] = seq.num_emitted, seq.cached_tokens or 0
+
+    def drop(self, request: Request, ending: int, t_s: float) -> None:
+        self.leave(request)
+        self.end(request, ending, t_s)
+
+    def abort(self, request: Request, ending: int, now: float) -> None:
+        if request.ended or request.abort is not None:
+            return
+        if request.seq in request.replica.waiting:
+            self.drop(request, ending, now)
+        else:
+            request.abort = (ending, now)
+            request.replica.aborted.append(request.seq)
+
+    # Events
+
+    def control(self, now: float, verb: str, number: int, count: int = 0) -> None:
+        if verb == "abort":
+            if number < len(self.requests):
+                self.abort(self.requests[number], FAILED, now)
+            return
+        members = self.pools[number]
+        if verb == "add":
+            for replica in [replica for replica in members if replica.state == OFF][:count]:
+                replica.state = ACTIVE
+            return
+        active = [replica for replica in members if replica.state == ACTIVE]
+        if verb != "drain" or count >= len(active):
+            raise ValueError(f"{verb} {count} of {len(active)} active replicas")
+        for replica in active[len(active) - count :]:
+            replica.state = DRAINING
+            replica.turn_off_if_drained()
+
+    def timer(self, now: float, request: Request, what: str) -> None:
+        if what == "turn":
+            history_tokens = request.history_tokens if request.kind.keep_history else 0
+            self.issue(now, request.row, request.record["turn"] + 1, history_tokens)
+        elif request.patience:
+            self.abort(request, ABANDONED, now)
+
+    def handle(self, now: float, rank: int, key: int, what: Any) -> None:
+        if rank == CONTROL:
+            self.control(now, *what)
+        elif rank == ARRIVAL:
+            self.issue(now, what, 0, 0)
+        elif rank == TIMER:
+            self.timer(now, self.requests[key], what)
+        else:
+            self.replica_event(self.replicas[key], now)
+
+
+def play(
+    world: World, rows: Any, commands: Iterable[Command] = (), until: float = math.inf, max_steps: int = 100_000
+) -> Result:
+    """Play all events strictly before `until`; `rows` are arrivals (dtype ARRIVAL) in order."""
+    model = Model(world)
+    for number, command in enumerate(commands):
+        model.push(command[0], CONTROL, number, command[1:])
+    for number, row in enumerate(rows):
+        model.push(float(row["t_s"]), ARRIVAL, number, row)
+    played = []
+    while model.events and model.events[0][0] < until and len(model.steps) < max_steps:
+        now, rank, key, what = heapq.heappop(model.events)
+        if rank != TIMER or what == "turn" or model.requests[key].patience:
+            played.append((now, rank, key))
+        model.handle(now, rank, key, what)
+    for request in model.requests:
+        if request.seq is not None:
+            model.tally(request)
+    complete = not (model.events and model.events[0][0] < until)
+    records = [request.record for request in model.requests]
+    return Result(records, model.gaps_s, model.replicas, model.steps, played, complete)

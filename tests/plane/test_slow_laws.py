@@ -1,0 +1,157 @@
+"""Laws that every play of the readable model keeps, and its own draws and tables against the shared ones."""
+
+import math
+
+import numpy as np
+import pytest
+import slow_draws as own
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from slow_model import BLOCKED, COMPLETED, IN_FLIGHT, OFF, play
+from slow_replica import Sequence
+from slow_step import Entry, step_and_shares
+from small import kind, pool, rows, world
+from worlds import Clock, play_scene, scenes, step_times
+
+from sim.traffic import draws
+from sim.traffic.arrivals import whole_ns
+
+WORDS = st.integers(0, (1 << 63) - 1)
+
+
+@settings(max_examples=60)
+@given(st.booleans().flatmap(lambda exact: st.tuples(st.just(exact), scenes(exact=exact))))
+def test_everything_is_conserved(drawn):
+    exact, scene = drawn
+    result = play_scene(scene, exact=exact)
+    records, replicas = result.records, result.replicas
+    pools = scene.world.pools
+
+    spent_s = sum(record["busy_s"] + record["guard_s"] for record in records)
+    assert spent_s == pytest.approx(sum(replica.busy_s for replica in replicas), rel=1e-9)
+    paid = sum(replica.busy_s * replica.pool.usd_per_replica_s for replica in replicas)
+    assert sum(record["cost_usd"] for record in records) == pytest.approx(paid, rel=1e-9)
+
+    for replica in replicas:
+        sequences = replica.running + replica.waiting
+        held = {id(block) for seq in sequences for block in seq.blocks}
+        assert len(held) + replica.blocks.num_free == replica.pool.num_gpu_blocks - 1
+        for chain in replica.blocks.chains:
+            users = [block.num_users for block in chain]
+            assert users == sorted(users, reverse=True)
+            assert users == [sum(block in seq.blocks for seq in sequences) for block in chain]
+        assert replica.state != OFF or not sequences
+
+    tokens = [record["output_tokens"] for record in records]
+    assert sum(map(len, result.gaps_s)) == sum(max(0, count - 1) for count in tokens)
+    assert math.isinf(scene.until) <= (IN_FLIGHT not in [record["ending"] for record in records])
+    for record in records:
+        times = [record[name] for name in ("arrived_s", "classified_s", "scheduled_s", "first_token_s")]
+        known = [t_s for t_s in times if not math.isnan(t_s)]
+        assert known == sorted(known) == times[: len(known)]
+        assert record["output_tokens"] <= record["requested_tokens"]
+        if record["ending"] == COMPLETED:
+            assert record["output_tokens"] == record["requested_tokens"]
+            assert record["end_s"] >= record["first_token_s"]
+        if record["ending"] == BLOCKED:
+            assert record["guard_s"] > 0
+        if record["replica"] >= 0:
+            assert replicas[record["replica"]].pool is pools[record["pool"]]
+
+
+@settings(max_examples=30)
+@given(scenes(exact=True))
+def test_a_play_repeats_itself_and_its_inputs_stay(scene):
+    before = scene.rows.copy()
+    first, second = play_scene(scene, exact=True), play_scene(scene, exact=True)
+    assert repr(first.records) == repr(second.records)  # NaN is not equal to itself
+    assert np.array_equal(before, scene.rows)
+
+
+def test_waits_in_front_of_one_server_follow_lindley_and_pollaczek_khinchine():
+    # One request at a time, each one step of 1 s: M/D/1 at a load of 0.7. The wait of each request follows from the
+    # one before; their mean is rho / (2 (1 - rho)) within four standard errors of 40 batch means.
+    load, count = 0.7, 8_000
+    gaps_s = np.random.default_rng(5).exponential(1 / load, count)
+    arrived_s = np.cumsum(gaps_s)
+    records = play(world(pool(max_num_seqs=1)), rows(*((t_s, 3, 1) for t_s in arrived_s))).records
+    waits_s = np.array([record["scheduled_s"] - record["arrived_s"] for record in records])
+    wait_s, expected = 0.0, [0.0]
+    for gap_s in gaps_s[1:]:
+        wait_s = max(0.0, wait_s + 1.0 - gap_s)
+        expected.append(wait_s)
+    assert waits_s == pytest.approx(np.array(expected), abs=1e-8)
+    batches = waits_s.reshape(40, -1).mean(axis=1)
+    assert abs(waits_s.mean() - load / (2 * (1 - load))) < 4 * batches.std(ddof=1) / math.sqrt(40)
+
+
+def test_little_holds_in_the_queue():
+    # Area under the number in the system, summed over steps, against the sum of times in the system.
+    arrivals = rows(*((0.25 * number, 4, 3) for number in range(40)))
+    result = play(world(pool(max_num_seqs=2)), arrivals)
+    events = sorted(
+        [(record["arrived_s"], 1) for record in result.records] + [(r["end_s"], -1) for r in result.records]
+    )
+    area_s, number, last_s = 0.0, 0, 0.0
+    for t_s, change in events:
+        area_s, number, last_s = area_s + number * (t_s - last_s), number + change, t_s
+    assert area_s == pytest.approx(sum(record["end_s"] - record["arrived_s"] for record in result.records))
+
+
+# Draws, tables, step times
+
+
+@given(WORDS, st.integers(1, 18), WORDS, WORDS, st.integers(0, 1 << 31))
+def test_draws_are_those_of_the_traffic(seed, stream, user, conversation, index):
+    key = draws.key(np.uint64(seed), stream)
+    word = draws.bits(key, np.uint64(user), np.uint64(conversation), np.uint64(index))
+    assert own.bits(seed, stream, user, conversation, index) == int(word)
+    assert own.uniform(int(word)) == float(draws.uniform(word))
+
+
+def test_streams_have_the_traffics_numbers():
+    for name in ("USER_TOKENS", "OUTPUT_TOKENS", "GAP", "PATIENCE", "BLOCK", "ROUTE"):
+        assert getattr(own, name) == getattr(draws, name)
+
+
+@given(st.floats(-1e6, 1e6))
+def test_whole_nanoseconds_are_those_of_the_traffic(t_s):
+    assert own.whole_ns(t_s) == float(whole_ns(t_s))
+
+
+@given(st.floats(0, 1, exclude_min=True, exclude_max=True))
+def test_lookup_interpolates(u):
+    table = np.cumsum(np.random.default_rng(1).exponential(1, 1025))
+    assert own.lookup(table, u) == pytest.approx(np.interp(u, np.linspace(0, 1, 1025), table), rel=1e-12)
+    assert own.tokens(table * 0, u) == 1
+
+
+@st.composite
+def batches(draw):
+    """Step times, and entries with at least one token."""
+    times = draw(step_times(Clock(exact=False, seed=draw(st.integers(0, 99))), 64, 8))
+    seq = Sequence(None, 0, 1, 1, 0, 0, 0, 0.0)
+    decodes = [Entry(seq, 1, draw(st.integers(0, 60)), True, True) for _ in range(draw(st.integers(0, 4)))]
+    chunks = st.builds(Entry, st.just(seq), st.integers(1, 15), st.integers(0, 60), st.just(False), st.booleans())
+    prefills = draw(st.lists(chunks, min_size=0 if decodes else 1, max_size=4))
+    return times, decodes, prefills
+
+
+@given(batches())
+def test_step_time_is_that_of_the_profile_and_shares_add_up(batch):
+    times, decodes, prefills = batch
+    step_s, shares_s = step_and_shares(times, decodes + prefills)
+    num_tokens = len(decodes) + sum(entry.num_tokens for entry in prefills)
+    context = sum(entry.before + 1 for entry in decodes)
+    pairs = sum(e.num_tokens * e.before + e.num_tokens * (e.num_tokens + 1) / 2 for e in prefills)
+    emitting = len(decodes) + sum(entry.emits for entry in prefills)
+    assert step_s == pytest.approx(times.step_s(num_tokens, len(decodes), context, emitting, pairs), rel=1e-12)
+    assert sum(shares_s) == pytest.approx(step_s, rel=1e-12)
+
+
+def test_the_priority_policy_orders_by_priority_then_arrival():
+    classes = [kind(priority=priority) for priority in (2, 1)]
+    main = pool(max_num_seqs=1, scheduling_policy="priority")
+    arrivals = rows((0.0, 4, 1, 0), (0.25, 4, 1, 0), (0.5, 4, 1, 1), (0.75, 4, 1, 0), (1.25, 4, 1, 1))
+    records = play(world(main, classes), arrivals).records
+    assert [record["scheduled_s"] for record in records] == [0.0, 3.0, 1.0, 4.0, 2.0]

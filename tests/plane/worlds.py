@@ -1,0 +1,266 @@
+"""Small random worlds, tight in everything, for holding the plane against the readable model.
+
+`scenes(exact=True)`: every time is a multiple of 2**-9 s (a whole number of nanoseconds), so that all arithmetic is
+exact in binary, ties between events are common, and both sides must agree to the bit. Their clocks start at 2**20 s
+because `whole_ns` ends with a product by 1e-9, which gives back such multiples exactly in [2**20, 1.78 * 2**20) s but
+not everywhere. `scenes(exact=False)`: the same worlds, every time stretched by a factor of its own; compare at 1e-9.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import assume
+from hypothesis import strategies as st
+from slow_model import REPLICA, Command, Result, play
+
+from sim.cost.step_times import StepTimes
+from sim.plane.world import POLICIES, ROUTERS, Bucket, Pool, Visit, World
+from sim.traffic.arrivals import ARRIVAL, TrafficClass
+
+TICK_S = 2.0**-9
+ORIGIN_S = 2.0**20
+MAX_STEPS = 5_000
+APART_S = 1e-7
+"""Events nearer than this, but not equal, may change places when a sum is rounded another way."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that a run needs."""
+
+    world: World
+    rows: np.ndarray
+    commands: tuple[Command, ...]
+    until: float
+
+
+class Clock:
+    """Ticks to seconds: exact, or stretched by a factor drawn anew for each time."""
+
+    def __init__(self, *, exact: bool, seed: int) -> None:
+        self.exact, self.random = exact, np.random.default_rng(seed)
+
+    def __call__(self, ticks: float) -> float:
+        return ticks * TICK_S * (1.0 if self.exact else self.random.uniform(0.7, 1.3))
+
+
+def play_scene(scene: Scene, *, exact: bool) -> Result:
+    """The readable model's play; Hypothesis drops scenes that never end or whose outcome hangs on a rounding."""
+    result = play(scene.world, scene.rows, scene.commands, scene.until, max_steps=MAX_STEPS)
+    assume(result.complete)
+    assume(on_grid(result) if exact else well_separated(result))
+    return result
+
+
+def on_grid(result: Result) -> bool:
+    """Whether every event lies on a multiple of the tick (a draw between two steps of a table may leave it)."""
+    return all((t_s / TICK_S).is_integer() for t_s, _, _ in result.events)
+
+
+def well_separated(result: Result) -> bool:
+    """Whether no two events are so near that a last bit could change their order."""
+    ends = {(step.end_s, step.replica) for step in result.steps}
+    for (t_s, rank, key), (next_s, next_rank, next_key) in pairwise(result.events):
+        if 0 < next_s - t_s < APART_S:
+            return False
+        # Equal times are safe where the one event caused the other: a kick. A step's end coincides by chance.
+        if (
+            next_s == t_s
+            and next_rank == REPLICA
+            and (next_s, next_key) in ends
+            and (rank, key) != (next_rank, next_key)
+        ):
+            return False
+    return True
+
+
+def table(values: list[float]) -> np.ndarray:
+    """A quantile table that gives each of the values with equal chance."""
+    return np.sort(np.array([values[i * len(values) // 1025] for i in range(1025)], dtype=float))
+
+
+@st.composite
+def tick_tables(draw, clock, low, high):
+    ticks = draw(st.lists(st.integers(low, high), min_size=1, max_size=3))
+    return table([clock(n) for n in ticks])
+
+
+@st.composite
+def token_tables(draw, high):
+    return table([float(n) for n in draw(st.lists(st.integers(1, high), min_size=1, max_size=3))])
+
+
+@st.composite
+def step_times(draw, clock, max_tokens, max_seqs):
+    """Tables with plateaus, several affine pieces, and every term of the step time present now and then."""
+    small = st.integers(0, 3)
+    base, per_token, graph = draw(st.integers(1, 12)), draw(small), draw(st.sampled_from([1, 2, 4]))
+    knots = [*sorted(draw(st.sets(st.integers(2, 90), max_size=3))), math.inf]
+    base_s, token_s, emit_s, nobody_s = (
+        clock(base),
+        clock(per_token),
+        clock(draw(small)),
+        clock(draw(st.sampled_from([0, 0, 1]))),
+    )
+    # Attention at the start of each piece: a constant, a part per sequence, and a slope from there on.
+    starts = np.array([0.0, *knots[:-1]])
+    constant_s, each_s, slope_s = (np.array([clock(draw(small)) for _ in knots]) for _ in range(3))
+    num = np.arange(max_seqs + 1.0)[:, None]
+    offset_s = constant_s + each_s * num - slope_s * starts
+    batch_s = base_s + token_s * np.arange(max_tokens + 1.0)
+    decode_batch_s = base_s + token_s * graph * np.ceil(np.arange(max_seqs + 1) / graph)
+    sample_s = nobody_s + emit_s * np.arange(max_seqs + 1.0)
+    batch_s[0] = decode_batch_s[0] = 0.0
+    return StepTimes(
+        batch_s=batch_s,
+        decode_batch_s=decode_batch_s,
+        sample_s=sample_s,
+        knot_tokens=np.array(knots),
+        decode_offset_s=np.maximum(offset_s, -slope_s * starts),
+        decode_slope_s=np.broadcast_to(slope_s, offset_s.shape),
+        pair_s=clock(draw(st.sampled_from([0, 0, 1]))),
+        prefill_step_s=clock(draw(small)),
+        power_w=np.full(max_tokens + 1, 700.0),
+        idle_w=70.0,
+    )
+
+
+@st.composite
+def pools(draw, clock, number, *, crowded):
+    block_size = draw(st.sampled_from([1, 2, 3, 4, 4, 8, 16]))
+    max_num_seqs = draw(st.integers(3 if crowded else 1, 8))
+    max_num_batched_tokens = draw(st.one_of(st.integers(max(4, max_num_seqs), 64), st.just(64)))
+    room_tokens = draw(
+        st.sampled_from([40, 50, 60, 70, *([] if crowded else [30, 120, 600])])
+    )  # a request: about 10..60
+    num_replicas = draw(st.sampled_from([1, 1, 1, 2] if crowded else [1, 1, 2, 2, 3, 3, 4, 0]))
+    return Pool(
+        name=f"pool{number}",
+        step_times=draw(step_times(clock, max_num_batched_tokens, max_num_seqs)),
+        num_replicas=num_replicas,
+        num_gpu_blocks=1 + -(-room_tokens // block_size),
+        max_replicas=num_replicas + draw(st.integers(0 if num_replicas else 1, 2)),
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_batched_tokens,
+        block_size=block_size,
+        max_model_len=draw(st.sampled_from([1 << 30, 1 << 30, 1 << 30, 60])),
+        watermark=draw(st.sampled_from([0.0, 0.0, 0.0, 0.1, 0.3])),
+        scheduler_reserve_full_isl=draw(st.booleans()),
+        enable_chunked_prefill=draw(st.sampled_from([True, True, True, False])),
+        enable_prefix_caching=draw(st.booleans()),
+        scheduling_policy=draw(st.sampled_from(POLICIES)),
+        usd_per_replica_s=draw(st.sampled_from([0.0, 0.25, 1.5])),
+        frontend_s=clock(draw(st.sampled_from([0, 0, 2]))),
+    )
+
+
+@st.composite
+def paths(draw, num_pools):
+    pool = st.integers(0, num_pools - 1)
+    classify = st.builds(
+        Visit,
+        pool=pool,
+        kind=st.just("classify"),
+        prompt=st.sampled_from(["user", "full"]),
+        template_tokens=st.integers(0, 12),
+        block_frac=st.sampled_from([0.0, 0.2, 0.5]),
+    )
+    return (*draw(st.lists(classify, max_size=2)), Visit(draw(pool)))
+
+
+@st.composite
+def traffic_classes(draw, clock, number, path_names):
+    return TrafficClass(
+        name=f"class{number}",
+        tier="tier",
+        path=draw(st.sampled_from(path_names)),
+        priority=draw(st.integers(0, 2)),
+        prefix_tokens=draw(st.sampled_from([0, 0, 3, 8, 13, 16])),
+        prefix_group=draw(st.sampled_from(["red", "blue"])),
+        user_tokens=draw(token_tables(15)),
+        output_tokens=draw(token_tables(25)),
+        gap_s=draw(tick_tables(clock, 0, 400)),
+        patience_s=draw(st.one_of(st.none(), st.none(), tick_tables(clock, 1, 1_000))),
+        # A stretched clock must leave a turn clear of the step that ended the one before.
+        min_think_s=clock(draw(st.integers(0 if clock.exact else 1, 20))),
+        keep_history=draw(st.booleans()),
+        max_context_tokens=draw(st.sampled_from([45, 60, 1 << 20])),
+        is_program=draw(st.booleans()),
+    )
+
+
+@st.composite
+def arrivals(draw, clock, origin_s, num_classes, num_buckets, *, crowded):
+    """Rows in order of time, many of them at one instant (as closed-loop clients begin)."""
+    rows, t_s = [], origin_s
+    widest = draw(st.sampled_from([0, 1, 10] if crowded else [1, 20, 100]))
+    for number in range(draw(st.integers(4 if crowded else 1, 14))):
+        t_s += clock(draw(st.integers(0, widest)))
+        user, num_turns = draw(st.integers(0, 3)), draw(st.integers(1, 4))
+        lengths = draw(st.integers(1, 20)), draw(st.integers(1, 30))
+        class_id, language = draw(st.integers(0, num_classes - 1)), draw(st.integers(0, 3))
+        bucket = draw(st.integers(-2, num_buckets - 1).map(lambda number: max(number, -1)))
+        rows.append((t_s, user, number, num_turns, *lengths, class_id, language, bucket, 0))
+    return np.array(rows, dtype=ARRIVAL)
+
+
+@st.composite
+def commands(draw, clock, origin_s, world_pools):
+    """Aborts, and adds and drains that always leave a replica active."""
+    found: list[Command] = []
+    most_drained = [max(0, pool.num_replicas - 1) for pool in world_pools]
+    for _ in range(draw(st.integers(0, 5))):
+        t_s = origin_s + clock(draw(st.integers(0, 600)))
+        verb, number = (
+            draw(st.sampled_from(["abort", "abort", "add", "drain"])),
+            draw(st.integers(0, len(world_pools) - 1)),
+        )
+        if verb == "abort":
+            found.append((t_s, verb, draw(st.integers(0, 25))))
+        elif verb == "add":
+            found.append((t_s, verb, number, draw(st.integers(1, 2))))
+        elif most_drained[number]:
+            count = draw(st.integers(1, most_drained[number]))
+            most_drained[number] -= count
+            found.append((t_s, verb, number, count))
+    return tuple(sorted(found, key=lambda command: command[0]))
+
+
+@st.composite
+def scenes(draw, *, exact):
+    """A scene; exact: on the grid."""
+    clock = Clock(exact=exact, seed=draw(st.integers(0, 1 << 16)) if not exact else 0)
+    origin_s = ORIGIN_S if exact else draw(st.sampled_from([0.0, -1.0]))
+    crowded = draw(st.booleans())
+    num_pools = draw(st.sampled_from([1, 1, 2] if crowded else [1, 2, 3]))
+    world_pools = tuple(draw(pools(clock, number, crowded=crowded)) for number in range(num_pools))
+    names = ["one", "two"][: draw(st.integers(1, 2))]
+    num_classes, num_buckets = draw(st.integers(1, 3)), draw(st.integers(0, 2))
+    classes = tuple(draw(traffic_classes(clock, number, names)) for number in range(num_classes))
+    ever = st.one_of(
+        st.just(math.inf), st.just(math.inf), st.integers(50, 4_000).map(lambda ticks: origin_s + clock(ticks))
+    )
+    world = World(
+        pools=world_pools,
+        paths={name: draw(paths(len(world_pools))) for name in names},
+        classes=classes,
+        buckets=tuple(
+            Bucket(draw(st.sampled_from([0.5, 2.0, 8.0])), float(draw(st.integers(1, 3)))) for _ in range(num_buckets)
+        ),
+        router=draw(st.sampled_from(ROUTERS)),
+        seed=draw(st.integers(0, 1 << 30)),
+        start_s=origin_s,
+        horizon_s=draw(ever),
+        itl_groups=draw(st.sampled_from([(), (0,) * num_classes])),
+    )
+    rows = draw(arrivals(clock, origin_s, num_classes, num_buckets, crowded=crowded))
+    rows = rows[rows["t_s"] < world.horizon_s]
+    return Scene(world, rows, draw(commands(clock, origin_s, world_pools)), draw(ever))
+
+
+def with_pools(scene: Scene, **changes) -> Scene:
+    """The scene with every pool changed in the same way."""
+    pools = tuple(replace(pool, **changes) for pool in scene.world.pools)
+    return replace(scene, world=replace(scene.world, pools=pools))
