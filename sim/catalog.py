@@ -19,6 +19,7 @@ from sim.spec.hardware import GpuSpec, PriceBook, read_gpu, read_prices
 from sim.spec.load import read_file, read_scenario
 from sim.spec.model import ModelSpec, read_model
 from sim.spec.scenario import Scenario
+from sim.spec.text import read_text
 from sim.spec.workload import Curve, PercentileTable, Workload, read_curves, read_percentile_tables
 
 Kind: TypeAlias = Literal["models", "hardware", "kernels", "engines", "workloads", "scenarios"]
@@ -92,6 +93,12 @@ def read(kind: Kind, name: str) -> tuple[str, str]:
     file: Traversable = Path(name).expanduser() if is_path else find(kind, name)
     shown = name if is_path else _shown(file)
     return read_file(file, shown), shown
+
+
+def description(kind: Kind, name: str) -> str:
+    """Return what an entry says about itself, without asking whether the rest of it is complete."""
+    data = read_text(*read(kind, name)).data
+    return str(data.get("description") or "") if isinstance(data, dict) else ""
 
 
 def read_all(path: str) -> Iterator[tuple[str, str]]:

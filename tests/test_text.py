@@ -9,8 +9,24 @@ from pathlib import Path
 import pytest
 
 MAX_PYTHON_LINES = 400  # what one reads in one sitting
-NOT_OURS = {".git", ".venv", "build", "dist", "runs", "node_modules"}
-TEXT = {"", ".cff", ".cfg", ".css", ".csv", ".html", ".ipynb", ".j2", ".js", ".json", ".md", ".py", ".toml", ".txt", ".yaml"}
+NOT_OURS = {"__pycache__", "build", "dist", "runs"}
+TEXT = {
+    "",
+    ".cff",
+    ".cfg",
+    ".css",
+    ".csv",
+    ".html",
+    ".ipynb",
+    ".j2",
+    ".js",
+    ".json",
+    ".md",
+    ".py",
+    ".toml",
+    ".txt",
+    ".yaml",
+}
 
 # An absolute path into somebody's home, project folder or mount.
 MACHINE_PATH = re.compile(r"(?<![\w.~/)}-])/(?:home|mnt|opt|root|srv|Users|work|workspace)/[\w.-]+")
@@ -18,11 +34,8 @@ MACHINE_PATH = re.compile(r"(?<![\w.~/)}-])/(?:home|mnt|opt|root|srv|Users|work|
 
 def _files(repository: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(repository):
-        folders[:] = [name for name in folders if name not in NOT_OURS and not name.endswith(("cache", "cache__"))]
-        for name in names:
-            path = Path(folder, name)
-            if path.suffix in TEXT and name != ".git":
-                yield path
+        folders[:] = [name for name in folders if name == ".ci" or not (name in NOT_OURS or name.startswith("."))]
+        yield from (Path(folder, name) for name in names if Path(name).suffix in TEXT)
 
 
 @pytest.fixture(scope="module")

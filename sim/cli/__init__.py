@@ -15,6 +15,7 @@ app = typer.Typer(
     help="A discrete-event simulator of LLM serving fleets: GPUs, latency and cost, and why.",
     epilog="Exit codes: 0 done; 1 the answer is no; 2 the input is wrong; 3 a bug of ours.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )

@@ -5,14 +5,16 @@ from typing import Annotated, Any
 import typer
 
 from sim.cli import output
-from sim.cli.assignments import Override, Set, changes
+from sim.cli.assignments import Override, Set
 
 
 def check(
-    scenario: Annotated[list[str], typer.Argument(help="Names from `tokenfleet list scenarios`, or YAML files.")],
+    scenario: Annotated[
+        list[str], typer.Argument(metavar="SCENARIO...", help="Names from `tokenfleet list scenarios`, or YAML files.")
+    ],
     *,
-    set_: Set = (),
-    override: Override = (),
+    set_: Set = None,
+    override: Override = None,
     json: output.Json = False,
 ) -> None:
     """Validate each SCENARIO and list everything that is wrong with it; exit with 2 where anything is."""
@@ -23,7 +25,7 @@ def check(
     found: list[dict[str, Any]] = []
     for name in scenario:
         try:
-            spec = sim.load(name, set=changes(set_, {}), override=override)
+            spec = sim.load(name, set=set_ or (), override=override or ())
         except TokenfleetError as error:
             exit_code = error.exit_code
             found.append({"scenario": name, "ok": False, "problems": [str(problem) for problem in error.problems]})
@@ -31,7 +33,7 @@ def check(
         else:
             found.append({"scenario": name, "ok": True, "digest": spec.digest, "problems": []})
             if not json:
-                output.show(f"{name}: ok ({spec.digest})")
+                output.show(f"{name}: ok")
     if json:
         output.print_json({"scenarios": found})
     raise typer.Exit(exit_code)

@@ -24,7 +24,7 @@ class Verbs(TyperGroup):
         except TokenfleetError as error:
             typer.echo(f"{type(error).__name__}: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
-        except Exception:
+        except Exception:  # noqa: BLE001  (whatever it is, it is reported below)
             traceback.print_exc()
             typer.echo(
                 f"\nThis is a bug in tokenfleet {sim.__version__}, not in your input. Please report it with the lines "

@@ -1,6 +1,7 @@
 """Where a verb writes: the result on standard output, everything else on standard error."""
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -9,6 +10,8 @@ from rich.console import Console, RenderableType
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result alone, as JSON, on standard output.")]
 
+UNBROKEN = 1000  # [columns] wider than any table
+
 
 def print_json(result: Mapping[str, Any]) -> None:
     """Print `result` as JSON on standard output."""
@@ -16,8 +19,8 @@ def print_json(result: Mapping[str, Any]) -> None:
 
 
 def show(renderable: RenderableType) -> None:
-    """Print a table or a text for people on standard output."""
-    Console().print(renderable)
+    """Print a table or a text for people on standard output; into a file or a pipe, lines are as long as they are."""
+    Console(width=None if sys.stdout.isatty() else UNBROKEN, markup=False).print(renderable)
 
 
 def say(message: str) -> None:

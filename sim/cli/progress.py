@@ -35,7 +35,10 @@ def watch(name: str, *, start_s: float, end_s: float) -> Iterator[Report]:
             elapsed_s = bar.tasks[task].elapsed or 0.0
             rate = f", {num_requests / elapsed_s:,.0f}/s" if elapsed_s else ""
             bar.update(
-                task, completed=sim_time_s - start_s, clock=_clock(sim_time_s), requests=f"{num_requests:,} requests{rate}"
+                task,
+                completed=sim_time_s - start_s,
+                clock=_clock(sim_time_s),
+                requests=f"{num_requests:,} requests{rate}",
             )
 
         yield report

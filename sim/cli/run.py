@@ -6,15 +6,17 @@ from typing import Annotated, Literal
 import typer
 
 from sim.cli import output
-from sim.cli.assignments import Override, Set, changes
+from sim.cli.assignments import Override, Set
 from sim.cli.progress import watch
 
 
 def run(
-    scenario: Annotated[str, typer.Argument(help="A name from `tokenfleet list scenarios`, or a YAML file.")],
+    scenario: Annotated[
+        str, typer.Argument(metavar="SCENARIO", help="A name from `tokenfleet list scenarios`, or a YAML file.")
+    ],
     *,
-    set_: Set = (),
-    override: Override = (),
+    set_: Set = None,
+    override: Override = None,
     duration: Annotated[
         str | None, typer.Option(metavar="TIME", help="Simulate this long, such as 2h; the same as --set horizon=2h.")
     ] = None,
@@ -34,7 +36,9 @@ def run(
     """Simulate SCENARIO; write result.json, the records and report.html into a folder."""
     import sim
 
-    spec = sim.load(scenario, set=changes(set_, {"horizon": duration, "seed": seed}), override=override)
+    shorthands = {"horizon": duration, "seed": seed}
+    changes = [*(set_ or ()), *(f"{path}={value}" for path, value in shorthands.items() if value is not None)]
+    spec = sim.load(scenario, set=changes, override=override or ())
     folder = out or Path("runs") / spec.name
     with watch(spec.name, start_s=-spec.run_in_s, end_s=spec.horizon_s) as progress:
         done = sim.run(spec, clock=clock, leap=leap, out=folder, progress=progress)

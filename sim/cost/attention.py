@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from sim.cost.shapes import (
@@ -34,11 +32,11 @@ def decode_token_s(
 
 
 def decode_slope_s(num_seqs: Floats, token_s: float, serial_s: float, num_layers: int) -> Floats:
-    """Decode attention per token of total context, by number of sequences [s], of the shape of `num_seqs`.
+    r"""Decode attention per token of total context, by number of sequences [s], of the shape of `num_seqs`.
 
     Notes
     -----
-    .. math:: s_n = L \\sqrt{a^2 + (\\kappa / n)^2}
+    .. math:: s_n = L \sqrt{a^2 + (\kappa / n)^2}
 
     a is the time to read one token's keys and values; kappa the time one thread block takes for it where a sequence
     is walked by one block (no split of the context), in which case n sequences share the wait.
@@ -63,8 +61,3 @@ def prefill_pair_s(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, tensor_pa
     """Time per query x context pair in one layer's prefill attention [s]: FLOPs / (bf16 peak x efficiency)."""
     flops = attention_flops_per_pair_layer(model, tensor_parallel_size)
     return flops / (gpu.peak_flops_per_s("bf16") * engine.prefill_compute_frac)
-
-
-def prefill_pairs(num_tokens: int, computed_tokens: int = 0) -> int:
-    """Query x context pairs of a prefill chunk: n tokens after `computed` ones see n * computed + n (n + 1) / 2."""
-    return num_tokens * computed_tokens + math.comb(num_tokens + 1, 2)

@@ -60,7 +60,8 @@ def _document(kind: catalog.Kind, name: str, seen: tuple[str, ...]) -> Document:
     if like is None:
         return document
     if like in (*seen, name):
-        raise CatalogError(document.problem(("like",), f"{name} is made from itself: {' -> '.join((*seen, name, like))}"))
+        circle = " -> ".join((*seen, name, like))
+        raise CatalogError(document.problem(("like",), f"an entry cannot be made from itself: {circle}"))
     whole = _document(kind, like, (*seen, name))
     for key in document.data:
         whole = whole.patched((key,), document.at((key,)))

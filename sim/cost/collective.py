@@ -11,11 +11,11 @@ from sim.spec.hardware import GpuSpec
 
 
 def all_reduce_s(message_bytes: Floats, num_gpus: int, kernels: KernelSpec, extra_s: float = 0.0) -> Floats:
-    """Time of one all-reduce of `message_bytes` among the GPUs of a node [s]; none for one GPU.
+    r"""Time of one all-reduce of `message_bytes` among the GPUs of a node [s]; none for one GPU.
 
     Notes
     -----
-    .. math:: t = \\alpha + m / B
+    .. math:: t = \alpha + m / B
 
     The alpha-beta (Hockney) model; alpha and B are fitted for 2, 4 and 8 GPUs to custom all-reduce kernels inside
     CUDA graphs. B counts message bytes once, so the ring's factor 2 (g - 1) / g is inside it.

@@ -31,7 +31,7 @@ def gemm_s(
     compute_scale: float = 1.0,
     bandwidth_scale: float = 1.0,
 ) -> Floats:
-    """Time of the product of `tokens` rows with one weight matrix on one GPU [s].
+    r"""Time of the product of `tokens` rows with one weight matrix on one GPU [s].
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def gemm_s(
     Notes
     -----
     .. math::
-        t = t_0 + \\left[\\left(\\frac{2Tnk}{F f_e}\\right)^p
-            + \\left(\\frac{b_w nk + b_a Tk + 2Tn}{B b_e} + \\kappa k\\right)^p\\right]^{1/p}
+        t = t_0 + \left[\left(\frac{2Tnk}{F f_e}\right)^p
+            + \left(\frac{b_w nk + b_a Tk + 2Tn}{B b_e} + \kappa k\right)^p\right]^{1/p}
 
     A roofline (Williams et al., CACM 52(4), 2009) with its corner rounded by p, a launch time t0, and a term for the
     walk of one output tile along k. Fitted to operator timings; the errors stand beside the coefficients.

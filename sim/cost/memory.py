@@ -55,12 +55,19 @@ class Memory:
     """Driver, communication and library buffers; CUDA graphs where the engine counts them first."""
     pool_bytes: float
     """What is left for the cache; negative where the model does not fit."""
+    block_size: int
+    """Tokens in a block of the cache."""
     block_bytes: float
     """One block of the cache."""
     num_gpu_blocks: int
     """Blocks in the pool, the null block included; 0 where the model does not fit."""
     kv_bytes_per_token: float
-    """Cache bytes of a token that grows with the context, on this GPU [B]."""
+    """Cache bytes of a token on one GPU of each stage together; layers whose cache grows with the context [B]."""
+
+    @property
+    def room_tokens(self) -> int:
+        """Tokens that the usable blocks hold; one block is the null block."""
+        return max(self.num_gpu_blocks - 1, 0) * self.block_size
 
 
 def stage_layers(num_layers: int, num_stages: int) -> tuple[int, ...]:
@@ -137,7 +144,7 @@ def plan_memory(
     max_num_seqs: int,
     max_num_batched_tokens: int,
 ) -> Memory:
-    """Divide the memory of a replica's GPUs and return the division of the one that holds the fewest blocks.
+    r"""Divide the memory of a replica's GPUs and return the division of the one that holds the fewest blocks.
 
     Parameters
     ----------
@@ -149,7 +156,7 @@ def plan_memory(
 
     Notes
     -----
-    .. math:: N = \\left\\lfloor \\frac{u M - W - \\max(A, S) - R}{\\text{block bytes}} \\right\\rfloor
+    .. math:: N = \left\lfloor \frac{u M - W - \max(A, S) - R}{\text{block bytes}} \right\rfloor
 
     As vLLM sizes its pool: device memory M, weights W, a profiling run whose peak is the forward pass A or the sampler
     S over max_num_seqs x vocabulary, non-torch reserve R. CUDA graphs come later and on top (vLLM 0.15).
@@ -166,10 +173,21 @@ def plan_memory(
         weights = weights_bytes(model, layout, num_layers, first=first, last=last)
         activation = max(forward, sampler) if last else forward
         pool = usable - weights - activation - reserve
-        layer_bytes = kv_bytes_per_token_layer(model, value_bytes, tp) * num_layers / model.num_hidden_layers
+        share = num_layers / model.num_hidden_layers
+        layer_bytes = kv_bytes_per_token_layer(model, value_bytes, tp) * share
         blocks, token_bytes = _blocks(model, pool, layer_bytes, block_size, max_num_seqs)
         plans.append(
-            Memory(usable, weights, activation, reserve, pool, block_size * token_bytes, blocks, token_bytes)
+            Memory(
+                usable_bytes=usable,
+                weights_bytes=weights,
+                activation_bytes=activation,
+                reserve_bytes=reserve,
+                pool_bytes=pool,
+                block_size=block_size,
+                block_bytes=block_size * token_bytes,
+                num_gpu_blocks=blocks,
+                kv_bytes_per_token=token_bytes / share,
+            )
         )
     return min(plans, key=lambda plan: (plan.num_gpu_blocks, plan.pool_bytes))
 

@@ -13,11 +13,11 @@ from sim.spec.model import ModelSpec
 
 
 def distinct_experts(tokens: Floats, num_experts: int, num_experts_per_tok: int) -> Floats:
-    """Expected number of distinct experts that a batch visits, of the shape of `tokens`.
+    r"""Expected number of distinct experts that a batch visits, of the shape of `tokens`.
 
     Notes
     -----
-    .. math:: E \\left(1 - (1 - k/E)^T\\right)
+    .. math:: E \left(1 - (1 - k/E)^T\right)
 
     Each token visits k of E experts, independently and evenly (*assumed*: real routing is skewed and visits fewer).
     """
@@ -32,7 +32,7 @@ def experts_s(
     gpu: GpuSpec,
     expert_parallel_size: int = 1,
 ) -> Floats:
-    """Time of one MoE layer's routed experts on one GPU [s], router and permutation included.
+    r"""Time of one MoE layer's routed experts on one GPU [s], router and permutation included.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def experts_s(
     Notes
     -----
     .. math::
-        t = t_0 + \\left[\\left(\\frac{2 k T w}{g F f_e}\\right)^p
-            + \\left(\\frac{E(1-(1-k/E)^T) w b}{g B b_e}\\right)^p\\right]^{1/p} + \\frac{2 c k T h}{g B}
+        t = t_0 + \left[\left(\frac{2 k T w}{g F f_e}\right)^p
+            + \left(\frac{E(1-(1-k/E)^T) w b}{g B b_e}\right)^p\right]^{1/p} + \frac{2 c k T h}{g B}
 
     w weights of one expert on the GPU, b bytes a weight, g expert-parallel size, c passes of the permutation.
     """

@@ -10,7 +10,7 @@ from sim.spec.hardware import GpuSpec
 
 
 def busy_w(memory_frac: Floats, compute_frac: Floats, fit: PowerFit, gpu: GpuSpec) -> Floats:
-    """Power of one GPU while a step runs [W].
+    r"""Power of one GPU while a step runs [W].
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def busy_w(memory_frac: Floats, compute_frac: Floats, fit: PowerFit, gpu: GpuSpe
 
     Notes
     -----
-    .. math:: P = P_{idle} + (P_{tdp} - P_{idle})\\left(1 - e^{-(a + b u_{mem} + c u_{flop})}\\right)
+    .. math:: P = P_{idle} + (P_{tdp} - P_{idle})\left(1 - e^{-(a + b u_{mem} + c u_{flop})}\right)
 
     Rises with use and saturates at the board limit, which the GPU enforces itself.
     """

@@ -58,8 +58,7 @@ def parameters(model: ModelSpec) -> Parameters:
 
     Returns
     -------
-    Parameters
-        Counts, per part and in total.
+    counts, per part and in total
 
     Notes
     -----
@@ -167,7 +166,7 @@ def head_matrix(model: ModelSpec, tensor_parallel_size: int = 1) -> Matrix:
 
 
 def kv_bytes_per_token_layer(model: ModelSpec, value_bytes: float, tensor_parallel_size: int = 1) -> float:
-    """Cache bytes of one token in one layer on one GPU [B].
+    r"""Cache bytes of one token in one layer on one GPU [B].
 
     Parameters
     ----------
@@ -177,7 +176,7 @@ def kv_bytes_per_token_layer(model: ModelSpec, value_bytes: float, tensor_parall
 
     Notes
     -----
-    .. math:: 2 \\cdot \\max(h_{kv}/tp, 1) \\cdot d \\cdot b \\qquad\\text{or, for MLA,}\\qquad (r_{kv} + d_{rope}) b
+    .. math:: 2 \cdot \max(h_{kv}/tp, 1) \cdot d \cdot b \qquad\text{or, for MLA,}\qquad (r_{kv} + d_{rope}) b
     """
     if model.kv_lora_rank is not None:
         return (model.kv_lora_rank + model.qk_rope_head_dim) * value_bytes

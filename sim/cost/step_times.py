@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
 
-_TABLES = ("batch_s", "decode_batch_s", "sample_s", "knot_tokens", "decode_offset_s", "decode_slope_s", "power_w")
+_NEVER_NEGATIVE = ("batch_s", "decode_batch_s", "sample_s", "decode_slope_s", "power_w")
+_TABLES = (*_NEVER_NEGATIVE, "knot_tokens", "decode_offset_s")
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +158,7 @@ def _check(times: StepTimes) -> None:
             raise ValueError(f'"{name}" has shape {getattr(times, name).shape}; it must have {shape}.')
     if num_pieces == 0 or times.knot_tokens[-1] != math.inf or not np.all(np.diff(times.knot_tokens) > 0):
         raise ValueError('"knot_tokens" must increase and end with infinity.')
-    for name in ("batch_s", "decode_batch_s", "sample_s", "decode_slope_s", "power_w", "pair_s", "prefill_step_s", "idle_w"):
+    for name in (*_NEVER_NEGATIVE, "pair_s", "prefill_step_s", "idle_w"):
         value = getattr(times, name)
         if not (np.all(np.isfinite(value)) and np.all(np.greater_equal(value, 0.0))):
             raise ValueError(f'"{name}" must be finite and >= 0.')

@@ -36,6 +36,13 @@ class Clock:
         """Play all events before `until_s`, the plane's and SimPy's. Call it again with a later time to go on."""
         raise NotImplementedError
 
+    def at(self, t_s: float) -> simpy.Event:
+        """An event at an absolute time, not before now (`timeout(t_s - now)` would round)."""
+        event = self.env.event()
+        event._ok, event._value = True, None
+        heappush(self.env._queue, (max(t_s, self.env.now), 1, next(self.env._eid), event))  # type: ignore[misc]
+        return event
+
     def act(self, action: Callable[..., int], *arguments: Any) -> int:
         """Apply a control action (`add_replicas`, `drain_replicas`, `abort_serial`) to the plane now."""
         done = action(self.plane.address, *arguments, self.env.now)

@@ -74,18 +74,22 @@ def attribute(
     answered_usd = answers_usd.sum(axis=0)
     guard_usd = np.maximum(carried_usd - answers_usd.sum(axis=1), 0.0) * (guard_s > 0.0)  # [cell]
     beyond_usd = np.maximum(busy_usd - answered_usd, 0.0)
+    if not beyond_usd.any():  # rounding hides a trace of guard work: put it where there is room on the bill
+        beyond_usd = np.maximum(total_usd - answered_usd, 0.0)
     guarded_usd = guard_usd.sum() * _shares(beyond_usd)  # [pool]
-    rest_usd = total_usd - answered_usd - guarded_usd
-
     used_usd = answered_usd + guarded_usd
-    per_usd = np.divide(rest_usd, used_usd, out=np.zeros(len(pools)), where=used_usd > 0.0)
-    spread_usd = answers_usd @ per_usd + _shares(guard_usd) * float(guarded_usd @ per_usd)
+    rest_usd = total_usd - used_usd
+
+    used = used_usd > 0.0
+    answers_frac = np.divide(answers_usd, used_usd, out=np.zeros_like(answers_usd), where=used)
+    guarded_frac = np.divide(guarded_usd, used_usd, out=np.zeros_like(used_usd), where=used)
+    spread_usd = answers_frac @ rest_usd + _shares(guard_usd) * float(guarded_frac @ rest_usd)
     return Bill(
         total_usd=total_usd,
         busy_usd=busy_usd,
         carried_usd=carried_usd,
         spread_usd=spread_usd,
-        not_attributed_usd=float(rest_usd[used_usd <= 0.0].sum()),
+        not_attributed_usd=float(rest_usd[~used].sum()),
     )
 
 

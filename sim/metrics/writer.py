@@ -1,7 +1,7 @@
 """A run's folder: written once the run is done, tried before it starts, read by reports.
 
-`result.json`, `requests.parquet`, `timeline.parquet`, `histograms.parquet`, `assumptions.json` and `scenario.yaml` are the same
-bytes for the same scenario, code and seed; `run_info.json` is what depends on the machine or the moment.
+`run_info.json` is what depends on the machine or the moment. All other files have the same bytes for the same scenario,
+code and seed.
 """
 
 from __future__ import annotations

@@ -100,12 +100,12 @@ def evict(p, s, n):
 
 
 @jit
-def hits_of(p, pool, s, group_id, num_tokens):
-    """Leading blocks of a request of `num_tokens` found in the index; its last token is always computed."""
-    if group_id < 0 or pool.caching == 0:
+def hits_of(p, pool, s, q):
+    """Leading blocks of a request's prefix found in the index; its last token is always computed."""
+    if q.group < 0 or pool.caching == 0:
         return 0
-    group = group_at(p.groups, s.group_base + group_id)
-    return min(group.cached, (num_tokens - 1) // pool.block_size)
+    group = group_at(p.groups, s.group_base + q.group)
+    return min(group.cached, min(q.prefix, q.prompt + q.emitted - 1) // pool.block_size)
 
 
 @jit
@@ -147,7 +147,7 @@ def publish(p, pool, s, q, computed):
     if q.group < 0 or pool.caching == 0:
         return
     group = group_at(p.groups, s.group_base + q.group)
-    full = min(group.full, computed // pool.block_size)
+    full = min(q.prefix, computed) // pool.block_size
     if full > q.shared and q.shared == group.cached:
         share(p, s, q.group, q.shared, full)
         group.cached = full

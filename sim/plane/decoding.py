@@ -33,8 +33,8 @@ def time_at(s, step):
 def steps_by(p, s, r, now):
     """Number of the last step of the run that has ended when the event at `now` is handled.
 
-    A step that ends exactly now has ended only if it comes before that event in the order of the instant,
-    which is so if the event is a step end of a higher replica (`cursor`).
+    A step that ends exactly now has ended only if its event would have come before: that is so if a step end of a
+    higher replica (`cursor`) was handled in this instant.
     """
     ended = s.step
     if s.doing != DECODE or s.target - s.step <= 1 and time_at(s, s.target) > now:

@@ -107,7 +107,11 @@ def start_mixed(p, pool, s, r, now):
     dt_s = batch_s + pool.prefill_step_s + sample_s + pool.pair_s * pairs
     s.entry_s = (pool.first_batch_s + pool.prefill_step_s) / entries
     s.token_s = (batch_s - pool.first_batch_s) / tokens
-    s.emit_s = sample_s / emitting if emitting > 0 else 0.0
+    s.emit_s = 0.0
+    if emitting > 0:
+        s.emit_s = sample_s / emitting
+    else:
+        s.entry_s += sample_s / entries
     s.decode_s = 0.0
     s.context_s = 0.0
     if decodes > 0:

@@ -8,7 +8,7 @@
 import numpy as np
 
 from sim.metrics.records import FAILED, IN_FLIGHT
-from sim.plane.blocks import blocks_in
+from sim.plane.blocks import blocks_at, blocks_in, take
 from sim.plane.compiled import jit
 from sim.plane.decoding import close_run, count_run, gauge, steps_by, used_blocks
 from sim.plane.engine import (
@@ -110,12 +110,20 @@ def forget_abort(p, s, slot):
 
 
 @jit
+def move_to(p, now):
+    """Set the plane's time. `cursor` is the highest replica whose event of this very instant was handled."""
+    if now != p.now_s:
+        p.now_s = now
+        p.cursor = -1
+
+
+@jit
 def handle(p, now, kind, index, key):
     """Apply one event; those that follow are in the outbox."""
-    p.now_s = now
+    move_to(p, now)
     p.num_events += 1
-    p.cursor = index if kind == STEP else -1
     if kind == STEP:
+        p.cursor = max(p.cursor, index)
         if replica_at(p.replicas, index).doing != IDLE:
             finish(p, index, now)
         plan(p, index, now)
@@ -234,7 +242,7 @@ def drain_replicas(address, pool_id, n, now):
 def abort_serial(address, serial, now):
     """End the request of that serial as failed, if it is alive. For tests and operators: scans the request rows."""
     p = plane_at(address, 0)
-    p.cursor = -1
+    move_to(p, now)
     p.num_out = 0
     for slot in range(p.num_requests):
         q = request_at(p.requests, slot)
@@ -255,7 +263,7 @@ def observe(address, pool_id, now, out):
     """What a pool holds at `now` and has done by then, into row 0 of an OBSERVED table at `out`; changes nothing
     but the low-water mark of the queue, which starts again."""
     p = plane_at(address, 0)
-    p.cursor = -1
+    move_to(p, now)
     pool = pool_at(p.pools, pool_id)
     o = observed_at(out, 0)
     o.num_replicas = o.num_running = o.num_steps = 0
@@ -301,7 +309,7 @@ def observe(address, pool_id, now, out):
 def count_gaps(address, now):
     """Bring the ITL histogram to `now`: count the steps of runs under way that have ended."""
     p = plane_at(address, 0)
-    p.cursor = -1
+    move_to(p, now)
     for r in range(p.num_replicas):
         s = replica_at(p.replicas, r)
         if s.doing == DECODE:
@@ -312,7 +320,7 @@ def count_gaps(address, now):
 def settle(address, now):
     """The simulation stops at `now`: book the steps that have ended, leave out those under way."""
     p = plane_at(address, 0)
-    p.cursor = -1
+    move_to(p, now)
     for r in range(p.num_replicas):
         s = replica_at(p.replicas, r)
         if s.doing == DECODE:
@@ -320,6 +328,7 @@ def settle(address, now):
             s.target = steps_by(p, s, r, now)
             if s.target > s.step:
                 end_step(p, pool, s, now)
+                take(p, s, blocks_at(p, pool, s, s.step))
             close_run(p, pool, s)
             s.doing = IDLE
 
@@ -338,5 +347,5 @@ def end_all(address, first_slot, now):
             s = replica_at(p.replicas, q.replica)
             stop_decoding(p, pool_at(p.pools, s.pool), s, q)
         leave_pool(p, q)
-        end_request(p, slot, IN_FLIGHT, now)
+        end_request(p, slot, IN_FLIGHT, np.nan)
     return -1

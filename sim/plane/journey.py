@@ -15,7 +15,7 @@ from sim.plane.blocks import blocks_for
 from sim.plane.compiled import jit, jit_with
 from sim.plane.engine import cut
 from sim.plane.events import cancel_timer, emit
-from sim.plane.queues import join_waiting, leave_waiting
+from sim.plane.queues import join_waiting, leave_waiting, waiting_head
 from sim.plane.tables import (
     FAR,
     FREE,
@@ -102,14 +102,17 @@ def start_visit(p, slot, now):
         q.prompt = q.full_prompt
         q.output = q.full_output
         q.group = kind.group
+        q.prefix = kind.prefix_tokens
         q.classified_s = now
     else:
         q.prompt = visit.template_tokens + (q.user_tokens if visit.reads == 0 else q.full_prompt)
         q.output = 1
         q.group = visit.group
+        q.prefix = visit.template_tokens
     q.emitted = 0
     q.computed = 0
     q.cost_s = 0.0
+    q.replica = -1
     r = route(p, pool, q, visit.ordinal)
     if r < 0:
         end_request(p, slot, SHED, now)
@@ -188,7 +191,7 @@ def end_request(p, slot, ending, now):
     done.class_id = q.class_id
     done.language = q.language
     done.ending = ending
-    done.pool = answering if reached else -1
+    done.pool = answering if reached and q.replica >= 0 else -1
     done.replica = q.replica if reached else -1
     done.num_preemptions = q.num_preemptions
     done.serial = q.serial
@@ -319,7 +322,11 @@ def abort(p, slot, ending, now):
         return
     s = replica_at(p.replicas, q.replica)
     if q.state == WAITING:
-        leave_waiting(p, pool_at(p.pools, s.pool), s, slot, now)
+        pool = pool_at(p.pools, s.pool)
+        was_head = waiting_head(p, pool, s) == slot
+        leave_waiting(p, pool, s, slot, now)
+        if was_head and s.num_waiting > 0:  # it may have blocked those behind it
+            cut(p, s, q.replica, now)
         leave_pool(p, q)
         end_request(p, slot, ending, now)
         return

@@ -121,10 +121,7 @@ class Plane:
 
 def check(world: World) -> None:
     """Raise ValueError where a World breaks what the plane relies on."""
-    lengths: dict[str, int] = {}
     for kind in world.classes:
-        if lengths.setdefault(kind.prefix_group, kind.prefix_tokens) != kind.prefix_tokens:
-            raise ValueError(f"prefix group {kind.prefix_group!r} has two lengths")
         if kind.path not in world.paths:
             raise ValueError(f"class {kind.name!r} names no path of the world: {kind.path!r}")
     for name, path in world.paths.items():
@@ -232,19 +229,14 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
 
 
 def number_groups(world: World) -> tuple[dict[str, int], list[int], list[int]]:
-    """Shared prefixes: number of each class group, tokens of each, and the number of each visit's template (or -1)."""
-    groups: dict[str, int] = {}
-    tokens: list[int] = []
-    for kind in world.classes:
-        if kind.prefix_tokens > 0 and kind.prefix_group not in groups:
-            groups[kind.prefix_group] = len(tokens)
-            tokens.append(kind.prefix_tokens)
+    """Shared prefixes: number of each class group, tokens of each (the longest), number of each visit's template or -1."""
+    groups = {name: n for n, name in enumerate(dict.fromkeys(kind.prefix_group for kind in world.classes))}
+    tokens = [max(kind.prefix_tokens for kind in world.classes if kind.prefix_group == name) for name in groups]
     visit_groups: list[int] = []
     for path in world.paths.values():
         for visit in path:
-            shared = visit.kind == "classify" and visit.template_tokens > 0
-            visit_groups.append(len(tokens) if shared else -1)
-            if shared:
+            visit_groups.append(len(tokens) if visit.kind == "classify" else -1)
+            if visit.kind == "classify":
                 tokens.append(visit.template_tokens)
     return groups, tokens, visit_groups
 
@@ -264,6 +256,7 @@ def build_pools(plane: Plane, pools: Sequence[Pool], router: str, num_levels: in
         row["usable"], row["watermark"] = pool.num_gpu_blocks - 1, int(pool.watermark * pool.num_gpu_blocks)
         row["reserve_full"], row["chunked"] = pool.scheduler_reserve_full_isl, pool.enable_chunked_prefill
         row["caching"], row["max_model_len"] = pool.enable_prefix_caching, pool.max_model_len
+        row["by_priority"] = pool.scheduling_policy == "priority"
         row["num_levels"] = num_levels if pool.scheduling_policy == "priority" else 1
         row["num_pieces"] = times.num_pieces
         for name in ("batch_s", "decode_batch_s", "sample_s", "power_w", "decode_offset_s", "decode_slope_s"):
@@ -308,7 +301,7 @@ def build_classes(
         row["first_visit"] = begin[kind.path]
         row["last_visit"] = begin[kind.path] + len(world.paths[kind.path]) - 1
         row["level"], row["prefix_tokens"] = levels.index(kind.priority), kind.prefix_tokens
-        row["group"] = groups.get(kind.prefix_group, -1) if kind.prefix_tokens > 0 else -1
+        row["group"] = groups[kind.prefix_group] if kind.prefix_tokens > 0 else -1
         row["keep_history"], row["max_context"] = kind.keep_history, kind.max_context_tokens
         row["itl_group"], row["min_think_s"] = itl_group, kind.min_think_s
         for name in ("user_tokens", "output_tokens", "gap_s"):
@@ -335,7 +328,7 @@ def build_replicas(plane: Plane, world: World, num_levels: int, group_tokens: li
             residues += pool.block_size
             for g, tokens in enumerate(group_tokens):
                 group = groups[r * len(group_tokens) + g]
-                group["full"], group["base"] = tokens // pool.block_size, depths
+                group["base"] = depths
                 depths += tokens // pool.block_size + 1
             active["v"][r] = r
             r += 1

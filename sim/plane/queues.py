@@ -48,10 +48,10 @@ def join_waiting(p, pool, s, slot, at_front, now):
     gauge(s, now)
     q = request_at(p.requests, slot)
     q.state = WAITING
-    level = q.level if pool.num_levels > 1 else 0
+    level = q.level if pool.by_priority == 1 else 0
     queue = wait_at(p.waits, s.wait_base + level)
     before = queue.tail
-    if pool.num_levels > 1:
+    if pool.by_priority == 1:
         while before >= 0 and comes_before(q, request_at(p.requests, before)):
             before = request_at(p.requests, before).prev
     elif at_front:
@@ -79,7 +79,7 @@ def leave_waiting(p, pool, s, slot, now):
     """Take a request out of the queue."""
     gauge(s, now)
     q = request_at(p.requests, slot)
-    queue = wait_at(p.waits, s.wait_base + (q.level if pool.num_levels > 1 else 0))
+    queue = wait_at(p.waits, s.wait_base + (q.level if pool.by_priority == 1 else 0))
     if q.prev >= 0:
         request_at(p.requests, q.prev).next = q.next
     else:

@@ -89,7 +89,7 @@ def preempt(p, pool, s, slot, now):
 @jit
 def pick_victim(p, pool, s):
     """Whom to preempt: the last admitted, or under priority the worst by (priority, arrival), first of equals."""
-    if pool.num_levels == 1:
+    if pool.by_priority == 0:
         return s.run_tail
     victim = s.run_head
     slot = request_at(p.requests, victim).next
@@ -120,7 +120,7 @@ def run_short_of_blocks(p, pool, s, now):
             left += request_at(p.requests, victim).chunk
             preempt(p, pool, s, victim, now)
         if victim == slot:
-            if pool.num_levels == 1:
+            if pool.by_priority == 0:
                 break
             slot = after
             continue
@@ -184,7 +184,7 @@ def admit(p, pool, s, left, now):
     while slot >= 0 and left > 0:
         q = request_at(p.requests, slot)
         tokens = q.prompt + q.emitted
-        hits = hits_of(p, pool, s, q.group, tokens)
+        hits = hits_of(p, pool, s, q)
         cached = hits * pool.block_size
         chunk = tokens - cached
         s.blocked = 1

@@ -64,7 +64,7 @@ REQUEST = record(
     ("state", "i4"), ("next", "i4"), ("prev", "i4"), ("replica", "i4"),
     ("prompt", "i4"), ("output", "i4"), ("emitted", "i4"), ("computed", "i4"),
     ("chunk", "i4"), ("shared", "i4"), ("group", "i4"), ("visit", "i4"),
-    ("level", "i4"), ("aborted", "i4"), ("admitted", "i8"),
+    ("level", "i4"), ("prefix", "i4"), ("admitted", "i8"),
     # line 2: the decode run it is part of
     ("end_step", "i8"), ("join_offset", "i8"), ("seq_mark_s", "f8"), ("context_mark_s", "f8"), ("context_step_mark_s", "f8"),
     ("cost_s", "f8"), ("itl_group", "i4"), ("link", "i4"), ("last_token_s", "f8"),
@@ -74,13 +74,13 @@ REQUEST = record(
     # line 4: what will be recorded
     ("classified_s", "f8"), ("scheduled_s", "f8"), ("first_token_s", "f8"), ("abort_s", "f8"),
     ("cost_usd", "f8"), ("guard_s", "f8"), ("full_prompt", "i4"), ("full_output", "i4"), ("cached", "i4"), ("num_preemptions", "i4"),
-    ("language", "i4"), ("history", "i4"), ("user_tokens", "i4"), ("bucket", "i4"),
+    ("language", "i4"), ("history", "i4"), ("user_tokens", "i4"), ("bucket", "i4"), ("aborted", "i4"),
 )  # fmt: skip
 
 POOL = record(
     ("first_replica", "i4"), ("max_replicas", "i4"), ("num_active", "i4"), ("router", "i4"), ("rotation", "i8"),
     ("max_seqs", "i4"), ("max_tokens", "i4"), ("block_size", "i4"), ("usable", "i4"), ("watermark", "i4"),
-    ("reserve_full", "i4"), ("chunked", "i4"), ("caching", "i4"), ("num_levels", "i4"), ("num_pieces", "i4"), ("max_model_len", "i8"),
+    ("reserve_full", "i4"), ("chunked", "i4"), ("caching", "i4"), ("by_priority", "i4"), ("num_levels", "i4"), ("num_pieces", "i4"), ("max_model_len", "i8"),
     ("batch_s", "i8"), ("decode_batch_s", "i8"), ("sample_s", "i8"), ("power_w", "i8"),
     ("decode_offset_s", "i8"), ("decode_slope_s", "i8"), ("knot_tokens", "i8"),
     ("pair_s", "f8"), ("prefill_step_s", "f8"), ("first_batch_s", "f8"), ("frontend_s", "f8"), ("usd_per_s", "f8"),
@@ -108,8 +108,8 @@ OBSERVED = np.dtype([
 """A pool at one instant: what it holds, and its counters and integrals since the start."""
 
 BUCKET = np.dtype([("level", "f8"), ("at_s", "f8"), ("rate_per_s", "f8"), ("capacity", "f8")])
-GROUP = np.dtype([("cached", "i4"), ("depth", "i4"), ("full", "i4"), ("base", "i4"), ("stamp", "i8")])
-"""A shared prefix on one replica: leading blocks in the index, the deepest in use, its length, when last released."""
+GROUP = np.dtype([("cached", "i4"), ("depth", "i4"), ("base", "i8"), ("stamp", "i8")])
+"""A shared prefix on one replica: leading blocks in the index, the deepest in use, when last released."""
 WAIT = np.dtype([("head", "i4"), ("tail", "i4")])
 OUT = np.dtype([("t_s", "f8"), ("kind", "i4"), ("id", "i4"), ("key", "i8")])
 NODE = np.dtype([("t_s", "f8"), ("id", "i8")])

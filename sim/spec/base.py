@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from sim import units
@@ -59,9 +60,22 @@ NonNegativeInt = Annotated[int, quantity("1"), Field(ge=0)]
 PositiveInt = Annotated[int, quantity("1"), Field(gt=0)]
 Text = Annotated[str, BeforeValidator(_as_text)]
 """A text; a whole number such as ``prices: 2026`` is taken as its digits."""
-Name = Annotated[Text, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$")]
-"""What users call a scenario: a letter, then letters, digits, ``_``, ``-`` and ``.``."""
-Key = Annotated[Text, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+
+
+def _matching(pattern: str, advice: str) -> AfterValidator:
+    """Return the validator of a text of a certain form."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f'"{value}" is no name; {advice}')
+        return value
+
+    return AfterValidator(check)
+
+
+Name = Annotated[Text, _matching(r"[A-Za-z][A-Za-z0-9_.-]*", "use a letter, then letters, digits, _, - and .")]
+"""What users call a scenario."""
+Key = Annotated[Text, _matching(r"[A-Za-z][A-Za-z0-9_-]*", "use a letter, then letters, digits, _ and -")]
 """What users call a pool, tier or path; without a dot, so that dotted paths can name it."""
 
 

@@ -164,7 +164,7 @@ class MemoryRule(Spec):
     sampler_bytes: NonNegativeNumber
     """Peak of the sampler per sequence and vocabulary entry [B]."""
     non_torch_bytes: dict[int, Bytes]
-    """Driver, communication and library buffers of one GPU by tensor-parallel size [B]; the nearest size below counts."""
+    """Driver, communication and library buffers of one GPU [B] by tensor-parallel size; the nearest below counts."""
     graph_bytes: Bytes = 0.0
     """CUDA graphs, where the engine counts them before it sizes the cache [B]."""
     mxfp4_multiple: PositiveInt = 1

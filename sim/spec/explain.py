@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from pydantic import BaseModel, ValidationError
 
 from sim.errors import Problem, did_you_mean
-from sim.spec.text import dotted
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from sim.spec.text import Document, Path
 
-_BOUNDS = {
-    "greater_than": "> {gt}",
-    "greater_than_equal": ">= {ge}",
-    "less_than": "< {lt}",
-    "less_than_equal": "<= {le}",
+_FORMATS = {
+    "greater_than": "must be > {gt}, got {value}",
+    "greater_than_equal": "must be >= {ge}, got {value}",
+    "less_than": "must be < {lt}, got {value}",
+    "less_than_equal": "must be <= {le}, got {value}",
+    "too_short": "too few entries: {actual_length}; give at least {min_length}",
+    "too_long": "too many entries; give at most {max_length}",
 }
 _TYPES = {
     "string_type": "text (a word that YAML takes for something else stands in quotes)",
@@ -40,13 +41,27 @@ _TYPES = {
 
 
 def problems_of(error: ValidationError, spec: type[BaseModel], document: Document) -> Iterator[Problem]:
-    """Yield one problem per finding of pydantic about `document`, which was to become a `spec`."""
-    for finding in error.errors(include_url=False):
-        path = _path(finding, document.data)
+    """Yield one problem per mistake that pydantic found in `document`, which was to become a `spec`."""
+    findings = [f for f in error.errors(include_url=False) if f["type"] != "default_factory_not_called"]
+    found = [(_path(finding, document.data), finding) for finding in findings]
+    for path, finding in found:
         if finding["type"] == "spec_problems":
             yield from (document.problem((*path, *inner), text) for inner, text in finding["ctx"]["problems"])
-        else:
+        elif finding["type"] not in _TYPES:
             yield document.problem(_field(finding, path), _message(finding, path, spec, document))
+        elif expected := _expected(path, finding, found):
+            yield document.problem(path, f"expected {expected}, got {_shown(finding['input'])}")
+
+
+def _expected(path: Path, finding: ErrorDetails, found: list[tuple[Path, ErrorDetails]]) -> str:
+    """Return the types that a value of the wrong type may have; nothing where another finding says it, or says more.
+
+    Every member of a union reports for itself; a member that accepted the type and got further speaks for all.
+    """
+    here = [(at, other) for at, other in found if at[: len(path)] == path]
+    if any(len(at) > len(path) or other["type"] not in _TYPES for at, other in here) or here[0][1] is not finding:
+        return ""
+    return " or ".join(dict.fromkeys(_TYPES[other["type"]] for _, other in here))
 
 
 def _path(finding: ErrorDetails, data: Any) -> Path:
@@ -77,9 +92,7 @@ def _message(finding: ErrorDetails, path: Path, spec: type[BaseModel], document:
     if kind == "extra_forbidden":
         return f"unknown field. {did_you_mean(str(path[-1]), _known_names(spec, path[:-1], document.data))}"
     if kind == "missing":
-        field = (*path, finding["loc"][-1])
-        about = _description(spec, field, document.data)
-        return f"missing. {about}{' ' if about else ''}Write it here, or give --set {dotted(field)}=..."
+        return f"missing. {_description(spec, (*path, finding['loc'][-1]), document.data)}".strip()
     if kind in ("literal_error", "union_tag_invalid", "enum"):
         allowed = context.get("expected_tags", context.get("expected", "")).replace("'", "").replace(" or ", ", ")
         given = context.get("tag", value)
@@ -89,10 +102,8 @@ def _message(finding: ErrorDetails, path: Path, spec: type[BaseModel], document:
         return f"missing. Allowed: {', '.join(tags)}."
     if kind == "value_error":
         return str(context["error"])
-    if kind in _BOUNDS:
-        return f"must be {_BOUNDS[kind].format(**context)}, got {_shown(value)}"
-    if kind in _TYPES:
-        return f"expected {_TYPES[kind]}, got {_shown(value)}"
+    if kind in _FORMATS:
+        return _FORMATS[kind].format(**context | {"value": _shown(value)})
     return f"{finding['msg'][0].lower()}{finding['msg'][1:]}, got {_shown(value)}"
 
 

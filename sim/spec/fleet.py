@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
 from sim.errors import did_you_mean
 from sim.spec.base import (
@@ -75,7 +75,7 @@ class Pool(Spec):
     scheduler_reserve_full_isl: bool = True
     """Admit a request only if its whole prompt fits the KV cache. Default true."""
     engine: Text = "vllm"
-    """Engine whose calibrated efficiencies apply. Default vllm."""
+    """Engine whose calibration applies: the ENGINE of an entry ENGINE-GPU in hardware_profiles/engines/. Default vllm."""
     usd_per_gpu_hour: UsdPerHour | None = None
     """Price [USD/h] of one GPU. Default: the scenario's price book."""
 
@@ -133,12 +133,20 @@ class Operation(Spec):
     """How many."""
 
 
+def _path_to_the_only_pool(fleet: dict[str, Any]) -> dict[str, tuple[Visit, ...]]:
+    """Return the paths of a fleet that says none."""
+    pools = fleet.get("pools", {})
+    return {"default": (Visit(pool=next(iter(pools))),)} if len(pools) == 1 else {}
+
+
 class Fleet(Spec):
     """Pools, the paths through them, and the rules of the house."""
 
     pools: Annotated[dict[Key, Pool], WithoutNulls, Field(min_length=1)]
     """Pools by name."""
-    paths: Annotated[dict[Key, Annotated[tuple[Visit, ...], Field(min_length=1)]], WithoutNulls, Field(min_length=1)]
+    paths: Annotated[dict[Key, Annotated[tuple[Visit, ...], Field(min_length=1)]], WithoutNulls] = Field(
+        default_factory=_path_to_the_only_pool
+    )
     """Paths by name: the visits of a request in order, the last of which answers. Default, where there is one pool:
     a path named default that visits it."""
     router: Literal["round_robin", "least_outstanding", "power_of_two"] = "least_outstanding"
@@ -149,17 +157,10 @@ class Fleet(Spec):
     operations: tuple[Operation, ...] = ()
     """What operators do during the run. Default: nothing."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _path_of_the_only_pool(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and "paths" not in value and isinstance(value.get("pools"), Mapping):
-            names = [name for name, pool in value["pools"].items() if pool is not None]
-            if len(names) == 1:
-                return {**value, "paths": {"default": [{"pool": names[0]}]}}
-        return value
-
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield names that do not exist, paths that do not answer, and operations that cannot be carried out."""
+        if not self.paths:
+            yield "paths", f"missing: say which pools a request visits, such as default: [{{pool: {min(self.pools)}}}]"
         for name, visits in self.paths.items():
             for index, visit in enumerate(visits):
                 at = f"paths.{name}.{index}"

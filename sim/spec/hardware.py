@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias, cast, get_args
 
@@ -238,6 +239,6 @@ def read_prices(text: str, filename: str | None = None) -> dict[str, PriceBook]:
         try:
             books[name] = PriceBook.from_document(part)
         except SpecError as error:
-            problems += error.problems
+            problems += [dataclasses.replace(problem, path=f"{name}.{problem.path}") for problem in error.problems]
     SpecError.raise_if(problems)
     return books

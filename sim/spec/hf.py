@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from sim.errors import Problem, SpecError, did_you_mean
+from sim.errors import Problem, SpecError
 from sim.spec.model import ModelSpec
 from sim.spec.quantization import read_quantization
 from sim.spec.text import Document, Path
@@ -177,11 +177,8 @@ def _architecture(config: _Config) -> str:
         key, named = "model_type", TEXT_MODELS.get(kind, f"model_type {kind}")
     if named in ARCHITECTURES:
         return named
-    hint = did_you_mean(named, ARCHITECTURES)
-    known = f"{hint} " if hint.startswith("Did") else ""
-    message = f"{named} is not supported: its layers may differ from every kind known here. {known}"
-    supported = f"Supported: {', '.join(ARCHITECTURES)}."
-    raise SpecError(config.document.problem((*config.base, key), message + supported))
+    message = f"{named} is not supported: its layers may differ from every kind known here"
+    raise SpecError(config.document.problem((*config.base, key), f"{message}. Supported: {', '.join(ARCHITECTURES)}."))
 
 
 def _widths(config: _Config, family: Family) -> dict[str, Any]:
@@ -217,7 +214,9 @@ def _head_dim(config: _Config, hidden: int, heads: int) -> int:
     if config.data.get("head_dim") is not None:
         return config.whole("head_dim")
     if heads > 0 and hidden % heads:
-        config.fault("num_attention_heads", f"{heads} heads do not divide hidden_size {hidden}, and head_dim is missing")
+        config.fault(
+            "num_attention_heads", f"{heads} heads do not divide hidden_size {hidden}, and head_dim is missing"
+        )
     return hidden // heads if heads > 0 else 0
 
 
@@ -284,7 +283,9 @@ def _window(config: _Config, family: Family, layers: int, context: int) -> dict[
             return {}
         count = max(0, layers - config.whole("max_window_layers", default=layers))
     else:
-        period = config.whole("sliding_window_pattern", default={"every-other": 2, "five-of-six": 6}.get(family.sliding, 0))
+        period = config.whole(
+            "sliding_window_pattern", default={"every-other": 2, "five-of-six": 6}.get(family.sliding, 0)
+        )
         count = layers - layers // period if period else layers
     if width >= context:
         config.notes.append(f"the sliding window of {width} tokens is as long as the context: every layer is full")
@@ -319,7 +320,9 @@ def _given_notes(document: Document) -> list[str]:
 
 def _build(config: _Config, fields: dict[str, Any]) -> ModelSpec:
     """Return the model, or raise everything found: what is missing and what contradicts itself."""
-    places = {(field,): config.document.place(path) for field, path in config.used.items()}
+    places: dict[Path, tuple[str | None, int | None]] = {
+        (field,): config.document.place(path) for field, path in config.used.items()
+    }
     try:
         model = ModelSpec.from_document(Document(fields, config.document.file, places))
     except SpecError as error:

@@ -75,8 +75,12 @@ def read_scenario(
             document = _patched(document, path, value)
         except SpecError as error:
             problems += error.problems
+    try:
+        scenario = Scenario.from_document(document)
+    except SpecError as error:
+        problems += error.problems
     SpecError.raise_if(problems)
-    return Scenario.from_document(document)
+    return scenario
 
 
 def _overrides(document: Document, names: Sequence[str], problems: list[Problem]) -> Iterator[tuple[Path, Document]]:
@@ -84,17 +88,13 @@ def _overrides(document: Document, names: Sequence[str], problems: list[Problem]
     known = document.data.get("overrides") if isinstance(document.data, dict) else None
     known = known if isinstance(known, dict) else {}
     for name in names:
-        patches = known.get(name)
-        if isinstance(patches, dict):
-            for path in patches:
-                yield parse_path(path), document.at(("overrides", name, path))
-        elif name in known:
-            message = "expected a block of changes (dotted.path: value lines)"
-            problems.append(document.problem(("overrides", name), message))
-        else:
+        if name not in known:
             help_ = did_you_mean(name, known)
             listed = f" Known: {', '.join(known)}." if help_.startswith("Did") else ""
             problems.append(Problem(f"no override of that name: {name}. {help_}{listed}", document.file))
+        elif isinstance(known[name], dict):
+            for path in known[name]:
+                yield parse_path(path), document.at(("overrides", name, path))
 
 
 def _changes(changes: Sequence[str] | Mapping[str, Any], problems: list[Problem]) -> Iterator[tuple[Path, Document]]:
@@ -126,21 +126,15 @@ def _value(given: Any) -> Any:
 
 
 def _patched(document: Document, path: Path, value: Document) -> Document:
-    """Return the document with one patch applied; the entries of named blocks on the way must exist."""
+    """Return the document with one patch applied; the named entries (pools, tiers) on the way must exist."""
     here = document.data
-    for done, part in enumerate(path):
-        here = here.get(part) if isinstance(here, dict) else here[part] if _has(here, part) else None
-        if here is not None or not named_entries(Scenario, path[:done], document.data):
-            continue
-        if done < len(path) - 1 or value.data is None:
-            block = document.data
-            for step in path[:done]:
-                block = block.get(step) or {}
+    for done, part in enumerate(path[: None if value.data is None else -1]):
+        if not isinstance(here, dict):
+            break
+        if here.get(str(part)) is None and named_entries(Scenario, path[:done], document.data):
+            known = [name for name, entry in here.items() if entry is not None]
             file, line = value.place(())
-            message = f"no entry {part} in {dotted(path[:done])}. {did_you_mean(str(part), block)}"
+            message = f"no entry {part} in {dotted(path[:done])}. {did_you_mean(str(part), known)}"
             raise SpecError(Problem(message, file, line, dotted(path)))
+        here = here.get(str(part))
     return document.patched(path, value)
-
-
-def _has(here: Any, part: str | int) -> bool:
-    return isinstance(here, list) and isinstance(part, int) and 0 <= part < len(here)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Literal, TypeAlias
 
 from sim.errors import Problem, SpecError
@@ -172,3 +173,49 @@ class ModelSpec(Spec):
     def num_full_attention_layers(self) -> int:
         """Layers that attend to the whole context."""
         return self.num_hidden_layers - self.num_sliding_layers
+
+
+def read_model(text: str, filename: str | None = None) -> ModelSpec:
+    """Return the model that a text describes, in whichever of the forms it is written.
+
+    Parameters
+    ----------
+    text
+        A Hugging Face config.json; the fields of `ModelSpec` as YAML; a short form, as a mapping with `parameters` or
+        as one phrase such as "70B, 8 KV heads, 128k vocabulary".
+    filename
+        Where it was read, for messages; its stem (of a `config.json` its folder's name) names the model.
+
+    Returns
+    -------
+    ModelSpec
+        The shape.
+
+    Raises
+    ------
+    SpecError
+        Every problem found, with file and line.
+    """
+    # These build on this module: they are the ways to a ModelSpec, and each may be used alone.
+    from sim.spec.hf import is_config, read_config
+    from sim.spec.short import read_short
+
+    # JSON may be indented with tabs, which YAML does not allow; lines stay where they are.
+    document = read_text(text.expandtabs(2) if text.lstrip().startswith("{") else text, filename)
+    name = _stem(filename)
+    if isinstance(document.data, str) or (isinstance(document.data, dict) and "parameters" in document.data):
+        return read_short(document, name)
+    if is_config(document.data):
+        return read_config(document, name or "model")
+    if not isinstance(document.data, dict):
+        raise SpecError(Problem("expected a model: a config.json, or fields such as parameters: 70B", filename, 1))
+    document.data.setdefault("name", name or "model")
+    return ModelSpec.from_document(document)
+
+
+def _stem(filename: str | None) -> str | None:
+    """Return the name that a file gives its model."""
+    if not filename:
+        return None
+    path = PurePath(filename)
+    return (path.parent.name or "model") if path.stem == "config" else path.stem

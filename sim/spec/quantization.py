@@ -36,7 +36,7 @@ def read_quantization(settings: Any, *, moe: bool) -> tuple[Scheme, Modules]:
         The method is not known; the message names those that are.
     """
     if not isinstance(settings, Mapping):
-        raise ValueError(f"expected a block of settings, got {settings!r}")
+        raise ValueError(f"expected a block of settings, got {settings!r}")  # noqa: TRY004  (a user's mistake)
     scheme = _scheme(settings)
     kept = [str(name) for key in ("modules_to_not_convert", "ignore") for name in settings.get(key) or ()]
     only_experts = moe and any("self_attn" in name for name in kept)

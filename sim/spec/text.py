@@ -86,7 +86,8 @@ class Document:
         for part in path:
             data = data[part]
         size = len(path)
-        return Document(data, self.file, {p[size:]: place for p, place in self.places.items() if p[:size] == path})
+        places = {p[size:]: place for p, place in self.places.items() if p[:size] == path}
+        return Document(data, self.file, places)
 
     def patched(self, path: Path, value: Document) -> Document:
         """Return a copy in which `value` stands at `path`; mappings on the way are made where they are missing."""

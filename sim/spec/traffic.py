@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
@@ -28,15 +29,23 @@ class ProgramTraffic(Spec):
     tier: Key
     """Tier that these clients belong to."""
     tokens_per_chat_token: NonNegativeNumber = 1.0
-    """Tokens a day (prompt and output) relative to those of the chat users. Default 1: *assumed*; no public number
-    exists, so sweep 0.25 to 4."""
+    """Tokens a day relative to those of the chat users; both count all prompts in full (system prompt, history, cached
+    or not) and all answers. Default 1: *assumed*; no public number exists, so sweep 0.25 to 4."""
     num_clients: PositiveInt = 1000
     """Clients that share the traffic. Default 1000: *assumed*."""
     client_rate_sigma: NonNegativeNumber = 2.0
     """Standard deviation of ln(rate) over clients. Default 2.0: middle of 1.6 to 2.7 in ServeGen (arXiv:2505.09999)."""
     burstiness_cv: PositiveNumber = 1.5
-    """Coefficient of variation of a client's inter-arrival times (gamma). Default 1.5: the rate-weighted median over
-    ServeGen's clients is 1.0 to 2.0."""
+    """Median over clients of the coefficient of variation of a client's inter-arrival times (gamma). Default 1.5: 1.0
+    to 2.0 in ServeGen, weighted by rate."""
+    burstiness_cv_p90: PositiveNumber = 6.2
+    """90th percentile over clients of the same. Default 6.2: ServeGen's m-large service; 5 to 27 over its services."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield a percentile below the median."""
+        if self.burstiness_cv_p90 < self.burstiness_cv:
+            median = self.burstiness_cv
+            yield "burstiness_cv_p90", f"must be >= burstiness_cv ({median:g}), got {self.burstiness_cv_p90:g}"
 
 
 class PopulationTraffic(Spec):
@@ -72,8 +81,8 @@ class TraceTraffic(Spec):
     """azure: CSV with TIMESTAMP, ContextTokens, GeneratedTokens. mooncake: JSON lines with timestamp, input_length,
     output_length, hash_ids."""
     path: Text
-    """File name of the trace, as seen from the current folder. It is not part of tokenfleet; docs/formats.md says where
-    to get it."""
+    """File name of the trace, such as --set traffic.path=FILE; as seen from the current folder. No default: traces are
+    not part of tokenfleet."""
     rate_scale: PositiveNumber = 1.0
     """Arrivals come this many times as fast. Default 1: as recorded."""
     tier: Key = "default"

@@ -25,8 +25,9 @@ ARRIVAL = np.dtype(
 # A token bucket in requests: refills at `rate_per_s` up to `capacity`, full at the start; a request takes one.
 BUCKET = np.dtype([("rate_per_s", "f8"), ("capacity", "f8")])
 MAX_CHUNK_ROWS = 65_536
-# Every random user, client or row of a merged source is told apart by its number: each kind counts from its own base.
+# People have numbers from 0 on, clients of the API from here, those of agents from twice this.
 FIRST_PROGRAM = 1 << 40
+NO_LIMIT = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class TrafficClass:
     patience_s: NDArray[np.float64] | None  # until the first token; None: waits for ever
     min_think_s: float
     keep_history: bool
-    max_context_tokens: int
+    max_context_tokens: int  # NO_LIMIT: the model's own
     is_program: bool
 
 
@@ -78,4 +79,4 @@ def whole_ns(t_s: float) -> float: ...
 def whole_ns(t_s: NDArray[np.float64]) -> NDArray[np.float64]: ...
 def whole_ns(t_s):  # type: ignore[no-untyped-def]
     """A time [s] rounded to whole nanoseconds; written so that numba compiles it for scalars to the same bits."""
-    return np.floor(t_s * 1e9 + 0.5) * 1e-9
+    return np.floor(t_s * 1e9 + 0.5) / 1e9

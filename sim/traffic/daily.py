@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.traffic.lengths import CELLS, Table, lookup
+from sim.traffic.lengths import Table, lookup
 from sim.units import DAY_S
 
 MINUTES = 1440
@@ -31,14 +31,13 @@ class DailyRate:
         """Time of day [s] by which i/4096 of the day's volume has come, shape (4097,): increasing, 0 to one day."""
         edges_s = np.linspace(0.0, DAY_S, MINUTES + 1)
         done = np.append(0.0, np.cumsum(self.by_minute)) / self.by_minute.sum()
-        times_s = np.interp(np.arange(TIME_CELLS + 1) / TIME_CELLS, done, edges_s)
-        times_s[-1] = DAY_S
+        times_s: NDArray[np.float64] = np.interp(np.arange(TIME_CELLS + 1) / TIME_CELLS, done, edges_s)
         return times_s
 
     @property
     def by_hour(self) -> NDArray[np.float64]:
         """Mean rate of each hour, shape (24,)."""
-        return self.by_minute.reshape(HOURS, -1).mean(axis=1)
+        return np.asarray(self.by_minute.reshape(HOURS, -1).mean(axis=1))
 
     def volume(self, start_s: float, end_s: float) -> float:
         """The integral of the rate over [start_s, end_s) in days."""
@@ -58,7 +57,7 @@ def turn_survival(turns: Table) -> NDArray[np.float64]:
     i = np.searchsorted(turns, halves, side="left")
     low, high = turns[np.maximum(i - 1, 0)], turns[i]
     inside = np.divide(halves - low, high - low, out=np.zeros_like(halves), where=high > low)
-    below = np.where(i == 0, 0.0, (i - 1 + inside) / CELLS)
+    below = np.where(i == 0, 0.0, (i - 1 + inside) / (len(turns) - 1))
     below[0] = 0.0  # at least one turn
     return np.asarray(1.0 - below)
 
@@ -115,4 +114,4 @@ def _delay_kernel(survival: NDArray[np.float64], gap_s: Table) -> NDArray[np.com
     kernel = np.zeros_like(gap)
     for share in survival[::-1]:
         kernel = kernel * gap + share
-    return kernel / survival.sum()
+    return np.asarray(kernel / survival.sum())

@@ -119,7 +119,7 @@ def stretched(table: Table, mean: float, *, whole: bool) -> Table:
 def table_mean(table: Table, *, whole: bool = True) -> float:
     """The exact mean of what `tokens` (or, with `whole` false, `lookup`) gives for a uniform variate."""
     if not whole:
-        return float((table.sum() - 0.5 * (table[0] + table[-1])) / CELLS)
+        return float((table.sum() - 0.5 * (table[0] + table[-1])) / (len(table) - 1))
     # Measured from the first cell's own whole number, so that nothing large cancels.
     base = np.floor(table[:-1] + 0.5)
     a, b = table[:-1] - base, table[1:] - base
@@ -138,14 +138,14 @@ def _rounding_integral(x: Table) -> Table:
     return np.asarray(0.5 * n * (n - 1.0) + n * (x + 0.5 - n))
 
 
-def lookup(table: Table, u: Table) -> Table:
-    """Values of a quantile table at u in (0, 1)."""
-    x = u * CELLS
-    # u < 1 leaves a product below CELLS, so no index runs over.
+def lookup(table: Table, u: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values of a table of equal cells at u in (0, 1), on straight lines between its entries."""
+    x = u * (len(table) - 1)
+    # A power of two of cells keeps the product of u < 1 below it, so no index runs over.
     i = x.astype(np.int32)
     return table.take(i) + (x - i) * np.diff(table).take(i)
 
 
-def tokens(table: Table, u: Table) -> NDArray[np.int32]:
+def tokens(table: Table, u: NDArray[np.float64]) -> NDArray[np.int32]:
     """Whole numbers drawn from a quantile table at u in (0, 1): rounded, at least one."""
     return np.maximum((lookup(table, u) + 0.5).astype(np.int32), 1)

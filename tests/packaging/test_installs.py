@@ -52,7 +52,9 @@ def install(tmp_path):
         home = tmp_path / "environment"
         venv.create(home, with_pip=False)
         python = home / "bin" / "python"
-        packages = Path(_run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
+        packages = Path(
+            _run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip()
+        )
         # Dependencies come from this environment; its own editable install does not: .pth files in it are not read.
         (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
         _run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", *what, cwd=tmp_path)

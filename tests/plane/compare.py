@@ -39,7 +39,7 @@ def bin_of(gap_s: float) -> int:
 
 
 def compare(plane: PlaneResult, slow: Result, *, time_tol: float = 0.0) -> list[str]:
-    """Every difference. `time_tol` is relative: 0 where arithmetic is exact (grid worlds), else 1e-9."""
+    """Every difference. `time_tol` is relative, and in seconds near zero: 0 where arithmetic is exact, else 1e-9."""
     return compare_records(plane, slow, time_tol) + compare_itl(plane, slow, time_tol) + compare_replicas(plane, slow)
 
 
@@ -62,7 +62,7 @@ def compare_records(plane: PlaneResult, slow: Result, time_tol: float) -> list[s
             found.append(f"request {want['serial']}: the plane has no record of it")
             continue
         wrong = [name for name in NUMBERS if int(record[name]) != want[name]]
-        wrong += [name for name in TIMES if not same(float(record[name]), want[name], time_tol)]
+        wrong += [name for name in TIMES if not same(float(record[name]), want[name], time_tol, time_tol)]
         for name in SHARES:
             abs_tol = share_tol_s * (price if name == "cost_usd" else 1.0)
             if not same(float(record[name]), want[name], SHARE_TOL, abs_tol):

@@ -48,4 +48,4 @@ def tokens(table: Sequence[float], u: float) -> int:
 
 def whole_ns(t_s: float) -> float:
     """A time [s] rounded to whole nanoseconds."""
-    return math.floor(t_s * 1e9 + 0.5) * 1e-9
+    return math.floor(t_s * 1e9 + 0.5) / 1e9

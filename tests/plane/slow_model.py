@@ -229,14 +229,14 @@ class Model:
 
     def replica_event(self, replica: Replica, now: float) -> None:
         """A step ends or a kick comes: outputs, aborts, the next batch."""
-        replica.has_event = False
-        replica.finish_step(self.emit, self.spend)
+        replica.finish_step(self.emit, self.spend)  # who joins meanwhile needs no kick
         for seq in replica.aborted:
             if seq in replica.running:
                 self.drop(seq.request, *seq.request.abort)
         replica.aborted = []
         replica.turn_off_if_drained()
         step = replica.schedule(now)
+        replica.has_event = step is not None
         if step is not None:
             self.steps.append(step)
             self.schedule_event(replica, step.end_s)

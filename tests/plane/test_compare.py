@@ -47,7 +47,7 @@ def test_equal_results_do_not_differ(scene):
     assert compare(as_plane(slow), slow) == []
 
 
-@pytest.mark.parametrize("name", (*NUMBERS, *TIMES, *SHARES))
+@pytest.mark.parametrize("name", [*NUMBERS, *TIMES, *SHARES])
 def test_a_changed_field_is_named(slow, name):
     plane = as_plane(slow)
     plane.records[name][0] += 1
@@ -144,10 +144,11 @@ def features(scene, result, evictions):
 
 
 EXPECTED = {
-    "ending abandoned", "ending blocked", "ending completed", "ending failed", "ending in_flight", "ending rate_limited",
-    "ending refused", "ending shed", "preemption, fcfs", "preemption, priority", "preempted again and again",
-    "a hit after a preemption", "eviction", "mixed step", "one-token chunk", "abort while answering", "history cut",
-    "drained", "tie of classes 0 and 1", "tie of classes 0 and 4", "tie of classes 1 and 4", "tie of classes 2 and 4",
+    "ending abandoned", "ending blocked", "ending completed", "ending failed", "ending in_flight",
+    "ending rate_limited", "ending refused", "ending shed",
+    "preemption, fcfs", "preemption, priority", "preempted again and again", "a hit after a preemption", "eviction",
+    "mixed step", "one-token chunk", "abort while answering", "history cut", "drained",
+    "tie of classes 0 and 1", "tie of classes 0 and 4", "tie of classes 1 and 4", "tie of classes 2 and 4",
     "two replicas' steps end together", "timer at a step's end", "arrival at a step's end",
 }  # fmt: skip
 

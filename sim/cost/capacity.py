@@ -1,0 +1,141 @@
+"""Capacity: whether a model fits, and if not, by how much and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from sim.cost.layout import splits
+from sim.cost.memory import Layout, Memory, plan_memory
+from sim.cost.precision import Precisions, resolve_precisions
+from sim.cost.step import Machine
+from sim.errors import Problem, SpecError
+from sim.spec.engine import EngineSpec
+from sim.spec.model import ModelSpec
+
+LEAN = ("fp8", "int4", "mxfp4")
+"""Precisions of the weights worth a try where a model does not fit; the checkpoint's own comes first."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The engine's limits that decide how memory is divided."""
+
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    block_size: int
+    gpu_memory_utilization: float
+
+    def problems(self, model: ModelSpec, max_model_len: int | None) -> Iterator[Problem]:
+        """Yield the limits that make no sense, by themselves or for the model."""
+        for name in ("max_num_seqs", "max_num_batched_tokens", "block_size"):
+            if getattr(self, name) < 1:
+                yield Problem(f"must be >= 1, got {getattr(self, name)}", path=name)
+        if self.max_num_batched_tokens < self.max_num_seqs:
+            message = f"must be >= max_num_seqs ({self.max_num_seqs}), got {self.max_num_batched_tokens}"
+            yield Problem(message, path="max_num_batched_tokens")
+        if not 0 < self.gpu_memory_utilization <= 1:
+            message = f"must be above 0 and at most 1, got {self.gpu_memory_utilization:g}"
+            yield Problem(message, path="gpu_memory_utilization")
+        longest = model.max_position_embeddings
+        if max_model_len is not None and not 1 <= max_model_len <= longest:
+            message = f"must be 1 to {longest}, the context length of {model.name}, got {max_model_len}"
+            yield Problem(message, path="max_model_len")
+
+    def plan(self, machine: Machine) -> Memory:
+        """Divide the memory of a machine."""
+        return plan_memory(
+            machine.model,
+            machine.gpu,
+            machine.engine,
+            machine.layout,
+            value_bytes=machine.precisions.value_bytes,
+            block_size=self.block_size,
+            gpu_memory_utilization=self.gpu_memory_utilization,
+            max_num_seqs=self.max_num_seqs,
+            max_num_batched_tokens=self.max_num_batched_tokens,
+        )
+
+
+def make_layout(precisions: Precisions, engine: EngineSpec, tp: int, pp: int, ep: int) -> Layout:
+    """Return how a model lies on its GPUs."""
+    return Layout(
+        tensor_parallel_size=tp,
+        pipeline_parallel_size=pp,
+        expert_parallel_size=ep,
+        linear_bytes=precisions.linear.weight_bytes,
+        expert_bytes=precisions.experts.weight_bytes if precisions.experts else 0.0,
+        expert_multiple=engine.memory.mxfp4_multiple if precisions.weights == "mxfp4" else 1,
+    )
+
+
+def capacity_message(machine: Machine, limits: Limits, memory: Memory, max_model_len: int | None) -> str:
+    """Return by how much a machine is too small, and which other choices would do."""
+    model, gpu, num_gpus = machine.model, machine.gpu, machine.num_gpus
+    wanted = max_model_len or limits.block_size
+    needed = memory.kv_bytes_per_token * wanted / machine.layout.pipeline_parallel_size
+    short_gb = (needed - memory.pool_bytes) / 1e9
+    parts = (
+        f"{memory.weights_bytes / 1e9:.1f} GB of weights, {memory.activation_bytes / 1e9:.1f} GB of activations and "
+        f"{memory.reserve_bytes / 1e9:.1f} GB of reserve"
+    )
+    cache = f"; {max_model_len} tokens of cache take {needed / 1e9:.1f} GB" if max_model_len else ""
+    return (
+        f"{model.name} ({machine.precisions.weights}) does not fit {num_gpus} x {gpu.name}: a GPU would hold {parts}, "
+        f"and offers {memory.usable_bytes / 1e9:.1f} GB at gpu_memory_utilization="
+        f"{limits.gpu_memory_utilization:.2f}{cache}. It is short of {short_gb:.1f} GB a GPU. "
+        f"Try {' or '.join(_remedies(machine, limits, memory, max_model_len)) or 'a larger GPU'}."
+    )
+
+
+def _remedies(machine: Machine, limits: Limits, memory: Memory, max_model_len: int | None) -> list[str]:
+    """Return changes, one of each kind, with which the model would fit.
+
+    Of each kind the mildest that holds one whole context, else the one that holds most.
+    """
+    whole = max_model_len or machine.model.max_position_embeddings
+    remedies = []
+    for kind in (_larger(machine), _leaner(machine), _deeper(machine)):
+        rooms = {change: limits.plan(other).room_tokens for change, other in kind}
+        enough = [change for change, room in rooms.items() if room >= whole]
+        if not enough and not max_model_len and rooms:
+            enough = [max((change for change in rooms), key=rooms.__getitem__)]
+        remedies += [change for change in enough[:1] if rooms[change] > 0]
+    if max_model_len and memory.room_tokens > 0:
+        remedies.append(f"max_model_len={memory.room_tokens}")
+    return remedies
+
+
+def _larger(machine: Machine) -> Iterator[tuple[str, Machine]]:
+    """Yield the machine on more GPUs that split each layer."""
+    layout = machine.layout
+    for size in sorted(machine.kernels.all_reduce):
+        larger = replace(layout, tensor_parallel_size=size)
+        if size > layout.tensor_parallel_size and splits(machine.model, size):
+            yield f"tensor_parallel_size={size}", replace(machine, layout=larger)
+
+
+def _leaner(machine: Machine) -> Iterator[tuple[str, Machine]]:
+    """Yield the machine with leaner weights."""
+    model, p, layout = machine.model, machine.precisions, machine.layout
+    sizes = layout.tensor_parallel_size, layout.pipeline_parallel_size, layout.expert_parallel_size
+    for weights in dict.fromkeys((model.quantization, *LEAN)):
+        if weights is None or weights == p.weights:
+            continue
+        try:
+            leaner = resolve_precisions(model, machine.kernels, machine.engine, weights, None, p.kv)
+        except SpecError:
+            continue
+        leaner_layout = make_layout(leaner, machine.engine, *sizes)
+        if leaner_layout.linear_bytes + leaner_layout.expert_bytes < layout.linear_bytes + layout.expert_bytes:
+            yield f"weights={weights}", replace(machine, precisions=leaner, layout=leaner_layout)
+
+
+def _deeper(machine: Machine) -> Iterator[tuple[str, Machine]]:
+    """Yield the machine with more pipeline stages, where tensor parallelism cannot grow."""
+    if any(True for _ in _larger(machine)):
+        return
+    for size in (2, 4, 8):
+        deeper = replace(machine.layout, pipeline_parallel_size=size)
+        if machine.layout.pipeline_parallel_size < size <= machine.model.num_hidden_layers:
+            yield f"pipeline_parallel_size={size}", replace(machine, layout=deeper)

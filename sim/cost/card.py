@@ -1,0 +1,152 @@
+"""The card of a profile: every intermediate number with its unit, equation and source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sim.cost.gemm import compute_rate, memory_rate
+from sim.cost.memory import Memory
+from sim.cost.shapes import kv_bytes_per_sequence, kv_bytes_per_token_layer, linear_flops_per_token, parameters
+from sim.cost.step import Machine, padded_tokens, read_bytes, token_parts
+from sim.cost.step_times import StepTimes
+from sim.spec.hardware import Sourced
+
+EQUATIONS = "docs/equations.md"
+SAMPLES = (1, 32, 128, 2048)
+"""Batch sizes at which the card shows the parts of a step [tokens]."""
+SEQUENCE_TOKENS = 8192
+"""Length of the sequence whose cache the card shows [tokens]."""
+
+
+@dataclass(frozen=True)
+class CardRow:
+    """One intermediate number."""
+
+    name: str
+    value: float
+    unit: str
+    equation: str
+    """How it was computed, or `given`."""
+    source: str
+    """Where equation and inputs come from."""
+
+
+def make_card(machine: Machine, memory: Memory, times: StepTimes, gpu_memory_utilization: float) -> tuple[CardRow, ...]:
+    """Return all intermediates of a profile, in the order in which they follow from one another."""
+    return (
+        *_model_rows(machine),
+        *_gpu_rows(machine),
+        *_memory_rows(machine, memory, gpu_memory_utilization),
+        *_part_rows(machine, times),
+        *_step_rows(times),
+        *_power_rows(machine, times),
+    )
+
+
+def _model_rows(machine: Machine) -> Iterator[CardRow]:
+    m, p = machine.model, machine.precisions
+    counts = parameters(m)
+    for name, value, equation in (
+        ("parameters", counts.total, "embedding + head + layers + norms"),
+        ("active parameters", counts.active, "what a token visits, input embedding left out"),
+        ("embedding parameters", counts.embedding, "vocab x hidden"),
+        ("attention parameters per layer", counts.attention_layer, "projections, biases, norms"),
+        ("dense MLP parameters per layer", counts.dense_mlp_layer, "3 x hidden x intermediate if gated, else 2 x"),
+        ("expert parameters", counts.expert, "3 x hidden x expert width"),
+    ):
+        yield CardRow(name, value, "1", equation, m.source)
+    yield CardRow("linear FLOPs per token", linear_flops_per_token(m), "FLOP", "2 x weights visited", m.source)
+    layer_bytes = kv_bytes_per_token_layer(m, p.value_bytes)
+    equation = "(rank + rope) x bytes" if m.attention == "mla" else "2 x kv heads x head_dim x bytes"
+    yield CardRow("KV bytes per token and layer", layer_bytes, "B", equation, m.source)
+    sequence = kv_bytes_per_sequence(m, SEQUENCE_TOKENS, p.value_bytes)
+    equation = "layers x tokens (window at most) x bytes per token and layer"
+    yield CardRow(f"KV bytes of {SEQUENCE_TOKENS} tokens", sequence, "B", equation, f"{EQUATIONS}, model")
+
+
+def _gpu_rows(machine: Machine) -> Iterator[CardRow]:
+    gpu, engine, fit = machine.gpu, machine.engine, machine.precisions.linear
+    memory: Sourced = gpu.memory_bandwidth_bytes_per_s
+    yield CardRow("memory bandwidth", memory, "B/s", "given", memory.source)
+    peak = gpu.peak_flops_per_s(fit.peak)
+    yield CardRow(f"{fit.peak} peak", peak, "FLOP/s", "given", peak.source)
+    yield CardRow("roofline corner", peak / memory, "FLOP/B", "peak / bandwidth", peak.source)
+    rate = compute_rate(fit, gpu, engine.gemm_compute_scale)
+    yield CardRow("product compute rate", rate, "FLOP/s", "min(peak x fe x scale, ceiling)", fit.source)
+    rate = memory_rate(fit, gpu, engine.gemm_bandwidth_scale)
+    yield CardRow("product memory rate", rate, "B/s", "bandwidth x min(be x scale, 1)", fit.source)
+
+
+def _memory_rows(machine: Machine, memory: Memory, utilization: float) -> Iterator[CardRow]:
+    gpu, rule = machine.gpu, machine.engine.memory
+    yield CardRow("device memory", gpu.hbm_bytes, "B", "given", gpu.hbm_bytes.source)
+    for name, value, equation, source in (
+        ("usable memory", memory.usable_bytes, f"device memory x {utilization:g}", f"{EQUATIONS}, memory"),
+        ("weights per GPU", memory.weights_bytes, "weights of the fullest GPU x bytes", machine.model.source),
+        ("peak activation", memory.activation_bytes, "max(forward pass, sampler)", rule.source),
+        ("reserve", memory.reserve_bytes, "non-torch + graphs", rule.source),
+        ("KV pool", memory.pool_bytes, "usable - weights - peak - reserve", f"{EQUATIONS}, memory"),
+        (
+            "KV bytes per token on a GPU",
+            memory.kv_bytes_per_token,
+            "layers x bytes per token and layer",
+            f"{EQUATIONS}, model",
+        ),
+        ("KV block", memory.block_bytes, f"{memory.block_size} x bytes per token", f"{EQUATIONS}, memory"),
+    ):
+        yield CardRow(name, value, "B", equation, source)
+    yield CardRow(
+        "GPU blocks", memory.num_gpu_blocks, "1", "floor(pool / block), null block included", f"{EQUATIONS}, memory"
+    )
+
+
+def _part_rows(machine: Machine, times: StepTimes) -> Iterator[CardRow]:
+    samples = [tokens for tokens in SAMPLES if tokens <= times.max_num_batched_tokens]
+    padded = padded_tokens(np.array(samples, dtype=np.float64), machine.engine, times.max_num_seqs)
+    for part in token_parts(padded, machine):
+        for tokens, each_s in zip(samples, part.each_s, strict=True):
+            name = f"{part.name}, {tokens} tokens"
+            yield CardRow(name, float(each_s), "s", f"{part.equation}; {part.count} a step", part.source)
+
+
+def _step_rows(times: StepTimes) -> Iterator[CardRow]:
+    source, attention = f"{EQUATIONS}, step time", f"{EQUATIONS}, attention"
+    for tokens in SAMPLES:
+        if tokens <= times.max_num_batched_tokens:
+            yield CardRow(f"batch, {tokens} tokens", times.batch_s[tokens], "s", "batch_s[T]", source)
+    for seqs in SAMPLES:
+        if seqs > times.max_num_seqs:
+            continue
+        what = f"{seqs} sequences"
+        yield CardRow(f"decode batch, {what}", times.decode_batch_s[seqs], "s", "decode_batch_s[n], padded", source)
+        yield CardRow(f"sample, {what}", times.sample_s[seqs], "s", "head + logits + host per sequence", source)
+        offset_s = times.decode_offset_s[seqs, 0]
+        yield CardRow(
+            f"decode attention offset, {what}", offset_s, "s", "n x (layers x per sequence + window)", attention
+        )
+        slope_s = times.decode_slope_s[seqs, 0]
+        equation = "layers x sqrt(read^2 + (serial / n)^2)"
+        yield CardRow(f"decode attention per token, {what}", slope_s, "s", equation, attention)
+        step_s = times.step_s(seqs, seqs, 1000 * seqs, seqs)
+        yield CardRow(f"decode step, {what} of 1000 tokens", step_s, "s", "pure decode", source)
+    yield CardRow("prefill per pair", times.pair_s, "s", "layers x 4 heads head_dim / (peak x efficiency)", attention)
+    yield CardRow("prefill step", times.prefill_step_s, "s", "layers x prefill_layer_s", f"{EQUATIONS}, step time")
+    if times.max_num_batched_tokens >= 2048:
+        step_s = times.step_s(2048, 0, 0, 1, 2048 * 2049 / 2)
+        yield CardRow("prefill of 2048 tokens", step_s, "s", "mixed step, one sequence", source)
+
+
+def _power_rows(machine: Machine, times: StepTimes) -> Iterator[CardRow]:
+    source = machine.kernels.power.source
+    for tokens in SAMPLES:
+        if tokens <= times.max_num_batched_tokens:
+            read = float(read_bytes(np.array([float(tokens)]), machine)[0])
+            yield CardRow(
+                f"weights read, {tokens} tokens", read, "B", "all GPUs, visited experts only", f"{EQUATIONS}, power"
+            )
+            power = times.power_w[tokens]
+            yield CardRow(f"power, {tokens} tokens", power, "W", "idle + (limit - idle)(1 - exp(-drive))", source)
+    yield CardRow("idle power", times.idle_w, "W", "GPUs x idle", machine.gpu.idle_w.source)

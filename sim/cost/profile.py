@@ -1,0 +1,187 @@
+"""Profile: a model on a GPU with a parallelism and precisions, compiled to tables for the simulator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sim.cost.calibration import Calibration, load_engine, load_kernels
+from sim.cost.capacity import Limits, capacity_message, make_layout
+from sim.cost.card import CardRow, make_card
+from sim.cost.layout import layout_problems
+from sim.cost.precision import resolve_precisions
+from sim.cost.shapes import parameters
+from sim.cost.step import Machine, step_times
+from sim.cost.step_times import StepTimes
+from sim.errors import CapacityError, SpecError
+from sim.spec.hardware import GpuSpec
+from sim.spec.model import ModelSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """One kind of replica: how long its steps take, what it holds, what it draws, and where the numbers come from."""
+
+    name: str
+    model: str
+    hardware: str
+    engine: str
+    tensor_parallel_size: int
+    pipeline_parallel_size: int
+    expert_parallel_size: int
+    weights: str
+    activations: str
+    kv_cache_dtype: str
+    max_model_len: int
+    """Longest prompt plus answer [tokens]."""
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    block_size: int
+    gpu_memory_utilization: float
+    num_gpus: int
+    """GPUs of one replica."""
+    num_parameters: int
+    num_active_parameters: int
+    """Parameters that one token visits, input embedding left out."""
+    num_gpu_blocks: int
+    """Blocks of the cache, the null block included."""
+    kv_bytes_per_token: float
+    """Cache bytes of a token on all GPUs of the replica together [B]."""
+    weights_bytes_per_gpu: float
+    """Weights on the fullest GPU [B]."""
+    activation_bytes_per_gpu: float
+    """Peak of the activations on the fullest GPU [B]."""
+    reserve_bytes_per_gpu: float
+    """Driver, communication and library buffers [B]."""
+    kv_pool_bytes_per_gpu: float
+    """Room for the cache on the fullest GPU [B]."""
+    frontend_s: float
+    """Host time before the first token, once per request [s]."""
+    step_times: StepTimes
+    calibration: Calibration
+    card: tuple[CardRow, ...]
+    """Every intermediate with its unit, equation and source."""
+
+
+def compile(
+    model: ModelSpec,
+    gpu: GpuSpec,
+    *,
+    tensor_parallel_size: int = 1,
+    pipeline_parallel_size: int = 1,
+    expert_parallel_size: int = 1,
+    weights: str = "bf16",
+    activations: str | None = None,
+    kv: str = "auto",
+    max_model_len: int | None = None,
+    max_num_seqs: int = 256,
+    max_num_batched_tokens: int = 8192,
+    block_size: int = 16,
+    gpu_memory_utilization: float = 0.90,
+    engine: str = "vllm",
+) -> Profile:
+    """Compile a model and a GPU to the profile of one replica.
+
+    Parameters
+    ----------
+    model, gpu
+        What runs where.
+    tensor_parallel_size, pipeline_parallel_size, expert_parallel_size
+        GPUs that split a layer, stages that split the layers, GPUs that the experts are spread over (a divisor of the
+        tensor-parallel size). Stages take turns; nothing overlaps.
+    weights, activations, kv
+        Precisions: bf16, fp16, fp8, int8, int4, mxfp4; bf16 or fp8 (None: what the weights imply); auto, bf16, fp8.
+    max_model_len
+        Longest prompt plus answer [tokens]. None: the model's context, or what the cache holds if that is less.
+    max_num_seqs, max_num_batched_tokens, block_size, gpu_memory_utilization
+        As in vLLM.
+    engine
+        Engine whose calibration on this GPU applies, e.g. `vllm`, `nim`.
+
+    Raises
+    ------
+    SpecError
+        The model cannot be split or quantised so, or there is no calibration: everything that is wrong, at once.
+    CapacityError
+        The model does not fit; the message says by how much and what would.
+    """
+    kernels, overheads = load_kernels(gpu.name), load_engine(engine, gpu.name)
+    tp, pp, ep = tensor_parallel_size, pipeline_parallel_size, expert_parallel_size
+    limits = Limits(max_num_seqs, max_num_batched_tokens, block_size, gpu_memory_utilization)
+    problems = [*layout_problems(model, gpu, kernels, tp, pp, ep), *limits.problems(model, max_model_len)]
+    try:
+        precisions = resolve_precisions(model, kernels, overheads, weights, activations, kv)
+    except SpecError as error:
+        raise SpecError(*problems, *error.problems) from None
+    SpecError.raise_if(problems)
+
+    machine = Machine(model, gpu, kernels, overheads, precisions, make_layout(precisions, overheads, tp, pp, ep))
+    memory = limits.plan(machine)
+    if memory.room_tokens < (max_model_len or 1):
+        raise CapacityError(capacity_message(machine, limits, memory, max_model_len))
+    times = step_times(machine, max_num_seqs, max_num_batched_tokens)
+    counts = parameters(model)
+    return Profile(
+        name="-".join((model.name, weights, *_sizes(tp, pp, ep), overheads.name)),
+        model=model.name,
+        hardware=gpu.name,
+        engine=engine,
+        tensor_parallel_size=tp,
+        pipeline_parallel_size=pp,
+        expert_parallel_size=ep,
+        weights=weights,
+        activations=precisions.activations,
+        kv_cache_dtype=precisions.kv,
+        max_model_len=max_model_len or min(model.max_position_embeddings, memory.room_tokens),
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_batched_tokens,
+        block_size=block_size,
+        gpu_memory_utilization=gpu_memory_utilization,
+        num_gpus=machine.num_gpus,
+        num_parameters=counts.total,
+        num_active_parameters=counts.active,
+        num_gpu_blocks=memory.num_gpu_blocks,
+        kv_bytes_per_token=memory.kv_bytes_per_token * tp,
+        weights_bytes_per_gpu=memory.weights_bytes,
+        activation_bytes_per_gpu=memory.activation_bytes,
+        reserve_bytes_per_gpu=memory.reserve_bytes,
+        kv_pool_bytes_per_gpu=memory.pool_bytes,
+        frontend_s=overheads.first_token_s,
+        step_times=times,
+        calibration=_calibration(machine),
+        card=make_card(machine, memory, times, gpu_memory_utilization),
+    )
+
+
+def _sizes(tp: int, pp: int, ep: int) -> list[str]:
+    """Return the parallelism as parts of a name, such as tp8, ep8."""
+    return [f"{name}{size}" for name, size in (("tp", tp), ("pp", pp), ("ep", ep)) if size > 1 or name == "tp"]
+
+
+def _calibration(machine: Machine) -> Calibration:
+    """Return what the profile rests on; outside the measured range it is extrapolated, and the notes say why."""
+    engine, kernels, measured = machine.engine, machine.kernels, machine.engine.range
+    p, layout = machine.precisions, machine.layout
+    outside = []
+    if layout.tensor_parallel_size not in measured.tensor_parallel_sizes:
+        outside.append(f"tensor_parallel_size={layout.tensor_parallel_size} was not measured with {engine.name}.")
+    if layout.pipeline_parallel_size > 1:
+        outside.append("Pipeline parallelism was not measured; its stages are taken to run one after another.")
+    if p.weights not in ("fp16", *measured.precisions):
+        outside.append(f"{p.weights} weights were not measured with {engine.name}.")
+    if machine.model.is_moe:
+        outside.append("MoE layers rest on operator timings, not on serving runs.")
+    if machine.model.attention == "mla":
+        outside.append("MLA was not measured; its cache is read like any other.")
+    if machine.model.sliding_window:
+        outside.append("Sliding windows are charged in full, an upper bound for contexts shorter than the window.")
+    borrowed = [fit.source for fit in (p.linear, p.experts) if fit is not None and fit.source.startswith("assumed")]
+    extrapolated = bool(outside or borrowed) or "extrapolated" in (engine.status, kernels.status)
+    return Calibration(
+        engine=engine.engine,
+        version=engine.version,
+        gpu=engine.gpu,
+        status="extrapolated" if extrapolated else "calibrated",
+        errors=dict(engine.errors),
+        source=engine.source,
+        notes=(*outside, *borrowed, *engine.notes, *kernels.notes),
+    )

@@ -1,0 +1,83 @@
+"""A run as one HTML file that needs nothing else: no network, no other files."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from sim.errors import Problem, SpecError
+from sim.metrics.rundata import RunData
+from sim.report import tables
+from sim.report.figures import panels
+
+CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
+"""plotly.js offers to send a figure to its makers' cloud unless it is told not to."""
+
+
+def write_report(run: RunData, path: Path) -> None:
+    """Write the report of a run.
+
+    Raises
+    ------
+    SpecError
+        The file cannot be written.
+    """
+    page = render(run)
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        message = f"cannot write there: {error.strerror or error}. Give another path."
+        raise SpecError(Problem(message, file=str(path))) from error
+
+
+def render(run: RunData) -> str:
+    """Return the report of a run as the text of an HTML file."""
+    shown = panels(run)
+    figures = {
+        panel.key: {"data": figure["data"], "layout": figure["layout"]}
+        for panel in shown
+        for figure in (json.loads(panel.figure.to_json()),)
+    }
+    return _template().render(
+        result=run.result,
+        verdict=tables.verdict(run.result),
+        saturated=run.result["sim"]["saturation"]["verdict"] == "saturated",
+        headline=tables.headline(run.result),
+        panels=shown,
+        by_tier=tables.by_tier(run.result),
+        by_pool=tables.by_pool(run.result),
+        by_language=tables.by_language(run.result),
+        assumptions=tables.assumptions(run),
+        identity=tables.identity(run),
+        scenario_yaml=run.scenario_yaml,
+        figures=_json(figures),
+        config=_json(CONFIG),
+        plotlyjs=Markup(get_plotlyjs()),  # noqa: S704  (the library's own file, not a user's text)
+        style=_asset("report.css"),
+        script=_asset("report.js"),
+    )
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_asset("report.html.j2"))
+
+
+def _asset(name: str) -> Markup:
+    return Markup((files("sim.report") / "templates" / name).read_text(encoding="utf-8"))  # noqa: S704
+
+
+def _json(value: Any) -> Markup:
+    """Return JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704

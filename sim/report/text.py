@@ -1,0 +1,71 @@
+"""Numbers as people read them; a missing number is a dash."""
+
+from __future__ import annotations
+
+from sim.units import show
+
+NONE = "-"
+_THOUSANDS_FROM = 10_000
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a plain number: thousands grouped, else `digits` significant digits.
+
+    >>> number(1234567), number(0.012345), number(12), number(None)
+    ('1,234,567', '0.0123', '12', '-')
+    """
+    if value is None:
+        return NONE
+    if isinstance(value, int) or abs(value) >= _THOUSANDS_FROM:
+        return f"{value:,.0f}"
+    return f"{value:.{digits}g}" if abs(value) < 1000.0 else f"{value:.0f}"
+
+
+def time(value_s: float | None) -> str:
+    """Return a time in the unit of its size.
+
+    >>> time(0.01234), time(2.5), time(86400.0), time(None)
+    ('12.3 ms', '2.5 s', '24 h', '-')
+    """
+    if value_s is None:
+        return NONE
+    if 86400.0 <= value_s < 3 * 86400.0:
+        return f"{value_s / 3600.0:.3g} h"
+    return show(value_s, "s", 3)
+
+
+def millis(value_ms: float | None) -> str:
+    """Return a latency given in ms (as result keys are) in the unit of its size."""
+    return NONE if value_ms is None else time(value_ms / 1000.0)
+
+
+def percent(value_frac: float | None) -> str:
+    """Return a fraction in percent, with more digits close to 0 and to 100 %.
+
+    >>> percent(0.5), percent(0.99987), percent(0.00012), percent(1.0)
+    ('50.0 %', '99.987 %', '0.012 %', '100 %')
+    """
+    if value_frac is None:
+        return NONE
+    if value_frac in (0.0, 1.0):
+        return f"{100 * value_frac:.0f} %"
+    near_end = min(abs(value_frac), abs(1.0 - value_frac)) < 0.01
+    return f"{100 * value_frac:.{3 if near_end else 1}f} %"
+
+
+def usd(value_usd: float | None) -> str:
+    """Return an amount of money.
+
+    >>> usd(1234567.8), usd(12.345), usd(0.00012345), usd(None)
+    ('1,234,568 USD', '12.35 USD', '0.000123 USD', '-')
+    """
+    if value_usd is None:
+        return NONE
+    if abs(value_usd) >= 1000.0:
+        return f"{value_usd:,.0f} USD"
+    return f"{value_usd:.2f} USD" if abs(value_usd) >= 1.0 else f"{value_usd:.3g} USD"
+
+
+def words(name: str) -> str:
+    """Return a code's name as words: ``rate_limited`` is "rate limited"."""
+    return name.replace("_", " ")

@@ -1,0 +1,28 @@
+"""Columns of arrivals: what every source does to them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.traffic import draws
+from sim.traffic.arrivals import MAX_CHUNK_ROWS, TrafficClass
+from sim.traffic.lengths import Table, tokens
+
+
+def fill(rows: NDArray[np.void], seed: int, turns: Table, traffic_class: TrafficClass) -> None:
+    """Draw the number of turns and the first turn's lengths of rows that have user and conversation."""
+    user, conversation = rows["user"].astype(np.uint64), rows["conversation"].astype(np.uint64)
+    for column, stream, table in (
+        ("num_turns", draws.NUM_TURNS, turns),
+        ("user_tokens", draws.USER_TOKENS, traffic_class.user_tokens),
+        ("output_tokens", draws.OUTPUT_TOKENS, traffic_class.output_tokens),
+    ):
+        word = draws.bits(draws.key(seed, stream), user, conversation, np.uint64(0))
+        rows[column] = tokens(table, draws.uniform(word))
+
+
+def in_chunks(rows: NDArray[np.void]) -> Iterator[NDArray[np.void]]:
+    """Rows in pieces of at most MAX_CHUNK_ROWS."""
+    for begin in range(0, len(rows), MAX_CHUNK_ROWS):
+        yield rows[begin : begin + MAX_CHUNK_ROWS]

@@ -1,0 +1,126 @@
+"""Load generators: requests at a given rate (open loop), or users who wait for their answers (closed loop)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.traffic.arrivals import ARRIVAL, TrafficClass
+from sim.traffic.daily import MINUTES, DailyRate
+from sim.traffic.lengths import table_mean
+from sim.traffic.renewal import Renewals
+from sim.traffic.rows import fill, in_chunks
+from sim.traffic.summary import Volume, described
+
+_ONE_TURN = np.ones(2)
+
+
+@dataclass(frozen=True, eq=False)
+class OpenLoop:
+    """Requests that come whatever the fleet does; each from a user of its own. A Source.
+
+    Inter-arrival times are gamma with shape `burstiness`, as in `vllm bench serve --burstiness` (1: a Poisson process;
+    smaller: burstier), and stationary from `start_s` on.
+    """
+
+    seed: int
+    rate_per_s: float
+    burstiness: float
+    num_requests: int | None
+    traffic_class: TrafficClass
+    buckets: NDArray[np.void]
+    start_s: float
+    horizon_s: float
+
+    @property
+    def classes(self) -> tuple[TrafficClass, ...]:
+        """One class."""
+        return (self.traffic_class,)
+
+    def describe(self) -> dict[str, Any]:
+        """The inputs in numbers."""
+        expected = self.rate_per_s * self.horizon_s
+        if self.num_requests is not None:
+            expected = min(expected, float(self.num_requests))
+        return described(
+            "open_loop",
+            [_volume(self.traffic_class, expected, expected)],
+            None,
+            rate_per_s=self.rate_per_s,
+            burstiness=self.burstiness,
+            num_requests=self.num_requests,
+        )
+
+    def chunks(self) -> Iterator[NDArray[np.void]]:
+        """Requests, sorted by time."""
+        one_sender = Renewals(
+            seed=self.seed,
+            first_sender=0,
+            rate_per_s=np.array([self.rate_per_s]),
+            cv=np.array([self.burstiness**-0.5]),
+            level=np.zeros(1, dtype=np.int64),
+            daily=DailyRate(np.ones(MINUTES)),
+            start_s=self.start_s,
+            end_s=self.horizon_s,
+        )
+        left = 2**63 if self.num_requests is None else self.num_requests
+        for times_s, _, number in one_sender.slices():
+            rows = np.zeros(min(left, len(times_s)), dtype=ARRIVAL)
+            rows["t_s"], rows["user"] = times_s[: len(rows)], number[: len(rows)]
+            rows["bucket"] = 0 if len(self.buckets) else -1
+            fill(rows, self.seed, _ONE_TURN, self.traffic_class)
+            yield from in_chunks(rows)
+            left -= len(rows)
+            if left == 0:
+                return
+
+
+@dataclass(frozen=True, eq=False)
+class ClosedLoop:
+    """A fixed number of users who all begin at `start_s` and send the next request when the last is answered.
+
+    A user is a conversation without history: its turns are its requests. A Source.
+    """
+
+    seed: int
+    concurrency: int
+    requests_per_user: int
+    traffic_class: TrafficClass
+    buckets: NDArray[np.void]
+    start_s: float
+
+    @property
+    def classes(self) -> tuple[TrafficClass, ...]:
+        """One class."""
+        return (self.traffic_class,)
+
+    def describe(self) -> dict[str, Any]:
+        """The inputs in numbers: all requests, if the run goes on until the last is answered."""
+        total = float(self.concurrency) * self.requests_per_user
+        return described(
+            "closed_loop",
+            [_volume(self.traffic_class, float(self.concurrency), total)],
+            None,
+            concurrency=self.concurrency,
+            requests_per_user=self.requests_per_user,
+            reissue_delay_s=self.traffic_class.min_think_s,
+        )
+
+    def chunks(self) -> Iterator[NDArray[np.void]]:
+        """One row for each user."""
+        rows = np.zeros(self.concurrency, dtype=ARRIVAL)
+        rows["t_s"], rows["user"] = self.start_s, np.arange(self.concurrency)
+        rows["bucket"] = 0 if len(self.buckets) else -1
+        fill(rows, self.seed, _ONE_TURN, self.traffic_class)
+        rows["num_turns"] = self.requests_per_user
+        yield from in_chunks(rows)
+
+
+def _volume(traffic_class: TrafficClass, conversations: float, requests: float) -> Volume:
+    user, output = table_mean(traffic_class.user_tokens), table_mean(traffic_class.output_tokens)
+    prompt = requests * (traffic_class.prefix_tokens + user)
+    return Volume(
+        traffic_class.name, traffic_class.tier, conversations, requests, prompt, requests * output, requests * user
+    )

@@ -1,0 +1,61 @@
+"""``tokenfleet check``."""
+
+import json
+
+from sim import catalog
+
+BROKEN = """\
+seeed: 2
+traffic: {kind: open_loop, rate_per_s: fast, input_sequence_length: 8, output_sequence_length: 8}
+"""
+
+
+def test_every_scenario_of_the_catalogue_is_right(tokenfleet):
+    names = list(catalog.list_entries("scenarios"))
+    assert names
+    checked = tokenfleet("check", *names)
+    assert (checked.exit_code, checked.stderr) == (0, "")
+    assert checked.stdout.splitlines() == [f"{name}: ok" for name in names]
+
+
+def test_all_mistakes_come_at_once_with_their_lines(tokenfleet, small, tmp_path):
+    (tmp_path / "broken.yaml").write_text(BROKEN)
+    checked = tokenfleet("check", "broken.yaml", str(small), "--json")
+    assert checked.exit_code == 2
+    broken, right = json.loads(checked.stdout)["scenarios"]
+    assert (broken["scenario"], broken["ok"]) == ("broken.yaml", False)
+    problems = "\n".join(broken["problems"])
+    assert "broken.yaml:1  seeed" in problems
+    assert "Did you mean seed?" in problems
+    assert "broken.yaml:2  traffic.rate_per_s" in problems
+    assert problems in checked.stderr
+    assert (right["ok"], right["problems"]) == (True, [])
+    assert "Traceback" not in checked.output
+
+
+def test_a_change_is_checked_too(tokenfleet, small):
+    assert tokenfleet("check", str(small), "--set", "fleet.pools.main.replicas=2").exit_code == 0
+    wrong = tokenfleet("check", str(small), "--set", "fleet.pools.main.replicas=none")
+    assert wrong.exit_code == 2
+    assert "fleet.pools.main.replicas" in wrong.stderr
+
+
+def test_overrides_can_be_named(tokenfleet, small):
+    digests = {
+        name: json.loads(tokenfleet("check", str(small), "--json", *options).stdout)["scenarios"][0]["digest"]
+        for name, options in {
+            "plain": (),
+            "slow": ("--override", "slow"),
+            "set": ("--set", "traffic.rate_per_s=1"),
+        }.items()
+    }
+    assert digests["plain"] != digests["slow"]
+    assert digests["slow"] == digests["set"]
+    assert tokenfleet("check", str(small), "--override", "slwo").exit_code == 2
+
+
+def test_a_scenario_that_does_not_exist_is_a_mistake_of_the_user(tokenfleet):
+    missing = tokenfleet("check", "meridian-one")
+    assert missing.exit_code == 2
+    assert "Did you mean meridian-1?" in missing.stderr
+    assert tokenfleet("check", "absent.yaml").exit_code == 2

@@ -1,0 +1,52 @@
+"""Play a scene on the plane, under either clock, and hand over what `compare` wants."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from compare import PlaneResult
+from worlds import Scene
+
+from sim.fleet.clocks import CLOCKS
+from sim.plane import handle
+from sim.plane.owner import Plane
+
+ACTIONS = {"add": handle.add_replicas, "drain": handle.drain_replicas, "abort": handle.abort_serial}
+
+
+def run_plane(
+    scene: Scene, *, clock: str = "compiled", leap: bool = True, chunk: int = 3, requests: int = 2
+) -> PlaneResult:
+    """The plane's play: arrivals in chunks of a few rows, request rows scarce enough to have to grow."""
+    plane = Plane(scene.world, leap=leap, num_requests=requests)
+    records: list[np.ndarray] = []
+    chunks = iter([scene.rows[n : n + chunk] for n in range(0, len(scene.rows), chunk)])
+    player = CLOCKS[clock](plane, chunks, records.append)
+
+    def operator() -> Iterator:
+        for t_s, verb, *arguments in scene.commands:
+            yield player.at(t_s)
+            assert player.env.now == t_s
+            player.act(ACTIONS[verb], *arguments)
+
+    player.env.process(operator())
+    player.run(scene.until)
+    records.extend(plane.end(min(scene.until, 1e300)))
+    replicas = plane["replicas"]
+    groups = (
+        plane["groups"]["cached"].reshape(len(replicas), -1)
+        if plane.scalar("num_groups")
+        else np.zeros((len(replicas), 1))
+    )
+    return PlaneResult(
+        records=np.concatenate(records),
+        itl=plane.itl.copy(),
+        busy_s=replicas["busy_s"].copy(),
+        num_steps=replicas["num_steps"].copy(),
+        free_blocks=replicas["free"] + replicas["evictable"],
+        cached_blocks=groups.sum(axis=1),
+    )
+
+
+def identical(a: PlaneResult, b: PlaneResult) -> bool:
+    """Whether two runs agree to the last bit."""
+    return all(getattr(a, name).tobytes() == getattr(b, name).tobytes() for name in PlaneResult.__dataclass_fields__)
