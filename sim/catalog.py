@@ -14,12 +14,13 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
-from sim.errors import CatalogError, Problem, did_you_mean
+from sim.errors import CatalogError, Problem, SpecError, did_you_mean
 from sim.spec.hardware import GpuSpec, PriceBook, read_gpu, read_prices
 from sim.spec.load import read_file, read_scenario
 from sim.spec.model import ModelSpec, read_model
 from sim.spec.scenario import Scenario
 from sim.spec.text import read_text
+from sim.spec.traffic import PopulationTraffic
 from sim.spec.workload import Curve, PercentileTable, Workload, read_curves, read_percentile_tables
 
 Kind: TypeAlias = Literal["models", "hardware", "kernels", "engines", "workloads", "scenarios"]
@@ -137,7 +138,48 @@ def load(
         Everything that is wrong, each with file and line.
     """
     text, shown = read("scenarios", str(name))
-    return read_scenario(text, shown, changes=set, override=override)
+    return read_scenario(text, shown, changes=set, override=override, check=_check)
+
+
+def _check(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    """Yield (dotted path, message) for names that lead nowhere, and for pools that contradict their model."""
+    all_there = True
+    for path, reader, name in _references(scenario):
+        try:
+            reader(name)
+        except SpecError as error:
+            all_there = False
+            yield from ((path, str(problem)) for problem in error.problems)
+    for pool_name in scenario.fleet.pools if all_there else ():
+        pool, at = scenario.pool(pool_name), f"fleet.pools.{pool_name}"
+        model, size = load_model(str(pool.model)), pool.tensor_parallel_size
+        if model.num_attention_heads % size:
+            message = f"must divide the {model.num_attention_heads} attention heads of {model.name}, got {size}"
+            yield f"{at}.tensor_parallel_size", message
+        if pool.usd_per_gpu_hour is None:
+            try:
+                load_prices(scenario.prices).price(str(pool.hardware))
+            except SpecError as error:
+                yield at, str(error)
+
+
+def _references(scenario: Scenario) -> Iterator[tuple[str, Callable[[str], object], str]]:
+    """Yield (dotted path, reader, name) for each name of an entry in a scenario."""
+    yield "prices", load_prices, scenario.prices
+    fields: tuple[tuple[str, Callable[[str], object]], ...] = (("model", load_model), ("hardware", load_gpu))
+    for field, reader in fields:
+        for at, part in (
+            ("", scenario),
+            *((f"fleet.pools.{name}.", pool) for name, pool in scenario.fleet.pools.items()),
+        ):
+            if (name := getattr(part, field)) is not None:
+                yield f"{at}{field}", reader, name
+    traffic = scenario.traffic
+    if isinstance(traffic, PopulationTraffic):
+        yield "traffic.curve", load_curve, traffic.curve
+        for at, people in ("", traffic), ("api.", traffic.api), ("agents.", traffic.agents):
+            if people is not None:
+                yield f"traffic.{at}workload", load_workload, people.workload
 
 
 def load_model(name: str) -> ModelSpec:

@@ -8,7 +8,6 @@
     +-- UnitError                a quantity is not what the field measures (also a ValueError)
     +-- CapacityError            the model does not fit the hardware
     +-- TraceError               a recorded trace cannot be read
-    +-- MissingExtraError        an optional package is not installed
 
 Any other exception is a bug of ours (exit code 3). An error holds *all* problems of the phase that found them.
 """
@@ -80,10 +79,6 @@ class CapacityError(TokenfleetError):
 
 class TraceError(TokenfleetError):
     """A recorded trace cannot be read."""
-
-
-class MissingExtraError(TokenfleetError):
-    """An optional package is not installed; the message names the extra to install."""
 
 
 def did_you_mean(word: str, known: Iterable[str], *, what: str = "Known") -> str:

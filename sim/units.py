@@ -57,7 +57,7 @@ _KINDS: Final = {
 }
 
 _SI: Final = {"k": KILO, "M": MEGA, "G": GIGA, "T": TERA, "P": PETA, "E": 1e18}
-_IEC: Final = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40, "Pi": 2.0**50}
+_IEC: Final = {"Ki": KIB, "Mi": MIB, "Gi": GIB, "Ti": TIB, "Pi": 1024**5}
 _MULTIPLES: Final = {"k": KILO, "M": MEGA, "B": GIGA, "T": TERA}
 """Suffixes of a count: "10M" users, "70B" parameters. Always decimal."""
 _COUNTED: Final = frozenset(

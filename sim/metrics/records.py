@@ -43,7 +43,6 @@ DONE = np.dtype(
         ("num_preemptions", "i4"),
         ("serial", "i8"),
         ("guard_s", "f8"),  # replica-seconds in the other pools of its path
-        ("pad", "i8"),
     ]
 )
-"""One request, from arrival to its ending (136 bytes)."""
+"""One request, from arrival to its ending (128 bytes)."""

@@ -22,7 +22,7 @@ from sim.metrics.histogram import EDGES, NUM_BINS
 from sim.metrics.records import COMPLETED, DONE, ENDINGS
 from sim.metrics.timeline import INTERVAL
 
-_NOT_WRITTEN = {"class_id", "language", "ending", "pool", "pad"}  # written as names, or not at all
+_NOT_WRITTEN = {"class_id", "language", "ending", "pool"}  # written as names, or not at all
 
 
 def requests_table(collector: Collector) -> pa.Table:

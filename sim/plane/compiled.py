@@ -32,15 +32,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PLAIN = bool(config.DISABLE_JIT)
 CHECKED = os.environ.get("TOKENFLEET_CHECKED", "") not in ("", "0")
+BORROWED = ("traffic/draws.py", "traffic/arrivals.py", "metrics/records.py", "metrics/histogram.py")
+"""Files of other layers whose functions, record types or constants are compiled into the plane."""
 HEADER_BYTES = 64
 """Before row 0 of every table: the table's mark and its number of rows (int64 each), padded to a cache line."""
 
 
 def source_digest() -> str:
-    """Digest of everything the machine code depends on: plane and draws sources, versions, build."""
+    """Digest of everything the machine code depends on: the plane's sources, those it borrows, versions, build."""
     digest = hashlib.sha256()
     here = Path(__file__).parent
-    for path in [*sorted(here.glob("*.py")), here.parent / "traffic" / "draws.py"]:
+    for path in [*sorted(here.glob("*.py")), *(here.parent / name for name in BORROWED)]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     for version in (numba.__version__, np.__version__, sys.version, f"checked={CHECKED}"):
         digest.update(version.encode() + b"\0")

@@ -55,6 +55,11 @@ class Plane:
         self.record[name] = table.ctypes.data
         return table
 
+    def warm_up(self) -> None:
+        """Compile, or load from the cache, before anybody looks at the clock: a call with nothing to do."""
+        compiled.advance(self.address, self.world.start_s)
+        self.observe(0, self.world.start_s)
+
     # -------------------------------------------------------------- traffic in
 
     def put_arrivals(self, rows: Table, *, last: bool) -> None:
@@ -109,6 +114,11 @@ class Plane:
         """A pool's state and its counters and integrals at `now_s` (an OBSERVED row, copied)."""
         compiled.observe(self.address, pool, now_s, self._observed.ctypes.data)
         return self._observed[0].copy()
+
+    def forget_gaps(self, now_s: float) -> None:
+        """Begin the histogram of gaps anew at `now_s`."""
+        compiled.count_gaps(self.address, now_s)
+        self["itl"]["v"] = 0
 
     @property
     def itl(self) -> NDArray[np.int64]:

@@ -75,7 +75,7 @@ class Pool(Spec):
     scheduler_reserve_full_isl: bool = True
     """Admit a request only if its whole prompt fits the KV cache. Default true."""
     engine: Text = "vllm"
-    """Engine whose calibration applies: the ENGINE of an entry ENGINE-GPU in hardware_profiles/engines/. Default vllm."""
+    """Engine whose calibration applies: ENGINE of an entry ENGINE-GPU in hardware_profiles/engines/. Default vllm."""
     usd_per_gpu_hour: UsdPerHour | None = None
     """Price [USD/h] of one GPU. Default: the scenario's price book."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, Protocol
 
@@ -45,6 +45,7 @@ def read_scenario(
     *,
     changes: Sequence[str] | Mapping[str, Any] = (),
     override: Sequence[str] = (),
+    check: Callable[[Scenario], Iterable[tuple[str, str]]] | None = None,
 ) -> Scenario:
     """Return the scenario that a YAML text describes.
 
@@ -58,6 +59,8 @@ def read_scenario(
         Changes ``path=value`` (or a mapping path -> value), made last; a text value is read as YAML.
     override
         Names in the scenario's `overrides`, applied in this order.
+    check
+        What else is wrong with the scenario: (dotted path, message) pairs.
 
     Raises
     ------
@@ -77,6 +80,8 @@ def read_scenario(
             problems += error.problems
     try:
         scenario = Scenario.from_document(document)
+        further = check(scenario) if check is not None else ()
+        problems += [document.problem(parse_path(path), message) for path, message in further]
     except SpecError as error:
         problems += error.problems
     SpecError.raise_if(problems)

@@ -26,13 +26,12 @@ _FLOAT: Final = re.compile(
 _WORDS: Final = {"": None, "~": None, "null": None, "Null": None, "NULL": None} | {
     word: value for value, name in ((True, "true"), (False, "false")) for word in (name, name.title(), name.upper())
 }
-
-
 _PLAIN: Final = "plain"
+_TEXT_TAG: Final = "tag:yaml.org,2002:str"
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes and leaves the meaning of plain scalars to `_scalar`."""
+    """Composes nodes and leaves the meaning of plain scalars to `_plain_scalar`."""
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
         if kind is yaml.ScalarNode and implicit[0]:
@@ -50,7 +49,7 @@ class _Dumper(yaml.SafeDumper):
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
     """Return a scalar node; what is not printable is written with escapes."""
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+    return dumper.represent_scalar(_TEXT_TAG, text, style=None if text.isprintable() else '"')
 
 
 _Dumper.add_representer(str, _represent_text)
@@ -146,58 +145,65 @@ def read_text(text: str, file: str | None = None) -> Document:
         raise SpecError(Problem("nested too deep", file)) from None
     if node is None:
         raise SpecError(Problem("the file is empty", file))
-    problems: list[Problem] = []
-    document = Document(None, file, {(): (file, node.start_mark.line + 1)})
-    data = _construct(node, (), document, problems, ())
-    SpecError.raise_if(problems)
-    return Document(data, file, document.places)
+    builder = _Builder(file, {(): (file, node.start_mark.line + 1)})
+    data = builder.build(node, (), ())
+    SpecError.raise_if(builder.problems)
+    return Document(data, file, builder.places)
 
 
-def _construct(
-    node: yaml.Node, path: Path, document: Document, problems: list[Problem], within: tuple[int, ...]
-) -> Any:
-    """Return the data of one node; write down its line and the problems met."""
-    line = node.start_mark.line + 1
-    if id(node) in within:
-        problems.append(Problem("an alias may not stand inside what it names", document.file, line, dotted(path)))
-        return None
-    within = (*within, id(node))
-    if isinstance(node, yaml.MappingNode):
-        data: dict[str, Any] = {}
-        lines: dict[str, int] = {}
-        for key_node, value_node in node.value:
-            at = key_node.start_mark.line + 1
-            if not isinstance(key_node, yaml.ScalarNode):
-                problems.append(Problem("a key must be a plain word", document.file, at, dotted(path)))
-                continue
-            key, here = key_node.value, (*path, key_node.value)
-            if key in lines:
-                message = f"given twice, first in line {lines[key]}; keep one"
-                problems.append(Problem(message, document.file, at, dotted(here)))
-                continue
-            lines[key] = at
-            document.places[here] = (document.file, at)
-            data[key] = _construct(value_node, here, document, problems, within)
-        return data
-    if isinstance(node, yaml.SequenceNode):
-        items = []
-        for index, item in enumerate(node.value):
-            document.places[*path, index] = (document.file, item.start_mark.line + 1)
-            items.append(_construct(item, (*path, index), document, problems, within))
-        return items
-    if node.tag == _PLAIN:
-        try:
-            return _scalar(node.value)
-        except ValueError:
-            problems.append(Problem("a number with too many digits", document.file, line, dotted(path)))
+@dataclass
+class _Builder:
+    """Turns nodes into plain data; writes down where each value stands, and every problem."""
+
+    file: str | None
+    places: dict[Path, tuple[str | None, int | None]]
+    problems: list[Problem] = field(default_factory=list)
+
+    def build(self, node: yaml.Node, path: Path, within: tuple[int, ...]) -> Any:
+        """Return the data of a node that stands inside the nodes `within`."""
+        if id(node) in within:
+            self._report("an alias may not stand inside what it names", node, path)
             return None
-    if node.tag != "tag:yaml.org,2002:str":
-        message = f"the tag {node.tag.replace('tag:yaml.org,2002:', '!!')} is not supported; write the plain value"
-        problems.append(Problem(message, document.file, line, dotted(path)))
-    return node.value
+        within = (*within, id(node))
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, within)
+        if isinstance(node, yaml.SequenceNode):
+            items = enumerate(node.value)
+            return [self._place(item, item, (*path, index), within) for index, item in items]
+        return self._scalar(node, path)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path, within: tuple[int, ...]) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        for key, value in node.value:
+            here = (*path, str(key.value))
+            if not isinstance(key, yaml.ScalarNode):
+                self._report("a key must be a plain word", key, path)
+            elif key.value in data:
+                self._report(f"given twice, first in line {self.places[here][1]}; keep one", key, here)
+            else:
+                data[key.value] = self._place(key, value, here, within)
+        return data
+
+    def _place(self, mark: yaml.Node, node: yaml.Node, path: Path, within: tuple[int, ...]) -> Any:
+        self.places[path] = (self.file, mark.start_mark.line + 1)
+        return self.build(node, path, within)
+
+    def _scalar(self, node: yaml.Node, path: Path) -> Any:
+        if node.tag == _PLAIN:
+            try:
+                return _plain_scalar(node.value)
+            except ValueError:  # Python's limit on the digits of an integer
+                self._report("a number with too many digits", node, path)
+        elif node.tag != _TEXT_TAG:
+            tag = node.tag.replace("tag:yaml.org,2002:", "!!")
+            self._report(f"the tag {tag} is not supported; write the plain value", node, path)
+        return node.value
+
+    def _report(self, message: str, node: yaml.Node, path: Path) -> None:
+        self.problems.append(Problem(message, self.file, node.start_mark.line + 1, dotted(path)))
 
 
-def _scalar(text: str) -> str | float | bool | None:
+def _plain_scalar(text: str) -> str | float | bool | None:
     """Return the value of a plain (unquoted) scalar."""
     if text in _WORDS:
         return _WORDS[text]

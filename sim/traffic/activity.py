@@ -67,23 +67,31 @@ class Activity:
         for _ in range(60):
             middle = 0.5 * (narrow + wide)
             narrow, wide = (middle, wide) if active(middle) > active_frac else (narrow, middle)
-        return cls(frac, rate, narrow)
+        found = cls(frac, rate, narrow)
+        if found._sizes().max() > MAX_PER_DAY:
+            raise SpecError(
+                f"tiers: the most active of 1024 users would hold {found._rates().max():.0f} conversations a day, more"
+                f" than the {MAX_PER_DAY} that have numbers; lower relative_use or messages_per_active_user_per_day"
+            )
+        return found
 
     @property
     def active_frac(self) -> float:
         """Expected share of users who begin a conversation on a day."""
         return float(self.tier_frac @ -np.expm1(-np.outer(self.rate_per_day, levels(self.sigma))).mean(axis=1))
 
+    def _rates(self) -> NDArray[np.float64]:
+        """Mean conversations a day of each level of each tier, one tier after the other."""
+        return np.outer(self.rate_per_day, levels(self.sigma)).ravel()
+
+    def _sizes(self) -> NDArray[np.int64]:
+        """So many counts are told apart for each: fewer than a variate of 52 bits could tell are left out."""
+        rates = self._rates()
+        return np.ceil(rates + 9.0 * np.sqrt(rates) + 18.0).astype(np.int64)
+
     def tables(self) -> "ActivityTables":
         """The tables that draw the numbers of conversations."""
-        rates = np.outer(self.rate_per_day, levels(self.sigma)).ravel()
-        # So many standard deviations leave less beyond than a variate of 52 bits can reach.
-        sizes = np.ceil(rates + 9.0 * np.sqrt(rates) + 18.0).astype(np.int64)
-        if sizes.max() > MAX_PER_DAY:
-            raise SpecError(
-                f"tiers: the most active of 1024 users would hold {rates.max():.0f} conversations a day, more than the"
-                f" {MAX_PER_DAY} that have numbers; lower relative_use or messages_per_active_user_per_day"
-            )
+        rates, sizes = self._rates(), self._sizes()
         first = np.cumsum(sizes) - sizes
         row = np.repeat(np.arange(len(rates)), sizes)
         cdf = pdtr(np.arange(len(row)) - first[row], rates[row])

@@ -6,40 +6,35 @@ each tier with users, then one for each client of the API, then one for each cli
 traffic has one class, and one bucket or none.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sim import catalog
 from sim.errors import Problem, SpecError
 from sim.spec import (
     ClosedLoopTraffic,
-    Distribution,
     OpenLoopTraffic,
     PopulationTraffic,
     ProgramTraffic,
-    RateLimit,
     Scenario,
-    Tier,
     TraceTraffic,
 )
 from sim.spec.workload import Workload
 from sim.traffic.activity import Activity
-from sim.traffic.arrivals import BUCKET, FIRST_PROGRAM, NO_LIMIT, Source, TrafficClass
+from sim.traffic.arrivals import FIRST_PROGRAM, Source, TrafficClass
+from sim.traffic.classes import buckets_of, class_of, collected, table, workload_tables
 from sim.traffic.clients import Clients, burstiness_levels, client_shares
 from sim.traffic.daily import start_rate
 from sim.traffic.expect import conversation_tokens
-from sim.traffic.lengths import Table, quantile_table, stretched, table_mean
+from sim.traffic.lengths import stretched, table_mean
 from sim.traffic.order import merge
 from sim.traffic.population import Population
 from sim.traffic.replay import Replay
 from sim.traffic.synthetic import ClosedLoop, OpenLoop
-
-T = TypeVar("T")
 
 
 def build(scenario: Scenario) -> Source:
@@ -56,76 +51,140 @@ def build(scenario: Scenario) -> Source:
         case PopulationTraffic() as traffic:
             return _population(scenario, traffic)
         case TraceTraffic() as traffic:
-            return _trace(scenario, traffic)
+            return _replay(scenario, traffic)
         case OpenLoopTraffic() as traffic:
-            traffic_class, buckets = _generated(scenario, traffic)
+            tier = scenario.tiers[traffic.tier]
             return OpenLoop(
-                scenario.seed,
-                traffic.rate_per_s,
-                traffic.burstiness,
-                traffic.num_requests,
-                traffic_class,
-                buckets,
-                -scenario.run_in_s,
-                scenario.horizon_s,
+                seed=scenario.seed,
+                rate_per_s=traffic.rate_per_s,
+                burstiness=traffic.burstiness,
+                num_requests=traffic.num_requests,
+                traffic_class=_generated(scenario, traffic),
+                buckets=buckets_of(tier.rate_limit, 1),
+                start_s=-scenario.run_in_s,
+                horizon_s=scenario.horizon_s,
             )
         case ClosedLoopTraffic() as traffic:
-            traffic_class, buckets = _generated(scenario, traffic)
-            traffic_class = replace(traffic_class, min_think_s=traffic.reissue_delay_s)
-            users, requests = traffic.concurrency, traffic.requests_per_user
-            return ClosedLoop(scenario.seed, users, requests, traffic_class, buckets, -scenario.run_in_s)
+            return ClosedLoop(
+                seed=scenario.seed,
+                concurrency=traffic.concurrency,
+                requests_per_user=traffic.requests_per_user,
+                traffic_class=replace(_generated(scenario, traffic), min_think_s=traffic.reissue_delay_s),
+                buckets=buckets_of(scenario.tiers[traffic.tier].rate_limit, 1),
+                start_s=-scenario.run_in_s,
+            )
 
 
-def _trace(scenario: Scenario, traffic: TraceTraffic) -> Replay:
+def _replay(scenario: Scenario, traffic: TraceTraffic) -> Replay:
     tier = scenario.tiers[traffic.tier]
     # Prompts stand in the file as they were sent, system prompt included.
-    whole = replace(_class(traffic.tier, traffic.tier, tier), prefix_tokens=0, prefix_group="", is_program=True)
+    as_sent = tier.model_copy(update={"system_prompt_tokens": 0})
     trace = Replay(
-        Path(traffic.path).expanduser(),
-        traffic.format,
-        traffic.rate_scale,
-        whole,
-        _buckets(tier.rate_limit, 1),
-        -scenario.run_in_s,
-        scenario.horizon_s,
+        path=Path(traffic.path).expanduser(),
+        trace_format=traffic.format,
+        rate_scale=traffic.rate_scale,
+        traffic_class=class_of(traffic.tier, traffic.tier, as_sent),
+        buckets=buckets_of(tier.rate_limit, 1),
+        start_s=-scenario.run_in_s,
+        horizon_s=scenario.horizon_s,
     )
     trace.describe()  # reads the file through: its mistakes come now, not in the middle of a run
     return trace
 
 
-def _generated(
-    scenario: Scenario, traffic: OpenLoopTraffic | ClosedLoopTraffic
-) -> tuple[TrafficClass, NDArray[np.void]]:
-    """The class and the buckets of a load generator."""
-    tier = scenario.tiers[traffic.tier]
-    user, output = together(
-        lambda: table("traffic.input_sequence_length", traffic.input_sequence_length, whole=True),
-        lambda: table("traffic.output_sequence_length", traffic.output_sequence_length, whole=True),
-    )
-    traffic_class = replace(
-        _class(traffic.tier, traffic.tier, tier), user_tokens=user, output_tokens=output, is_program=True
-    )
-    return traffic_class, _buckets(tier.rate_limit, 1)
+def _generated(scenario: Scenario, traffic: OpenLoopTraffic | ClosedLoopTraffic) -> TrafficClass:
+    """The class of a load generator."""
+    problems: list[Problem] = []
+    tables = {}
+    for name, field in (("user_tokens", "input_sequence_length"), ("output_tokens", "output_sequence_length")):
+        with collected(problems, f"traffic.{field}"):
+            tables[name] = table(getattr(traffic, field), whole=True)
+    SpecError.raise_if(problems)
+    return class_of(traffic.tier, traffic.tier, scenario.tiers[traffic.tier], **tables)
 
 
 def _population(scenario: Scenario, traffic: PopulationTraffic) -> Source:
-    programs = {kind: part for kind, part in (("api", traffic.api), ("agents", traffic.agents)) if part is not None}
-    # Every look-up is made before any mistake is reported.
-    chat, curve, *_ = together(
-        lambda: catalog.load_workload(traffic.workload),
-        lambda: catalog.load_curve(traffic.curve),
-        *(lambda part=part: catalog.load_workload(part.workload) for part in programs.values()),
-    )
-    people = _people(scenario, traffic, chat, curve.hourly)
-    chat_tokens_per_day = sum(
-        people.num_users * frac * rate * sum(conversation_tokens(traffic_class, people.turns))
-        for frac, rate, traffic_class in zip(
-            people.activity.tier_frac, people.activity.rate_per_day, people.classes, strict=True
+    programs = [
+        (kind, part, first_client)
+        for kind, part, first_client in (
+            ("api", traffic.api, FIRST_PROGRAM),
+            ("agents", traffic.agents, 2 * FIRST_PROGRAM),
         )
-    )
-    clients = [
-        _clients(scenario, kind, part, float(chat_tokens_per_day), FIRST_PROGRAM << index)
-        for index, (kind, part) in enumerate(programs.items())
-        if part.tokens_per_chat_token > 0
+        if part is not None and part.tokens_per_chat_token > 0.0
     ]
-    return merge([people, *clients])
+    problems: list[Problem] = []
+    workloads: dict[str, Workload] = {}
+    with collected(problems, "traffic.curve"):
+        hourly = catalog.load_curve(traffic.curve).hourly
+    with collected(problems, "traffic.workload"):
+        workloads["chat"] = catalog.load_workload(traffic.workload)
+    for kind, part, _ in programs:
+        with collected(problems, f"traffic.{kind}.workload"):
+            workloads[kind] = catalog.load_workload(part.workload)
+    SpecError.raise_if(problems)
+    people = _people(scenario, traffic, workloads["chat"], hourly)
+    sources: list[Source] = [people]
+    for kind, part, first_client in programs:
+        tokens_per_day = part.tokens_per_chat_token * people.tokens_per_day
+        sources.append(_clients(scenario, kind, part, workloads[kind], first_client, tokens_per_day))
+    return merge(sources)
+
+
+def _people(scenario: Scenario, traffic: PopulationTraffic, workload: Workload, hourly: Sequence[float]) -> Population:
+    tables = workload_tables(workload)
+    turns = stretched(tables.pop("turns"), traffic.turns_per_conversation, whole=True)
+    tiers = {name: tier for name, tier in scenario.tiers.items() if tier.user_frac > 0.0}
+    # Messages a day are wanted: monthly_users x daily_active_frac x messages_per_active_user_per_day in all, and of
+    # each user in proportion to its tier's relative use.
+    frac = np.array([tier.user_frac for tier in tiers.values()])
+    use = np.array([tier.relative_use for tier in tiers.values()])
+    messages_per_day = traffic.daily_active_frac * traffic.messages_per_active_user_per_day
+    rate_per_day = messages_per_day / table_mean(turns) * use / (frac @ use)
+    classes, buckets, bucket_of = [], [buckets_of(None, 0)], []
+    for name, tier in tiers.items():
+        classes.append(class_of(name, name, tier, **tables, **_manners(workload), is_program=False))
+        bucket_of.append(-1 if tier.rate_limit is None else sum(map(len, buckets)))
+        buckets.append(buckets_of(tier.rate_limit, 1))
+    starts, messages = start_rate(hourly, turns, tables["gap_s"])
+    return Population(
+        seed=scenario.seed,
+        num_users=traffic.monthly_users,
+        activity=Activity.fitted(frac.tolist(), rate_per_day.tolist(), traffic.daily_active_frac),
+        classes=tuple(classes),
+        buckets=np.concatenate(buckets),
+        bucket_of=np.array(bucket_of, dtype=np.int32),
+        turns=turns,
+        starts=starts,
+        messages=messages,
+        start_s=-scenario.run_in_s,
+        horizon_s=scenario.horizon_s,
+    )
+
+
+def _manners(workload: Workload) -> dict[str, Any]:
+    return {"min_think_s": workload.min_think_s, "keep_history": workload.multi_turn}
+
+
+def _clients(
+    scenario: Scenario, kind: str, part: ProgramTraffic, workload: Workload, first_client: int, tokens_per_day: float
+) -> Clients:
+    tier = scenario.tiers[part.tier]
+    tables = workload_tables(workload)
+    turns = tables.pop("turns")
+    traffic_class = class_of(f"{part.tier}/{kind}", part.tier, tier, **tables, **_manners(workload))
+    starts, requests = start_rate(catalog.load_curve(workload.curve).hourly, turns, tables["gap_s"])
+    return Clients(
+        kind=kind,
+        seed=scenario.seed,
+        first_client=first_client,
+        shares=client_shares(scenario.seed, first_client, part.num_clients, part.client_rate_sigma),
+        arrivals_per_day=tokens_per_day / sum(conversation_tokens(traffic_class, turns)),
+        cv=burstiness_levels(part.burstiness_cv, part.burstiness_cv_p90),
+        traffic_class=traffic_class,
+        buckets=buckets_of(tier.rate_limit, part.num_clients),
+        turns=turns,
+        starts=starts,
+        requests=requests,
+        start_s=-scenario.run_in_s,
+        horizon_s=scenario.horizon_s,
+    )

@@ -76,6 +76,12 @@ class Population:
     def _tables(self) -> ActivityTables:
         return self.activity.tables()
 
+    @property
+    def tokens_per_day(self) -> float:
+        """Expected prompt and output tokens of the conversations of a day; prompts in full, cached or not."""
+        per_conversation = [sum(conversation_tokens(each, self.turns)) for each in self.classes]
+        return self.num_users * float(self.activity.tier_frac * self.activity.rate_per_day @ per_conversation)
+
     def describe(self) -> dict[str, Any]:
         """The inputs in numbers."""
         activity, volumes = self.activity, []

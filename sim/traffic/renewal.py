@@ -45,9 +45,7 @@ def gamma_tables(cv: NDArray[np.float64], extra_shape: float = 0.0) -> NDArray[n
     return np.asarray(values * ((1.0 + extra_shape / shape) / mean[:, np.newaxis]))
 
 
-def tail_lookup(
-    tables: NDArray[np.float64], row: NDArray[np.int64], tail: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def tail_lookup(tables: NDArray[np.float64], row: NDArray[np.int64], tail: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values of rows of `gamma_tables` at upper-tail probabilities in (0, 1)."""
     word = np.ascontiguousarray(tail).view(np.int64)
     inside = (word & ((1 << _BIN_SHIFT) - 1)) * 2.0**-_BIN_SHIFT

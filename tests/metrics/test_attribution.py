@@ -7,7 +7,11 @@ from sim.metrics.attribution import attribute
 from sim.metrics.groups import PoolFacts
 from sim.metrics.timeline import INTERVAL
 
-POOLS = (PoolFacts("main", "m", "h", 4, 3.0), PoolFacts("guard", "g", "h", 1, 2.0), PoolFacts("spare", "m", "h", 2, 1.0))
+POOLS = (
+    PoolFacts("main", "m", "h", 4, 3.0),
+    PoolFacts("guard", "g", "h", 1, 2.0),
+    PoolFacts("spare", "m", "h", 2, 1.0),
+)
 PRICE_USD_PER_S = np.array([12.0, 2.0, 2.0]) / 3600
 
 
@@ -32,7 +36,9 @@ def test_idle_time_follows_busy_shares_pool_by_pool():
 
 def test_a_pool_that_answered_nobody_is_on_nobodys_bill():
     busy_s = np.array([[40.0, 0.0, 0.0]])
-    bill = attribute(timeline([100.0, 0.0, 50.0], [0.4, 0.0, 0.0]), POOLS, busy_s @ PRICE_USD_PER_S, busy_s, np.zeros(1))
+    bill = attribute(
+        timeline([100.0, 0.0, 50.0], [0.4, 0.0, 0.0]), POOLS, busy_s @ PRICE_USD_PER_S, busy_s, np.zeros(1)
+    )
     assert bill.not_attributed_usd == pytest.approx(50 * PRICE_USD_PER_S[2])
     assert bill.cost_usd.sum() == pytest.approx(100 * PRICE_USD_PER_S[0])
 

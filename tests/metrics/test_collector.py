@@ -30,7 +30,7 @@ def collector():
 @pytest.fixture(scope="module")
 def frame():
     """The measured requests as a data frame, with latencies by the definitions in docs/nomenclature.md."""
-    data = pd.DataFrame(measured(ROWS)).drop(columns="pad")
+    data = pd.DataFrame(measured(ROWS))
     data["cell"] = data["class_id"] * len(GROUPS.languages) + data["language"]
     data["ttft"] = data["first_token_s"] - data["arrived_s"]
     data["ttft_from_admission"] = data["first_token_s"] - data["classified_s"]

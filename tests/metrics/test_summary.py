@@ -170,9 +170,7 @@ def test_money_adds_up(result):
 
 def test_cost_keys_are_ratios_of_cost(result):
     free = result["sim"]["by_tier"]["free"]
-    assert free["cost_usd_per_1m_output_tokens"] == pytest.approx(
-        1e6 * free["cost_usd"] / free["total_output_tokens"]
-    )
+    assert free["cost_usd_per_1m_output_tokens"] == pytest.approx(1e6 * free["cost_usd"] / free["total_output_tokens"])
     assert free["cost_usd_per_user_month"] == pytest.approx(free["cost_usd"] * MONTH_S / HORIZON_S / 9000)
     assert result["sim"]["by_tier"]["api"]["cost_usd_per_user_month"] is None
 

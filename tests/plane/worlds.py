@@ -6,7 +6,7 @@ worlds, every time stretched by a factor of its own; compare at 1e-9.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -39,8 +39,13 @@ class Scene:
 class Clock:
     """Ticks to seconds: exact, or stretched by a factor drawn anew for each time."""
 
-    def __init__(self, *, exact: bool, seed: int) -> None:
-        self.exact, self.random = exact, np.random.default_rng(seed)
+    def __init__(self, *, exact: bool, seed: int = 0, unit: int = 1) -> None:
+        self.exact, self.random, self.unit = exact, np.random.default_rng(seed), unit
+
+    def calendar(self, low: int, high: int) -> st.SearchStrategy[float]:
+        """Times from low to high ticks, in whole units: the coarser the unit, the more of them are equal."""
+        units = st.integers(-(-low // self.unit), high // self.unit)
+        return units.map(lambda number: self(number * self.unit))
 
     def __call__(self, ticks: float) -> float:
         return ticks * TICK_S * (1.0 if self.exact else self.random.uniform(0.7, 1.3))
@@ -83,8 +88,7 @@ def table(values: list[float]) -> np.ndarray:
 
 @st.composite
 def tick_tables(draw, clock, low, high):
-    ticks = draw(st.lists(st.integers(low, high), min_size=1, max_size=3))
-    return table([clock(n) for n in ticks])
+    return table(draw(st.lists(clock.calendar(low, high), min_size=1, max_size=3)))
 
 
 @st.composite
@@ -95,15 +99,12 @@ def token_tables(draw, high):
 @st.composite
 def step_times(draw, clock, max_tokens, max_seqs):
     """Tables with plateaus, several affine pieces, and every term of the step time present now and then."""
-    small = st.integers(0, 3)
-    base, per_token, graph = draw(st.integers(1, 12)), draw(small), draw(st.sampled_from([1, 2, 4]))
+    flat = draw(st.sampled_from([False, False, True]))  # all steps equally long, so that replicas keep time together
+    small = st.just(0) if flat else st.integers(0, 3)
+    base_s = clock(clock.unit if flat else draw(st.integers(1, 12)))
+    token_s, emit_s, nobody_s = clock(draw(small)), clock(draw(small)), clock(draw(st.sampled_from([0, 0, 1])))
+    graph = draw(st.sampled_from([1, 2, 4]))
     knots = [*sorted(draw(st.sets(st.integers(2, 90), max_size=3))), math.inf]
-    base_s, token_s, emit_s, nobody_s = (
-        clock(base),
-        clock(per_token),
-        clock(draw(small)),
-        clock(draw(st.sampled_from([0, 0, 1]))),
-    )
     # Attention at the start of each piece: a constant, a part per sequence, and a slope from there on.
     starts = np.array([0.0, *knots[:-1]])
     constant_s, each_s, slope_s = (np.array([clock(draw(small)) for _ in knots]) for _ in range(3))
@@ -132,24 +133,23 @@ def pools(draw, clock, number, *, crowded):
     block_size = draw(st.sampled_from([1, 2, 3, 4, 4, 8, 16]))
     max_num_seqs = draw(st.integers(3 if crowded else 1, 8))
     max_num_batched_tokens = draw(st.one_of(st.integers(max(4, max_num_seqs), 64), st.just(64)))
-    room_tokens = draw(
-        st.sampled_from([40, 50, 60, 70, *([] if crowded else [30, 120, 600])])
-    )  # a request: about 10..60
+    rooms = [40, 50, 60, 70] if crowded else [30, 50, 70, 120, 600]  # a request has about 10 to 60 tokens
+    num_gpu_blocks = 1 + -(-draw(st.sampled_from(rooms)) // block_size)
     num_replicas = draw(st.sampled_from([1, 1, 1, 2] if crowded else [1, 1, 2, 2, 3, 3, 4, 0]))
     return Pool(
         name=f"pool{number}",
         step_times=draw(step_times(clock, max_num_batched_tokens, max_num_seqs)),
         num_replicas=num_replicas,
-        num_gpu_blocks=1 + -(-room_tokens // block_size),
+        num_gpu_blocks=num_gpu_blocks,
         max_replicas=num_replicas + draw(st.integers(0 if num_replicas else 1, 2)),
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_batched_tokens,
         block_size=block_size,
         max_model_len=draw(st.sampled_from([1 << 30, 1 << 30, 1 << 30, 60])),
-        watermark=draw(st.sampled_from([0.0, 0.0, 0.0, 0.1, 0.3])),
+        watermark=draw(st.sampled_from([0.0, 0.0, 0.0, 0.1, 0.3, 1 / num_gpu_blocks, 2 / num_gpu_blocks])),
         scheduler_reserve_full_isl=draw(st.booleans()),
         enable_chunked_prefill=draw(st.sampled_from([True, True, True, False])),
-        enable_prefix_caching=draw(st.booleans()),
+        enable_prefix_caching=draw(st.sampled_from([True, True, False])),
         scheduling_policy=draw(st.sampled_from(POLICIES)),
         usd_per_replica_s=draw(st.sampled_from([0.0, 0.25, 1.5])),
         frontend_s=clock(draw(st.sampled_from([0, 0, 2]))),
@@ -177,8 +177,8 @@ def traffic_classes(draw, clock, number, path_names):
         tier="tier",
         path=draw(st.sampled_from(path_names)),
         priority=draw(st.integers(0, 2)),
-        prefix_tokens=draw(st.sampled_from([0, 0, 3, 8, 13, 16])),
-        prefix_group=draw(st.sampled_from(["red", "blue"])),
+        prefix_tokens=draw(st.sampled_from([0, 3, 8, 13, 16])),
+        prefix_group=draw(st.sampled_from(["red", "blue", "green"])),
         user_tokens=draw(token_tables(15)),
         output_tokens=draw(token_tables(25)),
         gap_s=draw(tick_tables(clock, 0, 400)),
@@ -195,9 +195,9 @@ def traffic_classes(draw, clock, number, path_names):
 def arrivals(draw, clock, origin_s, num_classes, num_buckets, *, crowded):
     """Rows in order of time, many of them at one instant (as closed-loop clients begin)."""
     rows, t_s = [], origin_s
-    widest = draw(st.sampled_from([0, 1, 10] if crowded else [1, 20, 100]))
+    gaps_s = clock.calendar(0, draw(st.sampled_from([0, 1, 16] if crowded else [1, 32, 160])))
     for number in range(draw(st.integers(4 if crowded else 1, 14))):
-        t_s += clock(draw(st.integers(0, widest)))
+        t_s += draw(gaps_s)
         user, num_turns = draw(st.integers(0, 3)), draw(st.integers(1, 4))
         lengths = draw(st.integers(1, 20)), draw(st.integers(1, 30))
         class_id, language = draw(st.integers(0, num_classes - 1)), draw(st.integers(0, 3))
@@ -211,12 +211,10 @@ def commands(draw, clock, origin_s, world_pools):
     """Aborts, and adds and drains that always leave a replica active."""
     found: list[Command] = []
     most_drained = [max(0, pool.num_replicas - 1) for pool in world_pools]
-    for _ in range(draw(st.integers(0, 5))):
-        t_s = origin_s + clock(draw(st.integers(0, 600)))
-        verb, number = (
-            draw(st.sampled_from(["abort", "abort", "add", "drain"])),
-            draw(st.integers(0, len(world_pools) - 1)),
-        )
+    times_s = clock.calendar(0, draw(st.sampled_from([50, 250, 1_200])))
+    for _ in range(draw(st.integers(0, 6))):
+        t_s = origin_s + draw(times_s)
+        verb, number = draw(st.sampled_from(["abort", "add", "drain"])), draw(st.integers(0, len(world_pools) - 1))
         if verb == "abort":
             found.append((t_s, verb, draw(st.integers(0, 25))))
         elif verb == "add":
@@ -231,7 +229,7 @@ def commands(draw, clock, origin_s, world_pools):
 @st.composite
 def scenes(draw, *, exact):
     """A scene; exact: on the grid."""
-    clock = Clock(exact=exact, seed=draw(st.integers(0, 1 << 16)) if not exact else 0)
+    clock = Clock(exact=exact, seed=0 if exact else draw(st.integers(0, 1 << 16)), unit=draw(st.sampled_from([1, 16])))
     origin_s = draw(st.sampled_from(ORIGINS_S if exact else ORIGINS_S[:2]))
     crowded = draw(st.booleans())
     num_pools = draw(st.sampled_from([1, 1, 2] if crowded else [1, 2, 3]))
@@ -239,9 +237,8 @@ def scenes(draw, *, exact):
     names = ["one", "two"][: draw(st.integers(1, 2))]
     num_classes, num_buckets = draw(st.integers(1, 3)), draw(st.integers(0, 2))
     classes = tuple(draw(traffic_classes(clock, number, names)) for number in range(num_classes))
-    ever = st.one_of(
-        st.just(math.inf), st.just(math.inf), st.integers(50, 4_000).map(lambda ticks: origin_s + clock(ticks))
-    )
+    some_time = clock.calendar(50, 1_500).map(lambda t_s: origin_s + t_s)
+    ever = st.one_of(st.just(math.inf), st.just(math.inf), some_time)
     world = World(
         pools=world_pools,
         paths={name: draw(paths(len(world_pools))) for name in names},
@@ -258,9 +255,3 @@ def scenes(draw, *, exact):
     rows = draw(arrivals(clock, origin_s, num_classes, num_buckets, crowded=crowded))
     rows = rows[rows["t_s"] < world.horizon_s]
     return Scene(world, rows, draw(commands(clock, origin_s, world_pools)), draw(ever))
-
-
-def with_pools(scene: Scene, **changes) -> Scene:
-    """The scene with every pool changed in the same way."""
-    pools = tuple(replace(pool, **changes) for pool in scene.world.pools)
-    return replace(scene, world=replace(scene.world, pools=pools))

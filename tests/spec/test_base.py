@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from sim.errors import SpecError
 from sim.spec import Scenario
-from sim.spec.base import Key, NonNegativeInt, PositiveInt, Rate, Seconds, Spec, Text, UsdPerHour
+from sim.spec.base import Key, NonNegativeInt, PositiveInt, PositiveRate, Seconds, Spec, Text, UsdPerHour
 
 
 class Leaf(Spec):
@@ -29,7 +29,7 @@ class Twig(Spec):
     """A twig."""
 
     kind: Literal["twig"]
-    rate: Rate
+    rate: PositiveRate
     """Rate of things [1/s]. More."""
 
 
@@ -99,7 +99,7 @@ def test_all_mistakes_at_once_each_with_its_line():
         ("limit: true", "f:1  limit: True is no number; expected a plain number: a number [1] or text such as"),
         ("limit: null", "f:1  limit: None is no number"),
         ("limit: .nan", "f:1  limit: nan is not finite"),
-        ("first: {kind: twig, rate: -1/s}", "f:1  first.rate: must be >= 0, got "),
+        ("first: {kind: twig, rate: -1/s}", "f:1  first.rate: must be > 0, got "),
         ("leaves:\n  a: {count: 11}\n", "f:2  leaves.a.count: must be <= limit (10)"),
     ],
 )
@@ -145,7 +145,7 @@ leaves = st.builds(
     on=st.booleans(),
     label=st.text(),
 )
-twigs = st.builds(Twig, kind=st.just("twig"), rate=st.floats(min_value=0, max_value=1e9))
+twigs = st.builds(Twig, kind=st.just("twig"), rate=st.floats(min_value=1e-9, max_value=1e9))
 trees = st.builds(
     Tree,
     leaves=st.dictionaries(st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,5}", fullmatch=True), leaves, max_size=3),

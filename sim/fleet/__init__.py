@@ -1,0 +1,1 @@
+"""What happens at control pace: SimPy processes, the two clocks, and the run of a scenario."""

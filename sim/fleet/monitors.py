@@ -1,0 +1,143 @@
+"""Monitors: SimPy processes that watch the pools and write the timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import simpy
+from numpy.typing import NDArray
+
+from sim.cost.step_times import StepTimes
+from sim.fleet.clocks import Clock
+from sim.metrics.saturation import growth, is_saturated, margin_frac
+from sim.metrics.timeline import INTERVAL
+from sim.plane.world import Pool, World
+
+SLICES = 15
+"""Samples of the backlog in an interval: one a minute in a quarter of an hour."""
+
+COUNTERS = ("num_arrived", "num_preempted", "prompt_tokens", "cached_tokens", "output_tokens")
+
+
+@dataclass
+class PoolWatch:
+    """One pool's observations in the present interval."""
+
+    begin: np.void
+    """The pool at the interval's start."""
+    flows: list[float] = field(default_factory=list)
+    """Requests that came less those that left, slice by slice."""
+    waiting_min: int = 0
+    last: np.void | None = None
+
+
+class Timeline:
+    """The process that closes an interval of every pool at the report interval, and samples the backlog in between."""
+
+    def __init__(self, clock: Clock, world: World, num_gpus: Sequence[int], interval_s: float) -> None:
+        self._clock, self._pools, self._num_gpus = clock, world.pools, num_gpus
+        self._slice_s = interval_s / SLICES
+        self._rows: list[NDArray[np.void]] = []
+        self._begin_s = world.start_s
+        self._watches = [PoolWatch(self._observe(n, world.start_s)) for n in range(len(world.pools))]
+        clock.env.process(self._watch(world.start_s, interval_s))
+
+    @property
+    def rows(self) -> NDArray[np.void]:
+        """The timeline so far (dtype INTERVAL)."""
+        return np.concatenate(self._rows) if self._rows else np.zeros(0, INTERVAL)
+
+    def close(self, now_s: float) -> None:
+        """End the present interval at `now_s` and begin the next."""
+        if now_s <= self._begin_s:
+            return
+        self._sample(now_s)
+        rows = np.zeros(len(self._pools), INTERVAL)
+        for number, (row, pool, watch) in enumerate(zip(rows, self._pools, self._watches, strict=True)):
+            assert watch.last is not None
+            row["pool"] = number
+            fill(row, pool, self._num_gpus[number], watch, self._begin_s, now_s, self._slice_s)
+            self._watches[number] = PoolWatch(watch.last)
+        self._rows.append(rows)
+        self._begin_s = now_s
+
+    def _watch(self, start_s: float, interval_s: float) -> Iterator[simpy.Event]:
+        k = 0
+        while True:
+            k += 1
+            # Counted from t = 0, so that intervals begin at round times and at 0, whatever the run-in.
+            yield self._clock.at((k + np.floor(start_s / self._slice_s)) * self._slice_s)
+            now_s = self._clock.env.now
+            if np.isclose(now_s / interval_s, np.round(now_s / interval_s), rtol=0, atol=1e-9):
+                self.close(now_s)
+            else:
+                self._sample(now_s)
+
+    def _sample(self, now_s: float) -> None:
+        for number, watch in enumerate(self._watches):
+            seen = self._observe(number, now_s)
+            before = watch.begin if watch.last is None else watch.last
+            came, left = seen["num_arrived"] - before["num_arrived"], seen["num_left"] - before["num_left"]
+            watch.flows.append(float(came - left))
+            low = int(seen["min_waiting"])
+            watch.waiting_min = low if watch.last is None else min(watch.waiting_min, low)
+            watch.last = seen
+
+    def _observe(self, pool: int, now_s: float) -> np.void:
+        return self._clock.plane.observe(pool, now_s)
+
+
+def fill(
+    row: np.void, pool: Pool, num_gpus: int, watch: PoolWatch, begin_s: float, end_s: float, slice_s: float
+) -> None:
+    """Write one pool's interval from what was observed at its ends and in between."""
+    begin, end = watch.begin, watch.last
+    assert end is not None
+    width_s = end_s - begin_s
+    spent = {name: float(end[name] - begin[name]) for name in ("online_s", "busy_s", "running_s", "waiting_s", "kv_block_s", "busy_j")}  # fmt: skip
+    row["t_s"], row["width_s"] = begin_s, width_s
+    row["num_replicas"] = spent["online_s"] / width_s
+    for name in COUNTERS:
+        row[name] = end[name] - begin[name]
+    row["num_completed"] = end["num_left"] - begin["num_left"]
+    row["running_mean"], row["waiting_mean"] = spent["running_s"] / width_s, spent["waiting_s"] / width_s
+    row["waiting_end"], row["waiting_min"] = end["num_waiting"], watch.waiting_min
+    online_s = spent["online_s"]
+    if online_s > 0.0:
+        row["kv_used_mean_frac"] = spent["kv_block_s"] / (online_s * (pool.num_gpu_blocks - 1))
+        row["busy_frac"] = spent["busy_s"] / online_s
+    row["energy_j"] = spent["busy_j"] + pool.step_times.idle_w * max(0.0, online_s - spent["busy_s"])
+    row["gpu_s"] = online_s * num_gpus
+    growth_per_s, stderr_per_s = growth(np.array(watch.flows), min(slice_s, width_s))
+    row["growth_per_s"], row["growth_stderr_per_s"] = growth_per_s, stderr_per_s
+    row["saturated"] = is_saturated(growth_per_s, stderr_per_s, watch.waiting_min)
+    row["margin_frac"] = margin_frac(needed_s(row, pool), online_s)
+
+
+def needed_s(row: np.void, pool: Pool) -> float:
+    """Replica time that an interval's work would take in the largest batches its limits allow [s]: an estimate.
+
+    Decode: tokens x step time / n at n sequences of the interval's mean context, n the most that fit KV cache and
+    `max_num_seqs`. Prefill: uncached prompt tokens at a full budget's time per token, and their attention.
+    """
+    num_requests = int(row["num_completed"])
+    if num_requests == 0:
+        return 0.0
+    prompt = float(row["prompt_tokens"]) / max(1, int(row["num_arrived"]))
+    uncached = max(0.0, float(row["prompt_tokens"] - row["cached_tokens"]))
+    decoded = max(0.0, float(row["output_tokens"]) - num_requests)
+    context = prompt + 0.5 * decoded / num_requests
+    room = (pool.num_gpu_blocks - 1) * pool.block_size
+    n = int(max(1.0, min(pool.max_num_seqs, room / max(1.0, context))))
+    times: StepTimes = pool.step_times
+    budget = pool.max_num_batched_tokens
+    token_s = (times.batch_s[budget] + times.prefill_step_s) / budget + times.pair_s * prompt / 2.0
+    return float(decoded * times.step_s(n, n, n * context, n) / n + uncached * token_s)
+
+
+def measure_from(clock: Clock, t_s: float) -> Iterator[simpy.Event]:
+    """A process that forgets the gaps between tokens before `t_s`, the end of the run-in."""
+    yield clock.at(t_s)
+    clock.plane.forget_gaps(t_s)

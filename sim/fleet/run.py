@@ -1,0 +1,237 @@
+"""Running a scenario: build it, play it, collect what it leaves, write it down."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import sim
+from sim.fleet.build import Built, build
+from sim.fleet.clocks import CLOCKS, Clock
+from sim.fleet.monitors import Timeline, measure_from
+from sim.fleet.operations import carry_out
+from sim.metrics.collector import Collector
+from sim.metrics.rundata import RunData
+from sim.metrics.summary import RunFacts, summarise, tier_histograms
+from sim.plane.owner import Plane
+from sim.spec import ClosedLoopTraffic, OpenLoopTraffic, Scenario
+from sim.traffic import draws
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Progress = Callable[[float, int], None]
+HOUR_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run."""
+
+    scenario: Scenario
+    data: RunData
+    collector: Collector
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """vLLM's benchmark keys, our own under `sim`: a pure function of scenario, code and seed."""
+        return dict(self.data.result)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What depends on the machine or the moment: clock, wall time, host, date."""
+        return dict(self.data.info)
+
+    @cached_property
+    def requests(self) -> pd.DataFrame:
+        """The sample of requests, one row each, with weights."""
+        from sim.metrics.tables import requests_table
+
+        return requests_table(self.collector).to_pandas()
+
+    @property
+    def timeline(self) -> NDArray[np.void]:
+        """One row per interval and pool (dtype `sim.metrics.timeline.INTERVAL`)."""
+        return self.data.timeline
+
+    @cached_property
+    def figures(self) -> dict[str, Any]:
+        """Plotly figures by name."""
+        from sim.report.figures import figures
+
+        return figures(self.data)
+
+    def write(self, folder: str | Path) -> None:
+        """Write the run's folder, all but the report."""
+        from sim.metrics.tables import requests_table
+        from sim.metrics.writer import write_run
+
+        write_run(Path(folder), self.data, requests_table(self.collector))
+
+    def report(self, path: str | Path) -> None:
+        """Write the report: one HTML file that needs nothing else."""
+        from sim.report.page import write_report
+
+        write_report(self.data, Path(path))
+
+
+def run(
+    scenario: Scenario,
+    *,
+    clock: str = "compiled",
+    leap: bool = True,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Simulate a scenario.
+
+    Parameters
+    ----------
+    scenario
+        What to simulate.
+    clock
+        `compiled` or `simpy`: the same result, at different paces.
+    leap
+        Take many decode steps as one event where nothing can change in between: the same result, faster.
+    out
+        Folder that the run will be written to; tried before the run starts.
+    progress
+        Called with (simulated time [s], finished requests) now and then.
+
+    Raises
+    ------
+    SpecError, CapacityError, TraceError
+        What is wrong with the scenario, before anything is simulated.
+    """
+    if out is not None:
+        from sim.metrics.writer import check_output
+
+        check_output(Path(out))
+    built = build(scenario)
+    return Player(built, clock, leap, progress).play()
+
+
+class Player:
+    """One run in progress."""
+
+    def __init__(self, built: Built, clock: str, leap: bool, progress: Progress | None) -> None:
+        scenario = built.scenario
+        self.built, self.clock_name, self.leap = built, clock, leap
+        self.progress = progress or (lambda _t, _n: None)
+        self.plane = Plane(built.world, leap=leap)
+        self.plane.warm_up()
+        key = draws.key(scenario.seed, draws.SAMPLE)
+        self.collector = Collector(
+            built.groups,
+            lambda user, conversation, turn: draws.bits(key, user, conversation, turn),
+            num_hours=int(np.ceil(scenario.horizon_s / HOUR_S)),
+        )
+        self.num_done = 0
+        self.operations: list[dict[str, Any]] = []
+
+    def play(self) -> Run:
+        """Play to the end and sum up."""
+        began = time.perf_counter()
+        scenario, plane = self.built.scenario, self.plane
+        clock = CLOCKS[self.clock_name](plane, self.built.source.chunks(), self.keep)
+        num_gpus = [profile.num_gpus for profile in self.built.profiles.values()]
+        timeline = Timeline(clock, self.built.world, num_gpus, scenario.report_interval_s)
+        pools = list(self.built.profiles)
+        for operation in scenario.fleet.operations:
+            clock.env.process(carry_out(clock, operation, pools.index(operation.pool), self.operations))
+        if scenario.run_in_s > 0.0:
+            clock.env.process(measure_from(clock, 0.0))
+        end_s = self.stride(clock)
+        timeline.close(end_s)
+        for rows in plane.end(end_s):
+            self.keep(rows)
+        wall_s = time.perf_counter() - began
+        return self.sum_up(timeline.rows, end_s, wall_s)
+
+    def stride(self, clock: Clock) -> float:
+        """Play interval by interval to the horizon, and on until empty if the scenario drains. Returns the end [s]."""
+        scenario = self.built.scenario
+        now_s = -scenario.run_in_s
+        while True:
+            now_s = min(now_s + scenario.report_interval_s, scenario.horizon_s) if now_s < scenario.horizon_s else (
+                now_s + scenario.report_interval_s
+            )  # fmt: skip
+            clock.run(now_s)
+            self.progress(now_s, self.num_done)
+            if scenario.drains and clock.finished:
+                return max(0.0, float(self.plane.scalar("now_s")))
+            if not scenario.drains and now_s >= scenario.horizon_s:
+                return scenario.horizon_s
+
+    def keep(self, rows: NDArray[np.void]) -> None:
+        """Take finished requests."""
+        self.collector.add(rows)
+        self.num_done += len(rows)
+        self.progress(float(self.plane.scalar("now_s")), self.num_done)
+
+    def sum_up(self, timeline: NDArray[np.void], end_s: float, wall_s: float) -> Run:
+        """Make the result of what was kept."""
+        scenario, built, itl = self.built.scenario, self.built, self.plane.itl.copy()
+        facts = RunFacts(
+            label=scenario.name,
+            model_id=", ".join(dict.fromkeys(profile.model for profile in built.profiles.values())),
+            version=sim.__version__,
+            digest=scenario.digest,
+            seed=scenario.seed,
+            horizon_s=scenario.horizon_s,
+            warmup_s=scenario.run_in_s,
+            duration_s=end_s,
+            calibration=built.calibration,
+            **load(built),
+        )
+        result = summarise(facts, self.collector, itl, timeline)
+        result["sim"]["operations"] = self.operations
+        result["sim"]["expected"] = built.source.describe()
+        num_measured = int(self.collector.num_requests.sum())
+        info = {
+            "clock": self.clock_name,
+            "leap": self.leap,
+            "wall_s": wall_s,
+            "requests_per_wall_s": num_measured / wall_s,
+            "num_events": self.plane.scalar("num_events"),
+            "events_per_wall_s": self.plane.scalar("num_events") / wall_s,
+            "num_requests_with_run_in": self.num_done,
+            "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            "host": platform.node(),
+            "python": platform.python_version(),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        }  # fmt: skip
+        data = RunData(
+            result=result,
+            info=info,
+            histograms=tier_histograms(self.collector, itl),
+            timeline=timeline,
+            tiers=tuple(tier.name for tier in built.groups.tiers),
+            assumptions=built.assumptions,
+            scenario_yaml=scenario.to_yaml(),
+        )
+        return Run(scenario, data, self.collector)
+
+
+def load(built: Built) -> dict[str, Any]:
+    """How hard the load generator pushed, in vLLM's words."""
+    traffic = built.scenario.traffic
+    if isinstance(traffic, ClosedLoopTraffic):
+        return {"max_concurrency": traffic.concurrency}
+    if isinstance(traffic, OpenLoopTraffic):
+        return {"request_rate_per_s": traffic.rate_per_s, "burstiness": traffic.burstiness}
+    return {}
+
+
+__all__ = ["Run", "run"]

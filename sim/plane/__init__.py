@@ -1,0 +1,1 @@
+"""What happens at token pace: one state, one `handle`, compiled."""

@@ -1,0 +1,83 @@
+"""From tiers and workloads to traffic classes and token buckets."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim import catalog
+from sim.errors import Problem, SpecError
+from sim.spec import Distribution, RateLimit, Tier
+from sim.spec.workload import Workload
+from sim.traffic.arrivals import BUCKET, NO_LIMIT, TrafficClass
+from sim.traffic.lengths import Table, quantile_table
+from sim.units import MINUTE_S
+
+_NEVER_USED = np.ones(1025)
+
+
+def table(distribution: Distribution, *, whole: bool = False) -> Table:
+    """The quantile table of a distribution whose percentiles may be named; raises SpecError for an unknown name."""
+    if isinstance(distribution.percentiles, str):
+        found = catalog.load_percentile_table(distribution.percentiles)
+        distribution = distribution.model_copy(update={"percentiles": found.percentiles})
+    return quantile_table(distribution, whole=whole)
+
+
+def class_of(name: str, tier_name: str, tier: Tier, **known: Any) -> TrafficClass:
+    """A tier's class; `known` holds the fields that the source knows, the others are those of single requests."""
+    fields: dict[str, Any] = {
+        "user_tokens": _NEVER_USED,
+        "output_tokens": _NEVER_USED,
+        "gap_s": np.zeros(1025),
+        "min_think_s": 0.0,
+        "keep_history": False,
+        "is_program": True,
+    }
+    return TrafficClass(
+        name=name,
+        tier=tier_name,
+        path=tier.path,
+        priority=tier.priority,
+        prefix_tokens=tier.system_prompt_tokens,
+        prefix_group=name,
+        patience_s=None if tier.patience is None else table(tier.patience),
+        max_context_tokens=tier.max_context_tokens or NO_LIMIT,
+        **fields | known,
+    )
+
+
+def workload_tables(workload: Workload) -> dict[str, Table]:
+    """The quantile tables of a workload, by field of TrafficClass, and of its number of turns."""
+    fields = {
+        "user_tokens": "input_sequence_length_per_turn",
+        "output_tokens": "output_sequence_length",
+        "gap_s": "time_between_turns",
+        "turns": "number_of_turns",
+    }
+    found: dict[str, Table] = {}
+    problems: list[Problem] = []
+    for name, field in fields.items():
+        with collected(problems, f"workload {workload.name}: {field}"):
+            found[name] = table(getattr(workload, field), whole=name != "gap_s")
+    SpecError.raise_if(problems)
+    return found
+
+
+@contextmanager
+def collected(problems: list[Problem], place: str) -> Iterator[None]:
+    """Collect the problems met, each with the place it belongs to."""
+    try:
+        yield
+    except SpecError as error:
+        problems += [Problem(p.message, p.file, p.line, p.path or place) for p in error.problems]
+
+
+def buckets_of(limit: RateLimit | None, count: int) -> NDArray[np.void]:
+    """So many full token buckets of a rate limit, or none (dtype BUCKET)."""
+    buckets = np.zeros(0 if limit is None else count, dtype=BUCKET)
+    if limit is not None:
+        buckets["rate_per_s"], buckets["capacity"] = limit.requests_per_minute / MINUTE_S, limit.burst
+    return buckets
