@@ -160,16 +160,17 @@ def step_times(machine: Machine, max_num_seqs: int, max_num_batched_tokens: int)
     # A query in a sliding-window layer sees at most the window: charged in full to every token of a mixed batch.
     batch_s = batch_s + batch * (m.num_sliding_layers * (m.sliding_window or 0) * pair_s)
     batch_s[0] = decode_batch_s[0] = 0.0
+    emit_s = sample_s(seqs, machine)
     return StepTimes(
         batch_s=batch_s,
         decode_batch_s=decode_batch_s,
-        sample_s=sample_s(seqs, machine),
+        sample_s=emit_s,
         knot_tokens=np.array([np.inf]),
         decode_offset_s=offset_s[:, np.newaxis],
         decode_slope_s=slope_s[:, np.newaxis],
         pair_s=m.num_full_attention_layers * pair_s,
         prefill_step_s=m.num_hidden_layers * engine.prefill_layer_s,
-        power_w=power_w(batch, batch_s, machine),
+        power_w=power_w(batch, batch_s + emit_s[np.minimum(np.arange(len(batch)), max_num_seqs)], machine),
         idle_w=machine.num_gpus * gpu.idle_w,
     )
 
@@ -189,14 +190,15 @@ def read_bytes(tokens: Floats, machine: Machine) -> Floats:
     return np.asarray(fixed * tp + m.num_moe_layers * visited * expert)
 
 
-def power_w(tokens: Floats, batch_s: Floats, machine: Machine) -> Floats:
-    """Power of the replica while a step of T tokens runs [W]; the cache's bytes are left out.
+def power_w(tokens: Floats, step_s: Floats, machine: Machine) -> Floats:
+    """Power of the replica while a step of T tokens runs [W].
 
-    Of the stages of a pipeline one is busy at a time, the others idle.
+    Bytes and time are those of the weights and the sampling; attention is left out of both. Of the stages of a
+    pipeline one is busy at a time, the others idle.
     """
     gpu, pp = machine.gpu, machine.layout.pipeline_parallel_size
     tp = machine.layout.tensor_parallel_size
-    time_s = np.where(batch_s > 0, batch_s, np.inf)
+    time_s = np.where(step_s > 0, step_s, np.inf)
     memory_frac = read_bytes(tokens, machine) / (tp * time_s * gpu.memory_bandwidth_bytes_per_s)
     peak = gpu.peak_flops_per_s(machine.precisions.linear.peak)
     compute_frac = tokens * linear_flops_per_token(machine.model) / (tp * time_s * peak)

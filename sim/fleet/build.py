@@ -245,7 +245,11 @@ def pool_inputs(
         for field in type(gpus[name]).model_fields:
             value = getattr(gpus[name], field)
             if isinstance(value, Sourced):
-                yield {"name": f"{profile.hardware}.{field}", "value": float(value), "source": f"{value.kind}: {value.source}"}
+                yield {
+                    "name": f"{profile.hardware}.{field}",
+                    "value": float(value),
+                    "source": f"{value.kind}: {value.source}",
+                }
         calibration = profile.calibration
         for metric, error in calibration.errors.items():
             yield {
@@ -255,5 +259,3 @@ def pool_inputs(
             }
         for note in calibration.notes:
             yield {"name": f"{name}: calibration", "value": calibration.status, "source": note}
-
-

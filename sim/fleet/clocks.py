@@ -52,7 +52,8 @@ class Clock:
 
     def when(self, condition: Callable[[], bool]) -> simpy.Event:
         """An event that succeeds at the instant a condition becomes true: tested whenever a replica goes off line
-        or a pool's queue passes its alarm, and now."""
+        or a pool's queue passes its alarm, and now.
+        """
         event = self.env.event()
         self._conditions.append((condition, event))
         self._wake(force=True)
@@ -141,7 +142,9 @@ class At(simpy.Event):
 
     __slots__ = ("id", "key", "number")
 
-    def __init__(self, env: simpy.Environment, t_s: float, kind: int, index: int, key: int, call: Callable[[Any], None]) -> None:
+    def __init__(
+        self, env: simpy.Environment, t_s: float, kind: int, index: int, key: int, call: Callable[[Any], None]
+    ) -> None:
         self.env = env
         self.callbacks = [call]
         self._ok, self._value, self._defused = True, None, False

@@ -37,7 +37,7 @@ def steps_by(p, s, r, now):
     higher replica (`cursor`) was handled in this instant.
     """
     ended = s.step
-    if s.doing != DECODE or s.target - s.step <= 1 and time_at(s, s.target) > now:
+    if s.doing != DECODE or (s.target - s.step <= 1 and time_at(s, s.target) > now):
         return ended
     d = now - s.t0_s
     b = s.d0_s - 0.5 * s.slope_s

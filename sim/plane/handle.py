@@ -184,7 +184,8 @@ def advance(address, until):
 @jit
 def handle_one(address, now, kind, index, key):
     """One event, for a clock outside. Returns (reason to look at the plane or REACHED, events that follow, and the
-    first of them: time, kind, index, key)."""
+    first of them: time, kind, index, key).
+    """
     p = plane_at(address, 0)
     p.num_out = 0
     handle(p, now, kind, index, key)
@@ -261,7 +262,8 @@ def file_events(address):
 @jit
 def observe(address, pool_id, now, out):
     """What a pool holds at `now` and has done by then, into row 0 of an OBSERVED table at `out`; changes nothing
-    but the low-water mark of the queue, which starts again."""
+    but the low-water mark of the queue, which starts again.
+    """
     p = plane_at(address, 0)
     move_to(p, now)
     pool = pool_at(p.pools, pool_id)

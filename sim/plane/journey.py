@@ -7,6 +7,7 @@ from sim.metrics.records import (
     ABANDONED,
     BLOCKED,
     COMPLETED,
+    IN_FLIGHT,
     RATE_LIMITED,
     REFUSED,
     SHED,
@@ -165,7 +166,10 @@ def complete_visit(p, slot, now):
 
 @jit
 def end_request(p, slot, ending, now):
-    """Write the record of a request that ends, and plan the conversation's next turn if there is one."""
+    """Write the record of a request that ends, and plan the conversation's next turn if there is one.
+
+    People and programs go on whatever became of a turn; only an answer enters the conversation's history.
+    """
     q = request_at(p.requests, slot)
     kind = class_at(p.classes, q.class_id)
     answering = visit_at(p.visits, kind.last_visit).pool
@@ -198,13 +202,14 @@ def end_request(p, slot, ending, now):
     done.guard_s = q.guard_s
     if q.timer_s != FAR:
         cancel_timer(p, slot)
-    if ending == COMPLETED and q.turn + 1 < q.num_turns:
+    if ending != IN_FLIGHT and q.turn + 1 < q.num_turns:
         due_s = q.arrived_s + lookup(p, kind.gap_s, draw(p.gap_key, q, q.turn + 1))
         due_s = whole_ns(max(due_s, end_s + kind.min_think_s))
         if due_s < p.horizon_s:
             q.state = THINKING
-            q.history = q.full_prompt - kind.prefix_tokens + q.full_output if kind.keep_history == 1 else 0
-            set_timer(p, slot, max(due_s, now))
+            if ending == COMPLETED and kind.keep_history == 1:
+                q.history = q.full_prompt - kind.prefix_tokens + q.full_output
+            set_timer(p, slot, max(due_s, p.now_s))
             return
     q.state = FREE
     q.next = p.free_slot

@@ -15,7 +15,6 @@ from sim.plane.events import NOT_QUEUED, WHEEL_SIZE, WHEEL_WIDTH_S
 from sim.plane.tables import ACTIVE, FAR, OBSERVED, OFF, PLANE, TABLES
 from sim.plane.world import POLICIES, ROUTERS, Pool, World
 from sim.traffic import draws
-from sim.traffic.arrivals import ARRIVAL
 
 Table = NDArray[np.void]
 FIRST_REQUESTS = 1 << 14

@@ -178,7 +178,8 @@ def add_prefilled(p, s, slot):
 @jit
 def admit(p, pool, s, left, now):
     """Pass 2: admit waiting requests in order while budget, sequences and blocks last; the first that does not fit
-    blocks all behind it."""
+    blocks all behind it.
+    """
     s.blocked = 0
     slot = waiting_head(p, pool, s)
     while slot >= 0 and left > 0:

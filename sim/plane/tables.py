@@ -135,7 +135,9 @@ PLANE = record(
 )  # fmt: skip
 
 plane_at = rows(PLANE)
-replica_at, request_at, pool_at, visit_at, class_at, bucket_at = map(rows, (REPLICA, REQUEST, POOL, VISIT, CLASS, BUCKET))
+replica_at, request_at, pool_at, visit_at, class_at, bucket_at = map(
+    rows, (REPLICA, REQUEST, POOL, VISIT, CLASS, BUCKET)
+)
 group_at, wait_at, out_at, node_at, due_at = map(rows, (GROUP, WAIT, OUT, NODE, DUE))
 done_at, arrival_at = rows(DONE), rows(ARRIVAL)
 observed_at = rows(OBSERVED)

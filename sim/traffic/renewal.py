@@ -5,8 +5,8 @@ as fast as the daily curve is high. So each sender's rate follows the curve, and
 gap is the equilibrium residual, U G with G ~ gamma(shape + 1), which makes the process stationary from the start (Cox,
 Renewal Theory, 1962, section 5.4).
 
-A gap is drawn from its inverse CDF, a table over the binary logarithm of the upper tail: for bursty senders nearly all
-of the mean lies in the last percent.
+A gap is drawn from its inverse CDF, a table over the binary logarithm of the nearer tail: for bursty senders nearly all
+of the mean lies in the last percent, for regular ones the first percent matters too.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammainccinv
+from scipy.special import gammainccinv, gammaincinv
 
 from sim.traffic import draws
 from sim.traffic.daily import DailyRate
@@ -22,8 +22,8 @@ from sim.traffic.lengths import lookup
 from sim.traffic.order import time_order
 from sim.units import DAY_S
 
-_OCTAVES, _BINS = 53, 32  # of the tail probability, from 2**-53 to 1; straight lines inside each of 32 bins an octave
-_FIRST_BIN, _BIN_SHIFT = (1023 - _OCTAVES) * _BINS, 52 - 5
+_OCTAVES, _BINS = 52, 32  # of a tail probability, from 2**-53 to 1/2; straight lines inside each of 32 bins an octave
+_FIRST_BIN, _BIN_SHIFT = (1023 - _OCTAVES - 1) * _BINS, 52 - 5
 _MAX_ROWS = 1 << 18  # of a slice, on average
 _MAX_SLICE_S = 1800.0
 _DAY_NS = round(DAY_S * 1e9)
@@ -32,27 +32,34 @@ _ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 
 def gamma_tables(cv: NDArray[np.float64], extra_shape: float = 0.0) -> NDArray[np.float64]:
-    """Inverse CDFs of gamma(shape + extra_shape) / shape with shape = 1 / cv**2, one row for each cv.
+    """Inverse CDFs of gamma(shape + extra_shape) / shape with shape = 1 / cv**2, shape (cv, 2, bins + 1).
 
-    The entry at bin b of octave e is the value exceeded with probability (1 + b/32) 2**(e - 53); the last is 0,
-    exceeded with probability 1. Rows are scaled to their exact mean.
+    Half 0 holds the values at lower-tail probabilities, half 1 those at upper-tail ones: at (1 + b/32) 2**(e - 53) for
+    bin b of octave e, the last at 1/2. Rows are scaled to their exact mean.
     """
-    bins = np.arange(_OCTAVES * _BINS + 1)
-    tail = np.ldexp(1.0 + (bins % _BINS) / _BINS, bins // _BINS - _OCTAVES)
+    tail = tail_probabilities()
     shape = 1.0 / np.square(cv)[:, np.newaxis]
-    values = gammainccinv(shape + extra_shape, tail) / shape
-    mean = 0.5 * (values[:, 1:] + values[:, :-1]) @ np.diff(tail)
-    return np.asarray(values * ((1.0 + extra_shape / shape) / mean[:, np.newaxis]))
+    halves = np.stack([inverse(shape + extra_shape, tail) / shape for inverse in (gammaincinv, gammainccinv)], axis=1)
+    mean = (0.5 * (halves[:, :, 1:] + halves[:, :, :-1]) @ np.diff(tail)).sum(axis=1)[:, np.newaxis]
+    return np.asarray(halves * ((1.0 + extra_shape / shape) / mean)[:, np.newaxis])
 
 
-def tail_lookup(tables: NDArray[np.float64], row: NDArray[np.int64], tail: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values of rows of `gamma_tables` at upper-tail probabilities in (0, 1)."""
-    word = np.ascontiguousarray(tail).view(np.int64)
+def tail_probabilities() -> NDArray[np.float64]:
+    """Where the entries of a half of `gamma_tables` stand: from 2**-53 to 1/2, equal steps within an octave."""
+    bins = np.arange(_OCTAVES * _BINS + 1)
+    return np.asarray(np.ldexp(1.0 + (bins % _BINS) / _BINS, bins // _BINS - _OCTAVES - 1))
+
+
+def gamma_lookup(tables: NDArray[np.float64], row: NDArray[np.int64], u: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values of rows of `gamma_tables` at u in (0, 1)."""
+    upper = u > 0.5
+    word = np.where(upper, 1.0 - u, u).view(np.int64)
     inside = (word & ((1 << _BIN_SHIFT) - 1)) * 2.0**-_BIN_SHIFT
-    at = (word >> _BIN_SHIFT) - _FIRST_BIN + row * tables.shape[1]
+    # One half lies behind the other; u = 1/2 itself is the end of the lower half's last bin.
+    at = (word >> _BIN_SHIFT) - _FIRST_BIN + (2 * row + upper) * tables.shape[2]
     flat = tables.ravel()
     low = flat[at]
-    return np.asarray(low + inside * (flat[at + 1] - low))
+    return np.asarray(low + inside * (flat[np.minimum(at + 1, len(flat) - 1)] - low))
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +123,8 @@ class _Gaps:
         self.entity = np.arange(len(self.mean_ns), dtype=np.uint64) + np.uint64(renewals.first_sender)
         self.number = np.zeros(len(self.mean_ns), dtype=np.int64)
         u = draws.uniform(draws.bits(self.key, self.entity, _ZERO, _ZERO))
-        tail = draws.uniform(draws.bits(self.key, self.entity, _ZERO, _ONE))
-        residual = u * tail_lookup(gamma_tables(renewals.cv, 1.0), self.level, tail)
+        v = draws.uniform(draws.bits(self.key, self.entity, _ZERO, _ONE))
+        residual = u * gamma_lookup(gamma_tables(renewals.cv, 1.0), self.level, v)
         start_ns = round(renewals.daily.volume(0.0, renewals.start_s) * _DAY_NS)
         self.next_ns = start_ns + self._whole(residual * self.mean_ns)
 
@@ -134,8 +141,8 @@ class _Gaps:
             step = np.arange(len(who)) - np.repeat(first, size)
             number = self.number[who] + step
             # Entry 0 of each sender is its next arrival, known already; every other adds the gap before it.
-            tail = draws.uniform(draws.bits(self.key, self.entity[who], number.view(np.uint64), _ZERO))
-            gap_ns = self._whole(tail_lookup(self.tables, self.level[who], tail) * self.mean_ns[who])
+            u = draws.uniform(draws.bits(self.key, self.entity[who], number.view(np.uint64), _ZERO))
+            gap_ns = self._whole(gamma_lookup(self.tables, self.level[who], u) * self.mean_ns[who])
             gap_ns[first] = self.next_ns[senders]
             # Integers add up exactly, so one running sum serves all senders.
             total = np.cumsum(gap_ns)

@@ -94,7 +94,10 @@ def test_more_bandwidth_is_never_slower(kind, factor):
 @kinds
 def test_more_throughput_is_never_slower(kind):
     gpu = catalog.load_gpu(KINDS[kind][1])
-    slow, fast = compiled_kind(kind).step_times, compiled_kind(kind, bf16_flops_per_s=2 * gpu.bf16_flops_per_s).step_times
+    slow, fast = (
+        compiled_kind(kind).step_times,
+        compiled_kind(kind, bf16_flops_per_s=2 * gpu.bf16_flops_per_s).step_times,
+    )
     assert np.all(fast.batch_s <= slow.batch_s * (1 + 1e-12))
     assert fast.pair_s < slow.pair_s
 

@@ -18,7 +18,7 @@ def logged(repository):
 
 
 def test_blocks_and_pools_come_within_three_percent_of_what_engines_log(repository, compiled):
-    """One rule for all. A pool is held against the memory it was cut from: small pools are differences of large parts."""
+    """One rule for all. A pool is held against the device: small pools are differences of large parts."""
     rows = logged(repository)
     assert len(rows) == 10
     for row in rows:
@@ -83,7 +83,7 @@ def test_latents_are_on_every_gpu(compiled):
         assert profile.kv_bytes_per_token == tp * 80 * 576 * 2
 
 
-def test_sliding_windows_leave_room_for_more_tokens(compiled, models):
+def test_sliding_windows_leave_room_for_more_tokens(compiled):
     """gpt-oss: half of the layers keep 128 tokens, so a token costs half as much as in all layers."""
     profile = compiled("gpt-oss-120b", weights="mxfp4", tensor_parallel_size=2)
     assert profile.kv_bytes_per_token == 18 * 2 * 8 * 64 * 2

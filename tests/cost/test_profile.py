@@ -56,7 +56,7 @@ def test_fp8_experts_are_not_fitted_on_a100(models, gpus):
 
 
 def test_a_missing_calibration_lists_those_there_are(models, h100):
-    with pytest.raises(CatalogError, match="no calibration of engine vlm on h100-sxm-80gb.*vllm-h100-sxm-80gb"):
+    with pytest.raises(CatalogError, match=r"no calibration of engine vlm on h100-sxm-80gb.*vllm-h100-sxm-80gb"):
         compile(models("llama-3.1-70b"), h100, engine="vlm")
 
 

@@ -128,14 +128,13 @@ class Model:
         prompt_tokens = kind.prefix_tokens + history_tokens + user_tokens
         if prompt_tokens + output_tokens > kind.max_context_tokens:
             prompt_tokens = max(kind.prefix_tokens + user_tokens, kind.max_context_tokens - output_tokens)
-        request.history_tokens = prompt_tokens - kind.prefix_tokens + output_tokens
         record["prompt_tokens"], record["requested_tokens"] = prompt_tokens, output_tokens
         record["user_tokens"] = user_tokens
 
         if not self.take_from_bucket(now, int(row["bucket"])):
-            self.end(request, RATE_LIMITED, now)
+            self.end(request, RATE_LIMITED, now, now)
         elif not all(self.fits(request, visit) for visit in path):
-            self.end(request, REFUSED, now)
+            self.end(request, REFUSED, now, now)
         else:
             if kind.patience_s is not None:
                 wait_s = draws.lookup(kind.patience_s, self.draw(draws.PATIENCE, request, turn))
@@ -167,12 +166,17 @@ class Model:
             return False
         return pool.enable_chunked_prefill or most <= pool.max_num_batched_tokens
 
-    def end(self, request: Request, ending: int, t_s: float) -> None:
+    def end(self, request: Request, ending: int, t_s: float, now: float) -> None:
+        """A request ends as of `t_s`; the conversation goes on, with the answer if there is one."""
         request.record["ending"], request.record["end_s"] = ending, t_s
         request.patience = False
+        if ending == COMPLETED:
+            record = request.record
+            request.history_tokens = record["prompt_tokens"] - request.kind.prefix_tokens + record["requested_tokens"]
+        self.next_turn(now, request)
 
     def next_turn(self, now: float, request: Request) -> None:
-        """What a completed turn makes of the rest of its conversation."""
+        """What comes after a turn."""
         record, kind = request.record, request.kind
         if record["turn"] + 1 >= int(request.row["num_turns"]):
             return
@@ -190,7 +194,7 @@ class Model:
             record["classified_s"] = now
         replica = self.route(request, visit.pool)
         if replica is None:
-            self.end(request, SHED, now)
+            self.end(request, SHED, now, now)
             return
         group = self.groups["class", kind.prefix_group]
         prefix_tokens = kind.prefix_tokens
@@ -232,7 +236,7 @@ class Model:
         replica.finish_step(self.emit, self.spend)  # who joins meanwhile needs no kick
         for seq in replica.aborted:
             if seq in replica.running:
-                self.drop(seq.request, *seq.request.abort)
+                self.drop(seq.request, *seq.request.abort, now)
         replica.aborted = []
         replica.turn_off_if_drained()
         step = replica.schedule(now)
@@ -262,15 +266,14 @@ class Model:
         if seq.num_emitted < seq.output_tokens:
             return
         if request.answering:
-            self.drop(request, COMPLETED, now + request.replica.pool.frontend_s)
-            self.next_turn(now, request)
+            self.drop(request, COMPLETED, now + request.replica.pool.frontend_s, now)
         elif request.abort is not None:
-            self.drop(request, *request.abort)
+            self.drop(request, *request.abort, now)
         else:
             self.leave(request)
             visit, index = request.path[request.visit], 8 * record["turn"] + request.visit
             if self.draw(draws.BLOCK, request, index) < visit.block_frac:
-                self.end(request, BLOCKED, now)
+                self.end(request, BLOCKED, now, now)
             else:
                 self.next_visit(request, now)
 
@@ -288,15 +291,15 @@ class Model:
         if request.answering:
             record["output_tokens"], record["cached_tokens"] = seq.num_emitted, seq.cached_tokens or 0
 
-    def drop(self, request: Request, ending: int, t_s: float) -> None:
+    def drop(self, request: Request, ending: int, t_s: float, now: float) -> None:
         self.leave(request)
-        self.end(request, ending, t_s)
+        self.end(request, ending, t_s, now)
 
     def abort(self, request: Request, ending: int, now: float) -> None:
         if request.ended or request.abort is not None:
             return
         if request.seq in request.replica.waiting:
-            self.drop(request, ending, now)
+            self.drop(request, ending, now, now)
         else:
             request.abort = (ending, now)
             request.replica.aborted.append(request.seq)

@@ -22,6 +22,8 @@ TICK_S = 2.0**-9
 ORIGINS_S = (0.0, -1.0, 1e6)
 """Where clocks start: a run-in begins before zero."""
 MAX_STEPS = 5_000
+CROWDED, SHARING, MIXED = "crowded", "sharing", "mixed"
+"""Moods of a scene: too little room for its requests; prefixes that push each other out; anything."""
 APART_S = 1e-7
 """Events nearer than this, but not equal, may change places when a sum is rounded another way."""
 
@@ -129,13 +131,13 @@ def step_times(draw, clock, max_tokens, max_seqs):
 
 
 @st.composite
-def pools(draw, clock, number, *, crowded):
-    block_size = draw(st.sampled_from([1, 2, 3, 4, 4, 8, 16]))
-    max_num_seqs = draw(st.integers(3 if crowded else 1, 8))
-    max_num_batched_tokens = draw(st.one_of(st.integers(max(4, max_num_seqs), 64), st.just(64)))
-    rooms = [40, 50, 60, 70] if crowded else [30, 50, 70, 120, 600]  # a request has about 10 to 60 tokens
+def pools(draw, clock, number, mood):
+    block_size = draw(st.sampled_from([1, 2, 3, 4, 4, *([] if mood == SHARING else [8, 16])]))
+    max_num_seqs = draw(st.integers(1 if mood == MIXED else 3, 8))
+    max_num_batched_tokens = max(4, max_num_seqs, draw(st.one_of(st.integers(4, 16), st.integers(17, 64), st.just(64))))
+    rooms = [30, 50, 70, 120, 600] if mood == MIXED else [40, 50, 60, 70]  # a request has about 10 to 60 tokens
     num_gpu_blocks = 1 + -(-draw(st.sampled_from(rooms)) // block_size)
-    num_replicas = draw(st.sampled_from([1, 1, 1, 2] if crowded else [1, 1, 2, 2, 3, 3, 4, 0]))
+    num_replicas = draw(st.sampled_from({CROWDED: [1, 1, 1, 2], SHARING: [1], MIXED: [1, 1, 2, 2, 3, 3, 4, 0]}[mood]))
     return Pool(
         name=f"pool{number}",
         step_times=draw(step_times(clock, max_num_batched_tokens, max_num_seqs)),
@@ -149,15 +151,15 @@ def pools(draw, clock, number, *, crowded):
         watermark=draw(st.sampled_from([0.0, 0.0, 0.0, 0.1, 0.3, 1 / num_gpu_blocks, 2 / num_gpu_blocks])),
         scheduler_reserve_full_isl=draw(st.booleans()),
         enable_chunked_prefill=draw(st.sampled_from([True, True, True, False])),
-        enable_prefix_caching=draw(st.sampled_from([True, True, False])),
+        enable_prefix_caching=mood == SHARING or draw(st.booleans()),
         scheduling_policy=draw(st.sampled_from(POLICIES)),
         usd_per_replica_s=draw(st.sampled_from([0.0, 0.25, 1.5])),
-        frontend_s=clock(draw(st.sampled_from([0, 0, 2]))),
+        frontend_s=clock(draw(st.sampled_from([0, 0, clock.unit]))),
     )
 
 
 @st.composite
-def paths(draw, num_pools):
+def paths(draw, num_pools, max_guards):
     pool = st.integers(0, num_pools - 1)
     classify = st.builds(
         Visit,
@@ -165,26 +167,26 @@ def paths(draw, num_pools):
         kind=st.just("classify"),
         prompt=st.sampled_from(["user", "full"]),
         template_tokens=st.integers(0, 12),
-        block_frac=st.sampled_from([0.0, 0.2, 0.5]),
+        block_frac=st.sampled_from([0.0, 0.0, 0.3]),
     )
-    return (*draw(st.lists(classify, max_size=2)), Visit(draw(pool)))
+    return (*draw(st.lists(classify, max_size=max_guards)), Visit(draw(pool)))
 
 
 @st.composite
-def traffic_classes(draw, clock, number, path_names):
+def traffic_classes(draw, clock, number, path_names, mood):
     return TrafficClass(
         name=f"class{number}",
         tier="tier",
         path=draw(st.sampled_from(path_names)),
         priority=draw(st.integers(0, 2)),
-        prefix_tokens=draw(st.sampled_from([0, 3, 8, 13, 16])),
-        prefix_group=draw(st.sampled_from(["red", "blue", "green"])),
+        prefix_tokens=draw(st.sampled_from([8, 13, 16] if mood == SHARING else [0, 0, 3, 8, 13])),
+        prefix_group=["red", "blue", "green"][number if mood == SHARING else draw(st.integers(0, 1))],
         user_tokens=draw(token_tables(15)),
         output_tokens=draw(token_tables(25)),
         gap_s=draw(tick_tables(clock, 0, 400)),
-        patience_s=draw(st.one_of(st.none(), st.none(), tick_tables(clock, 1, 1_000))),
+        patience_s=draw(st.one_of(st.none(), st.none(), st.none(), tick_tables(clock, 1, 1_000))),
         # A stretched clock must leave a turn clear of the step that ended the one before.
-        min_think_s=clock(draw(st.integers(0 if clock.exact else 1, 20))),
+        min_think_s=draw(clock.calendar(0 if clock.exact else 1, 32)),
         keep_history=draw(st.booleans()),
         max_context_tokens=draw(st.sampled_from([45, 60, 1 << 20])),
         is_program=draw(st.booleans()),
@@ -192,11 +194,11 @@ def traffic_classes(draw, clock, number, path_names):
 
 
 @st.composite
-def arrivals(draw, clock, origin_s, num_classes, num_buckets, *, crowded):
+def arrivals(draw, clock, origin_s, num_classes, num_buckets, mood):
     """Rows in order of time, many of them at one instant (as closed-loop clients begin)."""
     rows, t_s = [], origin_s
-    gaps_s = clock.calendar(0, draw(st.sampled_from([0, 1, 16] if crowded else [1, 32, 160])))
-    for number in range(draw(st.integers(4 if crowded else 1, 14))):
+    gaps_s = clock.calendar(0, draw(st.sampled_from([0, 1, 16] if mood == CROWDED else [1, 32, 160])))
+    for number in range(draw(st.integers(1 if mood == MIXED else 5, 14))):
         t_s += draw(gaps_s)
         user, num_turns = draw(st.integers(0, 3)), draw(st.integers(1, 4))
         lengths = draw(st.integers(1, 20)), draw(st.integers(1, 30))
@@ -214,7 +216,10 @@ def commands(draw, clock, origin_s, world_pools):
     times_s = clock.calendar(0, draw(st.sampled_from([50, 250, 1_200])))
     for _ in range(draw(st.integers(0, 6))):
         t_s = origin_s + draw(times_s)
-        verb, number = draw(st.sampled_from(["abort", "add", "drain"])), draw(st.integers(0, len(world_pools) - 1))
+        verb, number = (
+            draw(st.sampled_from(["abort", "add", "drain", "swap"])),
+            draw(st.integers(0, len(world_pools) - 1)),
+        )
         if verb == "abort":
             found.append((t_s, verb, draw(st.integers(0, 25))))
         elif verb == "add":
@@ -222,7 +227,9 @@ def commands(draw, clock, origin_s, world_pools):
         elif most_drained[number]:
             count = draw(st.integers(1, most_drained[number]))
             most_drained[number] -= count
-            found.append((t_s, verb, number, count))
+            found.append((t_s, "drain", number, count))
+            if verb == "swap":
+                found.append((t_s + draw(clock.calendar(0, 48)), "add", number, count))
     return tuple(sorted(found, key=lambda command: command[0]))
 
 
@@ -231,17 +238,19 @@ def scenes(draw, *, exact):
     """A scene; exact: on the grid."""
     clock = Clock(exact=exact, seed=0 if exact else draw(st.integers(0, 1 << 16)), unit=draw(st.sampled_from([1, 16])))
     origin_s = draw(st.sampled_from(ORIGINS_S if exact else ORIGINS_S[:2]))
-    crowded = draw(st.booleans())
-    num_pools = draw(st.sampled_from([1, 1, 2] if crowded else [1, 2, 3]))
-    world_pools = tuple(draw(pools(clock, number, crowded=crowded)) for number in range(num_pools))
+    mood = draw(st.sampled_from([CROWDED, SHARING, MIXED, MIXED]))
+    num_pools = draw(st.sampled_from([1, 2, 3] if mood == MIXED else [1, 1, 2]))
+    world_pools = tuple(draw(pools(clock, number, mood)) for number in range(num_pools))
     names = ["one", "two"][: draw(st.integers(1, 2))]
-    num_classes, num_buckets = draw(st.integers(1, 3)), draw(st.integers(0, 2))
-    classes = tuple(draw(traffic_classes(clock, number, names)) for number in range(num_classes))
-    some_time = clock.calendar(50, 1_500).map(lambda t_s: origin_s + t_s)
+    max_guards = draw(st.sampled_from([0, 2]))
+    num_classes = draw(st.integers(1 if mood != SHARING else 2, 3))
+    num_buckets = draw(st.integers(0, 2)) if mood == MIXED else 0
+    classes = tuple(draw(traffic_classes(clock, number, names, mood)) for number in range(num_classes))
+    some_time = clock.calendar(50, draw(st.sampled_from([200, 1_500]))).map(lambda t_s: origin_s + t_s)
     ever = st.one_of(st.just(math.inf), st.just(math.inf), some_time)
     world = World(
         pools=world_pools,
-        paths={name: draw(paths(len(world_pools))) for name in names},
+        paths={name: draw(paths(len(world_pools), max_guards)) for name in names},
         classes=classes,
         buckets=tuple(
             Bucket(draw(st.sampled_from([0.5, 2.0, 8.0])), float(draw(st.integers(1, 3)))) for _ in range(num_buckets)
@@ -252,6 +261,6 @@ def scenes(draw, *, exact):
         horizon_s=draw(ever),
         itl_groups=draw(st.sampled_from([(), (0,) * num_classes])),
     )
-    rows = draw(arrivals(clock, origin_s, num_classes, num_buckets, crowded=crowded))
+    rows = draw(arrivals(clock, origin_s, num_classes, num_buckets, mood))
     rows = rows[rows["t_s"] < world.horizon_s]
     return Scene(world, rows, draw(commands(clock, origin_s, world_pools)), draw(ever))

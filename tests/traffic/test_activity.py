@@ -66,7 +66,7 @@ def test_people_keep_their_habits_from_day_to_day(activity):
 
 
 def test_shares_out_of_reach_are_refused():
-    with pytest.raises(SpecError, match=r"by \S+ to 0\.433 of the users"):
+    with pytest.raises(SpecError, match=r"by \S+ to 0\.441 of the users"):
         Activity.fitted(FRAC, RATE, 0.5)
     with pytest.raises(SpecError, match="daily_active_frac"):
         Activity.fitted(FRAC, RATE, 1e-6)

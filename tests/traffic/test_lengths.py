@@ -1,5 +1,7 @@
 """Quantile tables: their values, their exact means, and the lookup."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -89,7 +91,7 @@ def test_the_mean_of_any_table_is_exact(seed, largest, flat):
         table = np.floor(2 * table) / 2  # whole and half numbers, where rounding jumps
     # Between jumps of the rounding every cell is a line: the mean of its whole numbers, by their shares of the cell.
     total = 0.0
-    for low, high in zip(table, table[1:], strict=False):
+    for low, high in pairwise(table):
         first, last = int(low + 0.5), int(high + 0.5)
         if first == last:
             total += max(1, first)
