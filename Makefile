@@ -29,6 +29,7 @@ lint: $(VENV)/.dev  ## style, types, layers
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev  ## how fast it is
+	$(BIN)/python benchmarks/day.py
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
 
 pins:  ## resolve every version anew, within the bounds of pyproject.toml, and write constraints.txt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sim import catalog
 from sim.cost.calibration import Calibration, load_engine, load_kernels
 from sim.cost.capacity import Limits, capacity_message, make_layout
 from sim.cost.card import CardRow, make_card
@@ -63,8 +64,8 @@ class Profile:
 
 
 def compile(
-    model: ModelSpec,
-    gpu: GpuSpec,
+    model: ModelSpec | str,
+    gpu: GpuSpec | str,
     *,
     tensor_parallel_size: int = 1,
     pipeline_parallel_size: int = 1,
@@ -84,7 +85,7 @@ def compile(
     Parameters
     ----------
     model, gpu
-        What runs where.
+        What runs where: specifications, or names of the catalogue.
     tensor_parallel_size, pipeline_parallel_size, expert_parallel_size
         GPUs that split a layer, stages that split the layers, GPUs that the experts are spread over (a divisor of the
         tensor-parallel size). Stages take turns; nothing overlaps.
@@ -104,6 +105,8 @@ def compile(
     CapacityError
         The model does not fit; the message says by how much and what would.
     """
+    model = catalog.load_model(model) if isinstance(model, str) else model
+    gpu = catalog.load_gpu(gpu) if isinstance(gpu, str) else gpu
     kernels, overheads = load_kernels(gpu.name), load_engine(engine, gpu.name)
     tp, pp, ep = tensor_parallel_size, pipeline_parallel_size, expert_parallel_size
     limits = Limits(max_num_seqs, max_num_batched_tokens, block_size, gpu_memory_utilization)

@@ -81,7 +81,7 @@ def build(scenario: Scenario) -> Built:
     SpecError.raise_if(problems)
     if others:
         raise others[0]
-    source = traffic.build(scenario)
+    source = traffic.build(with_context_limits(scenario, profiles))
     return Built(
         scenario=scenario,
         world=make_world(scenario, source, profiles, prices),
@@ -111,6 +111,22 @@ def compile_pool(scenario: Scenario, name: str, gpu: GpuSpec) -> cost.Profile:
         gpu_memory_utilization=pool.gpu_memory_utilization,
         engine=pool.engine,
     )
+
+
+def with_context_limits(scenario: Scenario, profiles: Mapping[str, cost.Profile]) -> Scenario:
+    """A scenario whose tiers all limit the context, by default to what the answering pool takes.
+
+    So old turns are dropped from a long conversation; a single request that is too long is refused all the same.
+    """
+    tiers = {
+        name: tier
+        if tier.max_context_tokens
+        else tier.model_copy(
+            update={"max_context_tokens": profiles[scenario.fleet.paths[tier.path][-1].pool].max_model_len}
+        )
+        for name, tier in scenario.tiers.items()
+    }
+    return scenario.model_copy(update={"tiers": tiers})
 
 
 def gpu_price(scenario: Scenario, name: str, gpu: GpuSpec) -> Sourced:

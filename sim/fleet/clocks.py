@@ -19,6 +19,8 @@ from sim.plane import handle as compiled
 from sim.plane.owner import Plane, Table
 from sim.plane.tables import ARRIVE, FAR, STEP, TIMER
 
+NOBODY = -2
+"""A serial that no request has."""
 Sink = Callable[[Table], None]
 
 
@@ -31,6 +33,11 @@ class Clock:
         self._chunks = chunks
         self._sink = sink
         self._conditions: list[tuple[Callable[[], bool], simpy.Event]] = []
+
+    @staticmethod
+    def warm_up(plane: Plane) -> None:
+        """Compile what this clock calls, or load it from the cache, before anybody looks at the time."""
+        plane.warm_up()
 
     def run(self, until_s: float) -> None:
         """Play all events before `until_s`, the plane's and SimPy's. Call it again with a later time to go on."""
@@ -51,8 +58,9 @@ class Clock:
         return done
 
     def when(self, condition: Callable[[], bool]) -> simpy.Event:
-        """An event that succeeds at the instant a condition becomes true: tested whenever a replica goes off line
-        or a pool's queue passes its alarm, and now.
+        """An event that succeeds at the instant a condition becomes true.
+
+        Tested now, and whenever a replica goes off line or a pool's queue passes its alarm.
         """
         event = self.env.event()
         self._conditions.append((condition, event))
@@ -149,7 +157,7 @@ class At(simpy.Event):
         self.callbacks = [call]
         self._ok, self._value, self._defused = True, None, False
         self.id, self.key, self.number = index, key, next(env._eid)
-        heappush(env._queue, (t_s, kind + 1, key, self))  # SimPy's own priorities are 0 and 1  # type: ignore[misc]
+        heappush(env._queue, (t_s, kind + 1, key, self))  # type: ignore[misc]  # SimPy's own priorities are 0 and 1
 
     def __lt__(self, other: At) -> bool:
         """Of two step ends of one replica at one time at most one is live, so any order will do; it must be one."""
@@ -158,6 +166,12 @@ class At(simpy.Event):
 
 class SimpyClock(Clock):
     """Every plane event is a SimPy event."""
+
+    @staticmethod
+    def warm_up(plane: Plane) -> None:
+        """See Clock."""
+        plane.warm_up()
+        compiled.handle_one(plane.address, plane.world.start_s, TIMER, 0, NOBODY)  # a timer that nobody waits for
 
     def __init__(self, plane: Plane, chunks: Iterator[Table], sink: Sink) -> None:
         super().__init__(plane, chunks, sink)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +19,7 @@ from sim.plane.world import Pool, World
 SLICES = 15
 """Samples of the backlog in an interval: one a minute in a quarter of an hour."""
 
+INTEGRALS = ("online_s", "busy_s", "running_s", "waiting_s", "kv_block_s", "busy_j")
 COUNTERS = ("num_arrived", "num_preempted", "prompt_tokens", "cached_tokens", "output_tokens")
 
 
@@ -29,8 +31,12 @@ class PoolWatch:
     """The pool at the interval's start."""
     flows: list[float] = field(default_factory=list)
     """Requests that came less those that left, slice by slice."""
-    waiting_min: int = 0
-    last: np.void | None = None
+    waiting_min: float = math.inf
+    last: np.void = field(init=False)
+    """The pool at the last sample."""
+
+    def __post_init__(self) -> None:
+        self.last = self.begin
 
 
 class Timeline:
@@ -56,14 +62,13 @@ class Timeline:
         self._sample(now_s)
         rows = np.zeros(len(self._pools), INTERVAL)
         for number, (row, pool, watch) in enumerate(zip(rows, self._pools, self._watches, strict=True)):
-            assert watch.last is not None
             row["pool"] = number
             fill(row, pool, self._num_gpus[number], watch, self._begin_s, now_s, self._slice_s)
             self._watches[number] = PoolWatch(watch.last)
         self._rows.append(rows)
         self._begin_s = now_s
 
-    def _watch(self, start_s: float, interval_s: float) -> Iterator[simpy.Event]:
+    def _watch(self, start_s: float, interval_s: float) -> Generator[simpy.Event]:
         k = 0
         while True:
             k += 1
@@ -78,11 +83,9 @@ class Timeline:
     def _sample(self, now_s: float) -> None:
         for number, watch in enumerate(self._watches):
             seen = self._observe(number, now_s)
-            before = watch.begin if watch.last is None else watch.last
-            came, left = seen["num_arrived"] - before["num_arrived"], seen["num_left"] - before["num_left"]
-            watch.flows.append(float(came - left))
-            low = int(seen["min_waiting"])
-            watch.waiting_min = low if watch.last is None else min(watch.waiting_min, low)
+            came = seen["num_arrived"] - watch.last["num_arrived"]
+            watch.flows.append(float(came - (seen["num_left"] - watch.last["num_left"])))
+            watch.waiting_min = min(watch.waiting_min, int(seen["min_waiting"]))
             watch.last = seen
 
     def _observe(self, pool: int, now_s: float) -> np.void:
@@ -94,9 +97,8 @@ def fill(
 ) -> None:
     """Write one pool's interval from what was observed at its ends and in between."""
     begin, end = watch.begin, watch.last
-    assert end is not None
     width_s = end_s - begin_s
-    spent = {name: float(end[name] - begin[name]) for name in ("online_s", "busy_s", "running_s", "waiting_s", "kv_block_s", "busy_j")}  # fmt: skip
+    spent = {name: float(end[name] - begin[name]) for name in INTEGRALS}
     row["t_s"], row["width_s"] = begin_s, width_s
     row["num_replicas"] = spent["online_s"] / width_s
     for name in COUNTERS:
@@ -112,7 +114,7 @@ def fill(
     row["gpu_s"] = online_s * num_gpus
     growth_per_s, stderr_per_s = growth(np.array(watch.flows), min(slice_s, width_s))
     row["growth_per_s"], row["growth_stderr_per_s"] = growth_per_s, stderr_per_s
-    row["saturated"] = is_saturated(growth_per_s, stderr_per_s, watch.waiting_min)
+    row["saturated"] = is_saturated(growth_per_s, stderr_per_s, int(watch.waiting_min))
     row["margin_frac"] = margin_frac(needed_s(row, pool), online_s)
 
 
@@ -137,7 +139,7 @@ def needed_s(row: np.void, pool: Pool) -> float:
     return float(decoded * times.step_s(n, n, n * context, n) / n + uncached * token_s)
 
 
-def measure_from(clock: Clock, t_s: float) -> Iterator[simpy.Event]:
+def measure_from(clock: Clock, t_s: float) -> Generator[simpy.Event]:
     """A process that forgets the gaps between tokens before `t_s`, the end of the run-in."""
     yield clock.at(t_s)
     clock.plane.forget_gaps(t_s)

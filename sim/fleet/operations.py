@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import simpy
@@ -13,7 +13,7 @@ from sim.plane.tables import DRAINING
 from sim.spec.fleet import Operation
 
 
-def carry_out(clock: Clock, operation: Operation, pool: int, log: list[dict[str, Any]]) -> Iterator[simpy.Event]:
+def carry_out(clock: Clock, operation: Operation, pool: int, log: list[dict[str, Any]]) -> Generator[simpy.Event]:
     """A process that does one operation, waits until it is complete, and logs both times.
 
     Parameters

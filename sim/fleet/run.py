@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[float, int], None]
 HOUR_S = 3600.0
+RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
+"""Unit of `ru_maxrss`: getrusage(2) of macOS and of Linux."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Run:
         """The sample of requests, one row each, with weights."""
         from sim.metrics.tables import requests_table
 
-        return requests_table(self.collector).to_pandas()
+        frame: pd.DataFrame = requests_table(self.collector).to_pandas()
+        return frame
 
     @property
     def timeline(self) -> NDArray[np.void]:
@@ -130,7 +133,7 @@ class Player:
         self.built, self.clock_name, self.leap = built, clock, leap
         self.progress = progress or (lambda _t, _n: None)
         self.plane = Plane(built.world, leap=leap)
-        self.plane.warm_up()
+        CLOCKS[clock].warm_up(self.plane)
         key = draws.key(scenario.seed, draws.SAMPLE)
         self.collector = Collector(
             built.groups,
@@ -138,6 +141,7 @@ class Player:
             num_hours=int(np.ceil(scenario.horizon_s / HOUR_S)),
         )
         self.num_done = 0
+        self.last_end_s = 0.0
         self.operations: list[dict[str, Any]] = []
 
     def play(self) -> Run:
@@ -164,13 +168,13 @@ class Player:
         scenario = self.built.scenario
         now_s = -scenario.run_in_s
         while True:
-            now_s = min(now_s + scenario.report_interval_s, scenario.horizon_s) if now_s < scenario.horizon_s else (
-                now_s + scenario.report_interval_s
-            )  # fmt: skip
+            before_s, now_s = now_s, now_s + scenario.report_interval_s
+            if before_s < scenario.horizon_s:
+                now_s = min(now_s, scenario.horizon_s)
             clock.run(now_s)
             self.progress(now_s, self.num_done)
             if scenario.drains and clock.finished:
-                return max(0.0, float(self.plane.scalar("now_s")))
+                return self.last_end_s
             if not scenario.drains and now_s >= scenario.horizon_s:
                 return scenario.horizon_s
 
@@ -178,6 +182,7 @@ class Player:
         """Take finished requests."""
         self.collector.add(rows)
         self.num_done += len(rows)
+        self.last_end_s = max(self.last_end_s, float(np.fmax.reduce(rows["end_s"], initial=0.0)))
         self.progress(float(self.plane.scalar("now_s")), self.num_done)
 
     def sum_up(self, timeline: NDArray[np.void], end_s: float, wall_s: float) -> Run:
@@ -207,11 +212,11 @@ class Player:
             "num_events": self.plane.scalar("num_events"),
             "events_per_wall_s": self.plane.scalar("num_events") / wall_s,
             "num_requests_with_run_in": self.num_done,
-            "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+            "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT_BYTES,
             "host": platform.node(),
             "python": platform.python_version(),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        }  # fmt: skip
+        }
         data = RunData(
             result=result,
             info=info,

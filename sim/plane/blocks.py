@@ -71,7 +71,7 @@ def num_free(s):
 
 @jit
 def take(p, s, n):
-    """Take n blocks, evicting cached ones once the plain free ones are used up. The caller has checked that they fit."""
+    """Take n blocks that the caller knows to fit, evicting cached ones once the plain free ones are used up."""
     if n > s.free:
         evict(p, s, n - s.free)
     s.free -= n

@@ -51,10 +51,9 @@ def source_digest() -> str:
 
 def cache_folder() -> Path:
     """Where this build's machine code is kept: `TOKENFLEET_CACHE_DIR`, else the user's cache folder."""
-    root = os.environ.get("TOKENFLEET_CACHE_DIR")
-    if not root:
-        root = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "tokenfleet")
-    return Path(root) / f"plane-{source_digest()}"
+    given, base = os.environ.get("TOKENFLEET_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME")
+    root = Path(given) if given else (Path(base) if base else Path("~/.cache").expanduser()) / "tokenfleet"
+    return root / f"plane-{source_digest()}"
 
 
 _CACHE = "" if PLAIN else str(cache_folder())
@@ -81,6 +80,21 @@ def jit_with(function: F, **callees: Any) -> F:
     return jit(FunctionType(source.__code__, {**source.__globals__, **callees}, source.__name__))  # type: ignore[return-value]
 
 
+class PlainRow:
+    """A row in the plain build: its fields are attributes (of numpy's records, one called `base` is not)."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: np.void) -> None:
+        object.__setattr__(self, "_fields", fields)
+
+    def __getattr__(self, name: str) -> Any:
+        return self._fields[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._fields[name] = value
+
+
 def mark_of(dtype: np.dtype[Any]) -> int:
     """The number that marks a table of this row type."""
     return crc32(repr(dtype.descr).encode())
@@ -102,12 +116,12 @@ def rows(dtype: np.dtype[Any]) -> Callable[[Any, Any], Any]:
             if found != mark or not 0 <= i < length:
                 raise IndexError(message)
             memory = (ctypes.c_char * size).from_address(address + i * size)
-            return np.frombuffer(memory, dtype).view(np.recarray)[0]
+            return PlainRow(np.frombuffer(memoryview(memory), dtype)[0])
 
         return plain_at
     record = from_dtype(dtype)
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def at(typing_context: Any, address: Any, i: Any) -> Any:
         def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             start, index = (

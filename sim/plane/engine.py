@@ -168,7 +168,7 @@ def end_step(p, pool, s, now):
 
 @jit
 def take_ended(p, pool, s, now):
-    """Take the sequences that have just ended out of the batch, into `ended` in order of admission. Returns how many."""
+    """Take the sequences that have just ended out of the batch, into `ended` as admitted. Returns how many."""
     if s.num_decoding == 0 or first_end(p, s) > s.step:
         return 0
     close_run(p, pool, s)
@@ -184,7 +184,7 @@ def take_ended(p, pool, s, now):
 
 @jit
 def emit_first(p, pool, s, slot, now):
-    """A request whose prompt is complete emits a token and decodes on, unless that was its last. Returns whether it was."""
+    """A request whose prompt is complete emits a token and decodes on. Returns whether that was its last."""
     q = request_at(p.requests, slot)
     charge_chunk(p, pool, s, q, True)
     pool.output_tokens += 1

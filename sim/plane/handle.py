@@ -51,7 +51,7 @@ from sim.plane.tables import (
 )
 
 REACHED, MORE_ARRIVALS, DRAIN_DONE, FULL, WOKEN = range(5)
-"""Why `advance` came back: the time is reached; it needs the next chunk, room for records, or rows; a condition is met."""
+"""Why `advance` came back: time reached; next chunk, room for records or more rows needed; a condition is met."""
 
 
 @jit
@@ -183,8 +183,10 @@ def advance(address, until):
 
 @jit
 def handle_one(address, now, kind, index, key):
-    """One event, for a clock outside. Returns (reason to look at the plane or REACHED, events that follow, and the
-    first of them: time, kind, index, key).
+    """One event, for a clock outside.
+
+    Returns a reason to look at the plane (or REACHED), the number of events that follow, and the first of them: time,
+    kind, index, key.
     """
     p = plane_at(address, 0)
     p.num_out = 0
@@ -247,7 +249,7 @@ def abort_serial(address, serial, now):
     p.num_out = 0
     for slot in range(p.num_requests):
         q = request_at(p.requests, slot)
-        if q.serial == serial and q.state != FREE and q.state != THINKING:
+        if q.serial == serial and q.state not in (FREE, THINKING):
             abort(p, slot, FAILED, now)
             break
     return p.num_out
@@ -261,8 +263,9 @@ def file_events(address):
 
 @jit
 def observe(address, pool_id, now, out):
-    """What a pool holds at `now` and has done by then, into row 0 of an OBSERVED table at `out`; changes nothing
-    but the low-water mark of the queue, which starts again.
+    """Write what a pool holds at `now` and has done by then into row 0 of an OBSERVED table at `out`.
+
+    Changes nothing but the low-water mark of the queue, which starts again.
     """
     p = plane_at(address, 0)
     move_to(p, now)
@@ -343,7 +346,7 @@ def end_all(address, first_slot, now):
         if p.num_done > p.done_room:
             return slot
         q = request_at(p.requests, slot)
-        if q.state == FREE or q.state == THINKING:
+        if q.state in (FREE, THINKING):
             continue
         if q.state == DECODING:
             s = replica_at(p.replicas, q.replica)

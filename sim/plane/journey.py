@@ -1,4 +1,4 @@
-"""What happens to a request between engines: arrival, limits, visits, routing, its ending, and the turn that follows."""
+"""What happens to a request between engines: arrival, limits, visits, routing, its ending, the next turn."""
 
 # ruff: noqa: ANN001, ANN201
 import numpy as np

@@ -56,8 +56,13 @@ class Plane:
 
     def warm_up(self) -> None:
         """Compile, or load from the cache, before anybody looks at the clock: a call with nothing to do."""
-        compiled.advance(self.address, self.world.start_s)
-        self.observe(0, self.world.start_s)
+        start_s = self.world.start_s
+        compiled.advance(self.address, start_s)
+        compiled.file_events(self.address)
+        self.observe(0, start_s)
+        self.forget_gaps(start_s)
+        for _ in self.end(start_s):
+            pass
 
     # -------------------------------------------------------------- traffic in
 
@@ -112,7 +117,8 @@ class Plane:
     def observe(self, pool: int, now_s: float) -> np.void:
         """A pool's state and its counters and integrals at `now_s` (an OBSERVED row, copied)."""
         compiled.observe(self.address, pool, now_s, self._observed.ctypes.data)
-        return self._observed[0].copy()
+        row: np.void = self._observed[0].copy()
+        return row
 
     def forget_gaps(self, now_s: float) -> None:
         """Begin the histogram of gaps anew at `now_s`."""
@@ -222,15 +228,29 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     nodes["t_s"] = FAR
     nodes["id"][tree_size:] = np.arange(tree_size)
     scalars: dict[str, Any] = {
-        "leap": int(leap), "cursor": -1, "now_s": world.start_s, "horizon_s": world.horizon_s,
-        "num_replicas": num_replicas, "num_pools": len(world.pools), "num_groups": len(group_tokens), "num_itl": num_itl,
-        "tree_size": tree_size, "done_room": RECORDS, "num_requests": num_requests, "num_free": num_requests,
-        "due_size": len(due), "wheel_at": int(np.floor(world.start_s / WHEEL_WIDTH_S)),
-    }  # fmt: skip
+        "leap": int(leap),
+        "cursor": -1,
+        "now_s": world.start_s,
+        "horizon_s": world.horizon_s,
+        "num_replicas": num_replicas,
+        "num_pools": len(world.pools),
+        "num_groups": len(group_tokens),
+        "num_itl": num_itl,
+        "tree_size": tree_size,
+        "done_room": RECORDS,
+        "num_requests": num_requests,
+        "num_free": num_requests,
+        "due_size": len(due),
+        "wheel_at": int(np.floor(world.start_s / WHEEL_WIDTH_S)),
+    }
     streams = {
-        "user_tokens_key": draws.USER_TOKENS, "output_tokens_key": draws.OUTPUT_TOKENS, "gap_key": draws.GAP,
-        "patience_key": draws.PATIENCE, "block_key": draws.BLOCK, "route_key": draws.ROUTE,
-    }  # fmt: skip
+        "user_tokens_key": draws.USER_TOKENS,
+        "output_tokens_key": draws.OUTPUT_TOKENS,
+        "gap_key": draws.GAP,
+        "patience_key": draws.PATIENCE,
+        "block_key": draws.BLOCK,
+        "route_key": draws.ROUTE,
+    }
     for name, stream in streams.items():
         scalars[name] = draws.key(world.seed, stream)
     for name, value in scalars.items():
@@ -238,7 +258,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
 
 
 def number_groups(world: World) -> tuple[dict[str, int], list[int], list[int]]:
-    """Shared prefixes: number of each class group, tokens of each (the longest), number of each visit's template or -1."""
+    """Shared prefixes: number of each class group, (longest) tokens of each, number of each visit's template or -1."""
     groups = {name: n for n, name in enumerate(dict.fromkeys(kind.prefix_group for kind in world.classes))}
     tokens = [max(kind.prefix_tokens for kind in world.classes if kind.prefix_group == name) for name in groups]
     visit_groups: list[int] = []

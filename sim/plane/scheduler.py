@@ -177,8 +177,9 @@ def add_prefilled(p, s, slot):
 
 @jit
 def admit(p, pool, s, left, now):
-    """Pass 2: admit waiting requests in order while budget, sequences and blocks last; the first that does not fit
-    blocks all behind it.
+    """Pass 2: admit waiting requests in order while budget, sequences and blocks last.
+
+    The first that does not fit blocks all behind it.
     """
     s.blocked = 0
     slot = waiting_head(p, pool, s)

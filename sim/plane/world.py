@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sim.cost.step_times import StepTimes
@@ -71,7 +71,7 @@ class World:
     """All that the plane needs before the first event."""
 
     pools: Sequence[Pool]
-    paths: dict[str, Sequence[Visit]]
+    paths: Mapping[str, Sequence[Visit]]
     classes: Sequence[TrafficClass]
     buckets: Sequence[Bucket] = ()
     router: str = "power_of_two"

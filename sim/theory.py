@@ -1,0 +1,188 @@
+"""Queueing theory: what a queue does in the long run. Laws to hold a simulation against, and quick estimates.
+
+Everywhere `rate_per_s` is the arrival rate [1/s], `service_s` the mean service time of one server [s], and a wait is
+the time in the queue alone, before service, under first come, first served. The time in the system is the wait plus the
+service; numbers in queue or system follow by Little's law (`little`).
+
+References
+----------
+.. [Erlang1917] A. K. Erlang, "Solution of some problems in the theory of probabilities of significance in automatic
+   telephone exchanges", Elektroteknikeren 13, 1917.
+.. [Kleinrock1975] L. Kleinrock, Queueing Systems, Volume 1: Theory, Wiley, 1975.
+.. [Little1961] J. D. C. Little, "A proof for the queuing formula: L = lambda W", Operations Research 9(3), 1961.
+.. [Kingman1961] J. F. C. Kingman, "The single server queue in heavy traffic", Math. Proc. Cambridge Phil. Soc. 57(4),
+   1961.
+.. [Kingman1962] J. F. C. Kingman, "Some inequalities for the queue GI/G/1", Biometrika 49(3/4), 1962.
+.. [Allen1990] A. O. Allen, Probability, Statistics, and Queueing Theory, 2nd edition, Academic Press, 1990.
+"""
+
+from __future__ import annotations
+
+
+def erlang_b(load: float, num_servers: int) -> float:
+    """Share of arrivals lost where nobody waits (M/G/c/c).
+
+    Parameters
+    ----------
+    load
+        Offered load a = arrival rate x mean service time [erlang].
+    num_servers
+        Number of servers c, 0 or more.
+
+    Raises
+    ------
+    ValueError
+        A parameter is out of range.
+
+    Notes
+    -----
+    B(a, 0) = 1; B(a, c) = a B(a, c-1) / (c + a B(a, c-1)), which is (a^c / c!) / sum_{k=0}^{c} a^k / k! without its
+    large numbers [Erlang1917]_. It holds for every distribution of the service time.
+    """
+    if load < 0.0 or num_servers < 0:
+        raise ValueError(f"load and number of servers must not be negative, not {load:g} and {num_servers}")
+    blocked = 1.0
+    for c in range(1, num_servers + 1):
+        blocked = load * blocked / (c + load * blocked)
+    return blocked
+
+
+def erlang_c(load: float, num_servers: int) -> float:
+    """Share of arrivals that must wait (M/M/c).
+
+    Parameters
+    ----------
+    load
+        Offered load a = arrival rate x mean service time [erlang], less than `num_servers`.
+    num_servers
+        Number of servers c, 1 or more.
+
+    Raises
+    ------
+    ValueError
+        The queue has no steady state, or a parameter is out of range.
+
+    Notes
+    -----
+    C(a, c) = B / (1 - (a/c) (1 - B)), B = B(a, c) of `erlang_b` [Erlang1917]_.
+    """
+    _steady(load / num_servers if num_servers > 0 else 1.0)
+    blocked = erlang_b(load, num_servers)
+    return blocked / (1.0 - load / num_servers * (1.0 - blocked))
+
+
+def mm1_wait_s(rate_per_s: float, service_s: float) -> float:
+    """Mean wait of M/M/1 [s].
+
+    Notes
+    -----
+    W = S rho / (1 - rho), rho = lambda S [Kleinrock1975]_, section 3.2. Raises ValueError if rho >= 1.
+    """
+    return mg1_wait_s(rate_per_s, service_s, 1.0)
+
+
+def md1_wait_s(rate_per_s: float, service_s: float) -> float:
+    """Mean wait of M/D/1 [s].
+
+    Notes
+    -----
+    W = S rho / (2 (1 - rho)), half of M/M/1 [Kleinrock1975]_, section 5.7. Raises ValueError if rho >= 1.
+    """
+    return mg1_wait_s(rate_per_s, service_s, 0.0)
+
+
+def mg1_wait_s(rate_per_s: float, service_s: float, service_scv: float) -> float:
+    """Mean wait of M/G/1 by Pollaczek and Khinchine [s].
+
+    Parameters
+    ----------
+    rate_per_s
+        Arrival rate [1/s].
+    service_s
+        Mean service time [s].
+    service_scv
+        Squared coefficient of variation of the service time: variance / mean^2.
+
+    Raises
+    ------
+    ValueError
+        The queue has no steady state, or a parameter is out of range.
+
+    Notes
+    -----
+    W = lambda E[S^2] / (2 (1 - rho)) = S rho (1 + scv) / (2 (1 - rho)) [Kleinrock1975]_, section 5.6.
+    """
+    busy_frac = _steady(rate_per_s * service_s, service_scv)
+    return service_s * busy_frac * (1.0 + service_scv) / (2.0 * (1.0 - busy_frac))
+
+
+def mmc_wait_s(rate_per_s: float, service_s: float, num_servers: int) -> float:
+    """Mean wait of M/M/c [s].
+
+    Notes
+    -----
+    W = C(a, c) S / (c - a), a = lambda S [Kleinrock1975]_, section 3.5. Raises ValueError if a >= c.
+    """
+    load = rate_per_s * service_s
+    return erlang_c(load, num_servers) * service_s / (num_servers - load)
+
+
+def ggc_wait_s(rate_per_s: float, service_s: float, num_servers: int, arrival_scv: float, service_scv: float) -> float:
+    """Mean wait of G/G/c by Allen and Cunneen [s]: an approximation.
+
+    Parameters
+    ----------
+    rate_per_s
+        Arrival rate [1/s].
+    service_s
+        Mean service time [s].
+    num_servers
+        Number of servers c.
+    arrival_scv, service_scv
+        Squared coefficients of variation of inter-arrival and service times.
+
+    Raises
+    ------
+    ValueError
+        The queue has no steady state, or a parameter is out of range.
+
+    Notes
+    -----
+    W = (arrival_scv + service_scv) / 2 x the wait of M/M/c [Allen1990]_; with one server this is Kingman's formula
+    [Kingman1961]_. Exact for M/M/c and M/G/1.
+    """
+    _steady(rate_per_s * service_s / num_servers, arrival_scv, service_scv)
+    return 0.5 * (arrival_scv + service_scv) * mmc_wait_s(rate_per_s, service_s, num_servers)
+
+
+def gg1_wait_bound_s(rate_per_s: float, service_s: float, arrival_scv: float, service_scv: float) -> float:
+    """A bound that the mean wait of G/G/1 never exceeds [s].
+
+    Notes
+    -----
+    W <= lambda (Var A + Var S) / (2 (1 - rho)), A the time between arrivals [Kingman1962]_. Raises ValueError if
+    rho >= 1.
+    """
+    busy_frac = _steady(rate_per_s * service_s, arrival_scv, service_scv)
+    variance_s2 = arrival_scv / rate_per_s**2 + service_scv * service_s**2
+    return rate_per_s * variance_s2 / (2.0 * (1.0 - busy_frac))
+
+
+def little(rate_per_s: float, time_s: float) -> float:
+    """Mean number in a system that `rate_per_s` enter and each leaves after `time_s` on average.
+
+    Notes
+    -----
+    L = lambda W, whatever the distributions and the order of service [Little1961]_. For the number in the queue alone
+    give the wait; for the number in service the service time.
+    """
+    return rate_per_s * time_s
+
+
+def _steady(busy_frac: float, *scvs: float) -> float:
+    """The utilisation, if the queue has a steady state and no variance is negative."""
+    if not 0.0 <= busy_frac < 1.0:
+        raise ValueError(f"utilisation {busy_frac:g}: a queue has a steady state from 0 to less than 1")
+    if any(scv < 0.0 for scv in scvs):
+        raise ValueError(f"a squared coefficient of variation must not be negative, not {min(scvs):g}")
+    return busy_frac
