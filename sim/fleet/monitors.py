@@ -42,13 +42,14 @@ class PoolWatch:
 class Timeline:
     """The process that closes an interval of every pool at the report interval, and samples the backlog in between."""
 
-    def __init__(self, clock: Clock, world: World, num_gpus: Sequence[int], interval_s: float) -> None:
+    def __init__(self, clock: Clock, world: World, num_gpus: Sequence[int], interval_s: float, *, drains: bool) -> None:
         self._clock, self._pools, self._num_gpus = clock, world.pools, num_gpus
-        self._slice_s = interval_s / SLICES
+        self._interval_s, self._slice_s = interval_s, interval_s / SLICES
+        self._horizon_s, self._drains = world.horizon_s, drains
         self._rows: list[NDArray[np.void]] = []
         self._begin_s = world.start_s
         self._watches = [PoolWatch(self._observe(n, world.start_s)) for n in range(len(world.pools))]
-        clock.env.process(self._watch(world.start_s, interval_s))
+        clock.env.process(self._watch(world.start_s))
 
     @property
     def rows(self) -> NDArray[np.void]:
@@ -68,17 +69,21 @@ class Timeline:
         self._rows.append(rows)
         self._begin_s = now_s
 
-    def _watch(self, start_s: float, interval_s: float) -> Generator[simpy.Event]:
-        k = 0
+    def _watch(self, start_s: float) -> Generator[simpy.Event]:
+        # Slices are counted from t = 0, so that intervals begin at round times and at 0, whatever the run-in. The
+        # billionth keeps rounding from making a slice, or an interval, of no width at the start or at the horizon.
+        k = int(np.floor(start_s / self._slice_s + 1e-9))
         while True:
             k += 1
-            # Counted from t = 0, so that intervals begin at round times and at 0, whatever the run-in.
-            yield self._clock.at((k + np.floor(start_s / self._slice_s)) * self._slice_s)
-            now_s = self._clock.env.now
-            if np.isclose(now_s / interval_s, np.round(now_s / interval_s), rtol=0, atol=1e-9):
-                self.close(now_s)
+            interval, part = divmod(k, SLICES)
+            t_s = interval * self._interval_s + part * self._slice_s
+            yield self._clock.at(self._horizon_s if math.isclose(t_s, self._horizon_s, rel_tol=1e-9) else t_s)
+            if self._drains and self._clock.finished:
+                return  # the run has ended; `close` is called with the time of the last answer
+            if part == 0:
+                self.close(self._clock.env.now)
             else:
-                self._sample(now_s)
+                self._sample(self._clock.env.now)
 
     def _sample(self, now_s: float) -> None:
         for number, watch in enumerate(self._watches):

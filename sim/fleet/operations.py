@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+import numpy as np
 import simpy
 
 from sim.fleet.clocks import Clock
 from sim.plane.handle import add_replicas, drain_replicas
-from sim.plane.tables import DRAINING
+from sim.plane.tables import DRAINING, OFF
 from sim.spec.fleet import Operation
 
 
 def carry_out(clock: Clock, operation: Operation, pool: int, log: list[dict[str, Any]]) -> Generator[simpy.Event]:
     """A process that does one operation, waits until it is complete, and logs both times.
+
+    Replicas are added as far as there are GPUs for them, the others as soon as replicas that drain leave theirs.
 
     Parameters
     ----------
@@ -25,15 +28,21 @@ def carry_out(clock: Clock, operation: Operation, pool: int, log: list[dict[str,
     pool
         Index of its pool.
     log
-        Gets one entry: when, what, how many, and when the last drained replica was empty.
+        Gets one entry: when, what, how many, and when the last was there (`added_s`) or empty (`drained_s`).
     """
     yield clock.at(operation.at_s)
     entry: dict[str, Any] = {"t_s": clock.env.now, "do": operation.do, "pool": operation.pool}
     log.append(entry)
+    replicas = clock.plane["replicas"]
     if operation.do == "add":
         entry["replicas"] = clock.act(add_replicas, pool, operation.replicas)
-        return
-    entry["replicas"] = clock.act(drain_replicas, pool, operation.replicas)
-    replicas = clock.plane["replicas"]
-    yield clock.when(lambda: not ((replicas["pool"] == pool) & (replicas["state"] == DRAINING)).any())
-    entry["drained_s"] = clock.env.now
+        while (missing := operation.replicas - entry["replicas"]) > 0:
+            yield clock.when(lambda: bool(np.any(replicas["state"][replicas["pool"] == pool] == OFF)))
+            entry["replicas"] += clock.act(add_replicas, pool, missing)
+        entry["added_s"] = clock.env.now
+    else:
+        draining_before = replicas["state"] == DRAINING
+        entry["replicas"] = clock.act(drain_replicas, pool, operation.replicas)
+        mine = (replicas["state"] == DRAINING) & ~draining_before
+        yield clock.when(lambda: not np.any(replicas["state"][mine] == DRAINING))
+        entry["drained_s"] = clock.env.now

@@ -108,7 +108,7 @@ def run(
     leap
         Take many decode steps as one event where nothing can change in between: the same result, faster.
     out
-        Folder that the run will be written to; tried before the run starts.
+        Folder that the run will be written to; made, and tried, before the run starts.
     progress
         Called with (simulated time [s], finished requests) now and then.
 
@@ -117,11 +117,11 @@ def run(
     SpecError, CapacityError, TraceError
         What is wrong with the scenario, before anything is simulated.
     """
+    built = build(scenario)
     if out is not None:
         from sim.metrics.writer import check_output
 
         check_output(Path(out))
-    built = build(scenario)
     return Player(built, clock, leap, progress).play()
 
 
@@ -150,7 +150,7 @@ class Player:
         scenario, plane = self.built.scenario, self.plane
         clock = CLOCKS[self.clock_name](plane, self.built.source.chunks(), self.keep)
         num_gpus = [profile.num_gpus for profile in self.built.profiles.values()]
-        timeline = Timeline(clock, self.built.world, num_gpus, scenario.report_interval_s)
+        timeline = Timeline(clock, self.built.world, num_gpus, scenario.report_interval_s, drains=scenario.drains)
         pools = list(self.built.profiles)
         for operation in scenario.fleet.operations:
             clock.env.process(carry_out(clock, operation, pools.index(operation.pool), self.operations))

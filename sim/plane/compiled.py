@@ -89,7 +89,8 @@ class PlainRow:
         object.__setattr__(self, "_fields", fields)
 
     def __getattr__(self, name: str) -> Any:
-        return self._fields[name]
+        value = self._fields[name]
+        return np.int64(value) if isinstance(value, np.int32) else value  # numba's integers are 64 bits wide
 
     def __setattr__(self, name: str, value: Any) -> None:
         self._fields[name] = value

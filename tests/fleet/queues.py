@@ -25,7 +25,8 @@ def play(t_s, num_tokens, step_s=0.0, *, token_s=0.0, num_servers=1, patience_s=
 
     Returns the columns KEPT of the records, in order of arrival.
     """
-    main = pool(step_s, token_s, **{"max_num_seqs": num_servers, "max_num_batched_tokens": num_servers} | ROOMY | settings)
+    settings = {"max_num_seqs": num_servers, "max_num_batched_tokens": num_servers + 64} | ROOMY | settings
+    main = pool(step_s, token_s, **settings)
     plane = Plane(world(main, [kind(patience_s=patience_s)], router=router))
 
     def chunks():

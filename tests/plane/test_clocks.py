@@ -7,27 +7,27 @@ from hypothesis import HealthCheck, given, settings
 from worlds import play_scene, scenes
 
 pytestmark = pytest.mark.filterwarnings("error")
+SCENES = settings.default.max_examples  # 100, unless a profile of conftest.py is asked for
 FREELY = {
-    "deadline": None,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 }
 
 
-@settings(max_examples=300, **FREELY)
+@settings(max_examples=3 * SCENES, **FREELY)
 @given(scenes(exact=True))
 def test_plane_is_the_readable_model_to_the_bit(scene):
     slow = play_scene(scene, exact=True)
     assert compare(run_plane(scene), slow) == []
 
 
-@settings(max_examples=200, **FREELY)
+@settings(max_examples=2 * SCENES, **FREELY)
 @given(scenes(exact=False))
 def test_plane_is_the_readable_model_in_general(scene):
     slow = play_scene(scene, exact=False)
     assert compare(run_plane(scene), slow, time_tol=1e-9) == []
 
 
-@settings(max_examples=200, **FREELY)
+@settings(max_examples=2 * SCENES, **FREELY)
 @given(scenes(exact=True))
 def test_clocks_and_leaping_agree_to_the_bit_with_many_ties(scene):
     play_scene(scene, exact=True)
@@ -37,7 +37,7 @@ def test_clocks_and_leaping_agree_to_the_bit_with_many_ties(scene):
     assert identical(reference, run_plane(scene, clock="simpy", leap=False))
 
 
-@settings(max_examples=200, **FREELY)
+@settings(max_examples=2 * SCENES, **FREELY)
 @given(scenes(exact=False))
 def test_clocks_and_leaping_agree_to_the_bit_in_general(scene):
     play_scene(scene, exact=False)
