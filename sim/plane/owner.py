@@ -12,6 +12,7 @@ from sim.metrics.histogram import NUM_BINS
 from sim.plane import handle as compiled
 from sim.plane.compiled import allocate
 from sim.plane.events import NOT_QUEUED, WHEEL_SIZE, WHEEL_WIDTH_S
+from sim.plane.queues import SLOT_BITS
 from sim.plane.tables import ACTIVE, FAR, OBSERVED, OFF, PLANE, TABLES
 from sim.plane.world import POLICIES, ROUTERS, Pool, World
 from sim.traffic import draws
@@ -88,6 +89,8 @@ class Plane:
         """Double the request rows. No event is half done when this is called."""
         old, old_due = self["requests"], self["due"]
         n = len(old)
+        if 2 * n > 1 << SLOT_BITS:
+            raise OverflowError(f"more than {n:,} requests alive at once: the fleet is far too small for its traffic")
         self.own("requests", 2 * n)[:n] = old
         self.own("due", 4 * n + 2)[: len(old_due)] = old_due
         link_free(self["requests"], n)

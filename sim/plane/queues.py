@@ -9,7 +9,8 @@ from sim.plane.compiled import jit
 from sim.plane.decoding import gauge
 from sim.plane.tables import WAITING, i4_at, i8_at, request_at, wait_at
 
-SLOT_BITS = 32
+SLOT_BITS = 26
+"""An entry of the heap of ends is (end step, request row): 2**26 rows, 2**37 steps of a replica (43 years of 10 ms)."""
 SLOT_MASK = (1 << SLOT_BITS) - 1
 
 

@@ -183,14 +183,19 @@ def admit(p, pool, s, left, now):
     """
     s.blocked = 0
     slot = waiting_head(p, pool, s)
-    while slot >= 0 and left > 0:
+    while slot >= 0:
+        if s.num_running >= pool.max_seqs:
+            s.blocked = 1
+            return
+        if left <= 0:
+            return
         q = request_at(p.requests, slot)
         tokens = q.prompt + q.emitted
         hits = hits_of(p, pool, s, q)
         cached = hits * pool.block_size
         chunk = tokens - cached
         s.blocked = 1
-        if s.num_running >= pool.max_seqs or (pool.chunked == 0 and chunk > left):
+        if pool.chunked == 0 and chunk > left:
             return
         chunk = min(chunk, left)
         extra = idle_hits(p, s, q.group, hits) - hits + (pool.watermark if s.num_running > 0 else 0)

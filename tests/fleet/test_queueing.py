@@ -20,7 +20,6 @@ ROUNDING_S = 1e-6  # of sums of millions of terms up to 1e7 s; services are seco
 def agree(values, expected, discrete_frac=0.0):
     """Whether a mean is what theory says: within four standard errors, and with many requests within 2 %."""
     error, allowed = abs(values.mean() - expected), 4.0 * standard_error(values) + discrete_frac * expected
-    print(f"mean {values.mean():.5f}, theory {expected:.5f}, standard error {standard_error(values):.5f}")
     return error < allowed and (len(values) <= FEW or error < 0.02 * expected)
 
 
@@ -132,7 +131,7 @@ def test_batch_of_c_is_the_queue_with_c_servers_request_by_request():
 
 @pytest.mark.parametrize("name", ["geometric", "constant"])
 def test_impatient_requests_are_lost_as_erlang_says(name):
-    # Patience of 2.5 steps: who finds no seat goes, unless one of c is freed in at most 3 steps, a chance of 3 c / STEPS.
+    # Patience of 2.5 steps: who finds no seat goes unless one of c is freed within 3 steps: a chance of 3 c / STEPS.
     rng, num_servers, num = np.random.default_rng(7), 10, 2 * FEW
     num_tokens = rng.geometric(1 / STEPS, num) if name == "geometric" else np.full(num, STEPS)
     t_s = poisson(rng, 8.0, num)
@@ -147,9 +146,9 @@ def test_impatient_requests_are_lost_as_erlang_says(name):
 
 @pytest.mark.parametrize("name", ["geometric", "constant", "two lengths"])
 def test_steps_in_proportion_to_the_batch_share_the_processor(name):
-    # Time in the system is size / (1 - rho) whatever the distribution (Kleinrock 1976, section 4.4). Time is discrete by
-    # a round, on average a token for each of rho / (1 - rho) others and the newcomer: 1 / (1 - rho) tokens, 1/mean of
-    # the whole; two rounds are allowed, one at each end.
+    # Time in the system is size / (1 - rho) whatever the distribution (Kleinrock 1976, section 4.4). Time is discrete
+    # by a round, on average a token for each of rho / (1 - rho) others and the newcomer: 1 / (1 - rho) tokens, 1/mean
+    # of the whole; two rounds are allowed, one at each end.
     rng, mean, rho = np.random.default_rng(8), 2_000, 0.7
     num_tokens = {
         "geometric": rng.geometric(1 / mean, FEW),
