@@ -1,11 +1,12 @@
 """Reads rows inside and outside their tables, in a build that checks, and prints what was caught (a JSON list).
 
-`python row_checks.py` tries single rows; `python row_checks.py play` a plane that was given a class it does not have.
+`python row_checks.py` tries single rows; `... play` tries a plane that is given a class it does not have.
 """
 
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 
 from digests import crowd
 from drive import run_plane
@@ -72,8 +73,8 @@ def play() -> list[str]:
     scene = crowd()
     rows = scene.rows.copy()
     rows["class_id"][5] = len(scene.world.classes)
-    return [f"class in a play, {clock} clock" for clock in ("compiled", "simpy")
-            if catch(lambda clock: run_plane(replace(scene, rows=rows), clock=clock), clock)]  # fmt: skip
+    scene = replace(scene, rows=rows)
+    return [f"{clock} clock" for clock in ("compiled", "simpy") if catch(partial(run_plane, scene, clock=clock))]
 
 
 if __name__ == "__main__":

@@ -10,10 +10,13 @@ from builds import HERE, REPOSITORY, answer, machine_code, output, start
 from digests import crowd, digest, drawn
 from drive import run_plane
 
-from sim.plane.compiled import BORROWED, PLAIN
+from sim.plane.compiled import BORROWED
 
-PLANE_TYPE = ("sim/plane/tables.py", 'REPLICA = record(\n    # what', 'REPLICA = record(\n    ("extra", "f8"),\n    # what')
-BORROWED_TYPE = ("sim/metrics/records.py", '        ("user", "i8"),\n', '        ("extra", "i8"),\n        ("user", "i8"),\n')
+# A field more in front of all others, so that every old offset is wrong: in a type of the plane's own, and in a borrowed one.
+CHANGES = {
+    "sim/plane/tables.py": ("REPLICA = record(\n", 'REPLICA = record(\n    "f8 extra",\n'),
+    "sim/metrics/records.py": ("DONE = np.dtype(\n    [\n", 'DONE = np.dtype(\n    [\n        ("extra", "i8"),\n'),
+}
 CHECKED, UNCOMPILED = {"TOKENFLEET_CHECKED": "1"}, {"NUMBA_DISABLE_JIT": "1"}
 BAD_ROWS = [
     "one past the end", "one before the start", "far", "two calls deep", "written", "another table", "another type",
@@ -26,12 +29,6 @@ def copied(tmp_path):
     """A folder with the package in it, to be edited."""
     shutil.copytree(REPOSITORY / "sim", tmp_path / "copy" / "sim", ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path / "copy"
-
-
-def edit(folder, file, old, new):
-    text = (folder / file).read_text()
-    assert text.count(old) == 1
-    (folder / file).write_text(text.replace(old, new))
 
 
 # Machine code, kept
@@ -56,16 +53,16 @@ def test_two_processes_on_an_empty_cache_agree_and_a_third_compiles_nothing(copi
 def test_a_changed_record_type_is_compiled_anew(copied, tmp_path):
     cache = tmp_path / "cache"
     expected = [digest(run_plane(crowd()))]
-    code = {}
-    for change in (None, PLANE_TYPE, BORROWED_TYPE):
-        if change:
-            edit(copied, *change)
+    assert answer("digests.py", "0", cwd=copied, TOKENFLEET_CACHE_DIR=str(cache)) == expected
+    for file, (old, new) in CHANGES.items():
+        text, code = (copied / file).read_text(), machine_code(cache)
+        assert text.count(old) == 1
+        (copied / file).write_text(text.replace(old, new))
         assert answer("digests.py", "0", cwd=copied, TOKENFLEET_CACHE_DIR=str(cache)) == expected
         found = machine_code(cache)
         assert code.items() < found.items()  # what was there is left alone
-        assert len({path.relative_to(cache).parts[0] for path in found.keys() - code.keys()}) == 1
-        code = found
-    assert len(list(cache.iterdir())) == 3
+        (folder,) = {path.relative_to(cache).parts[0] for path in found.keys() - code.keys()}
+        assert not any(path.is_relative_to(cache / folder) for path in code)
 
 
 def digest_in(folder, **settings):
@@ -93,7 +90,6 @@ def test_every_file_that_compiled_code_borrows_from_is_known():
         for node in imports:
             if node.module.startswith("sim.") and not node.module.startswith("sim.plane"):
                 module = Path(*node.module.split(".")[1:])
-                modules = [module] if (REPOSITORY / "sim" / module).is_file() else [module / a.name for a in node.names]
                 is_file = (REPOSITORY / "sim" / module).with_suffix(".py").is_file()
                 modules = [module] if is_file else [module / alias.name for alias in node.names]
                 found |= {module.with_suffix(".py").as_posix() for module in modules}
@@ -114,12 +110,11 @@ def test_the_plain_build_gives_the_same_bytes():
     assert answer("digests.py", "12", **UNCOMPILED) == expected
 
 
-BUILDS = pytest.mark.parametrize("build", [pytest.param(CHECKED, marks=pytest.mark.slow), UNCOMPILED], ids=["checked", "plain"])
-
-
-@BUILDS
+@pytest.mark.parametrize(
+    "build", [pytest.param(CHECKED, marks=pytest.mark.slow), UNCOMPILED], ids=["checked", "plain"]
+)
 def test_a_bad_number_in_a_play_is_caught(build):
-    assert answer("row_checks.py", "play", **build) == ["class in a play, compiled clock", "class in a play, simpy clock"]
+    assert answer("row_checks.py", "play", **build) == ["compiled clock", "simpy clock"]
 
 
 @pytest.mark.slow
