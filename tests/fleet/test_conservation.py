@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -18,9 +19,7 @@ from sim.plane.owner import Plane
 from sim.plane.tables import OFF
 
 LONGEST_S = 30.0
-FREELY = settings(
-    max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
-)
+FREELY = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 WORLDS = scenes(exact=False) | scenes(exact=True)
 
 
@@ -73,6 +72,18 @@ def is_ending(records, *endings):
     return np.isin(records["ending"], endings)
 
 
+def frontends_s(records, world):
+    """What the pool of each record adds to the times that its client sees."""
+    return np.array([pool.frontend_s for pool in world.pools])[records["pool"]]
+
+
+def time_inside_s(records, world, end_s):
+    """Time that all requests together spent in queues and batches, if whoever gives up leaves at once."""
+    left_s = np.where(is_ending(records, COMPLETED), records["end_s"] - frontends_s(records, world), records["end_s"])
+    left_s = np.where(is_ending(records, IN_FLIGHT), end_s, left_s)
+    return math.fsum(left_s - records["arrived_s"])
+
+
 # ------------------------------------------------------------------ requests
 
 
@@ -84,7 +95,6 @@ def test_every_request_that_comes_ends_once(scene):
     assert sorted(records["serial"]) == list(range(books.plane.scalar("next_serial")))
     came = int(np.count_nonzero(scene.rows["t_s"] < books.end_s))
     assert np.count_nonzero(records["turn"] == 0) == came
-    assert np.bincount(records["ending"], minlength=len(ENDINGS)).sum() == len(records)
     if books.drained:
         assert not is_ending(records, IN_FLIGHT).any()
 
@@ -157,15 +167,14 @@ def test_times_of_a_request_are_in_order(scene):
     records = play(scene).records
     began = ~np.isnan(records["first_token_s"])
     assert np.array_equal(began, records["output_tokens"] > 0)
-    for earlier, later in (("arrived_s", "classified_s"), ("classified_s", "scheduled_s"), ("scheduled_s", "first_token_s")):
+    for earlier, later in pairwise(("arrived_s", "classified_s", "scheduled_s", "first_token_s")):
         known = ~np.isnan(records[later])
         assert np.all(records[earlier][known] <= records[later][known])
     assert np.array_equal(np.isnan(records["end_s"]), is_ending(records, IN_FLIGHT))
     # A first token may come after the end only in the step during which its reader gave up.
     late = began & (records["first_token_s"] > records["end_s"])
     assert np.all(is_ending(records, ABANDONED, FAILED)[late])
-    frontend_s = np.array([pool.frontend_s for pool in scene.world.pools])[records["pool"]]
-    assert np.all((records["output_tokens"][late] == 1) | (frontend_s[late] > 0))
+    assert np.all((records["output_tokens"] == 1) | (frontends_s(records, scene.world) > 0), where=late)
 
 
 # ------------------------------------------------------------------ time: Little's law as bookkeeping
@@ -176,10 +185,7 @@ def test_times_of_a_request_are_in_order(scene):
 def test_number_inside_integrates_to_time_inside(scene):
     books = play(without_aborts(scene))
     records = books.records
-    frontend_s = np.array([pool.frontend_s for pool in scene.world.pools])[records["pool"]]
-    left_s = np.where(is_ending(records, COMPLETED), records["end_s"] - frontend_s, records["end_s"])
-    left_s = np.where(is_ending(records, IN_FLIGHT), books.end_s, left_s)
-    inside_s = math.fsum(left_s - records["arrived_s"])
+    inside_s = time_inside_s(records, scene.world, books.end_s)
     assert books.of("running_s") + books.of("waiting_s") == pytest.approx(inside_s, rel=1e-9, abs=1e-6)
 
 
@@ -188,10 +194,7 @@ def test_number_inside_integrates_to_time_inside(scene):
 def test_who_gives_up_stays_at_most_until_the_step_ends(scene):
     books = play(scene)
     records = books.records
-    frontend_s = np.array([pool.frontend_s for pool in scene.world.pools])[records["pool"]]
-    left_s = np.where(is_ending(records, COMPLETED), records["end_s"] - frontend_s, records["end_s"])
-    left_s = np.where(is_ending(records, IN_FLIGHT), books.end_s, left_s)
-    excess_s = books.of("running_s") + books.of("waiting_s") - math.fsum(left_s - records["arrived_s"])
+    excess_s = books.of("running_s") + books.of("waiting_s") - time_inside_s(records, scene.world, books.end_s)
     assert excess_s > -1e-6
     if not is_ending(records, ABANDONED, FAILED).any():
         assert excess_s < 1e-6
@@ -226,7 +229,6 @@ def test_shares_add_up_to_what_replicas_were_busy(scene):
     assert shares_s == pytest.approx(busy_s, rel=1e-9, abs=1e-12)
     price = np.array([pool.usd_per_replica_s for pool in scene.world.pools])[replicas["pool"]]
     assert math.fsum(records["cost_usd"]) == pytest.approx(math.fsum(replicas["busy_s"] * price), rel=1e-9, abs=1e-12)
-    assert np.all(records["cost_usd"] >= -1e-12)
 
 
 @FREELY
@@ -251,7 +253,8 @@ SCENARIOS = {
 def played(request):
     """A scenario's play without a run-in: the run, its player, and every record."""
     override = ["small"] if request.param == "meridian-1" else []
-    player = Player(build(sim.load(request.param, set=SCENARIOS[request.param], override=override)), "compiled", True, None)
+    scenario = sim.load(request.param, set=SCENARIOS[request.param], override=override)
+    player = Player(build(scenario), "compiled", True, None)
     parts, keep = [], player.keep
     player.keep = lambda rows: (parts.append(rows), keep(rows))
     return player.play(), player, np.concatenate(parts)
@@ -284,8 +287,8 @@ def test_timeline_adds_up(played):
         assert mine["num_completed"].sum() <= counters["num_left"] == counters["num_arrived"]
     inside = rows["num_arrived"].sum() - rows["num_completed"].sum()
     assert inside == np.count_nonzero(is_ending(records, IN_FLIGHT))
-    answering = {len(player.built.world.pools) - 1} if run.scenario.name == "quickstart" else {0, 1}
-    emitted = rows["output_tokens"][np.isin(rows["pool"], list(answering))].sum()
+    answering = [path[-1].pool for path in player.built.world.paths.values()]
+    emitted = rows["output_tokens"][np.isin(rows["pool"], answering)].sum()
     assert emitted == records["output_tokens"].sum()
 
 
@@ -298,10 +301,7 @@ def test_little_holds_in_a_scenario(played):
     run, player, records = played
     rows = run.timeline
     inside_s = ((rows["running_mean"] + rows["waiting_mean"]) * rows["width_s"]).sum()
-    frontend_s = np.array([pool.frontend_s for pool in player.built.world.pools])[records["pool"]]
-    left_s = np.where(is_ending(records, COMPLETED), records["end_s"] - frontend_s, records["end_s"])
-    left_s = np.where(is_ending(records, IN_FLIGHT), run.result["duration"], left_s)
-    expected_s = math.fsum(left_s - records["arrived_s"])
+    expected_s = time_inside_s(records, player.built.world, run.result["duration"])
     # Who gives up while being served stays until the step ends: at most a second each.
     late_s = 1.0 * np.count_nonzero(is_ending(records, ABANDONED) & ~np.isnan(records["scheduled_s"]))
     assert expected_s * (1 - 1e-9) <= inside_s <= expected_s * (1 + 1e-9) + late_s
@@ -322,6 +322,7 @@ def test_money_of_a_scenario(played):
     carried = math.fsum(replicas["busy_s"] * price_usd_per_s[replicas["pool"]])
     assert math.fsum(records["cost_usd"]) == pytest.approx(carried, rel=1e-9)
     assert cost["carried_usd"] == pytest.approx(carried, rel=1e-9)
+    assert np.all(records["cost_usd"] >= 0.0)
 
 
 def test_energy_of_a_scenario(played):

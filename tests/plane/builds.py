@@ -12,7 +12,7 @@ REPOSITORY = HERE.parents[1]
 
 
 def start(*command: str, cwd: Path = REPOSITORY, **settings: str) -> subprocess.Popen[str]:
-    """`python *command`, with sim from `cwd` and settings for its environment; nothing of pytest's or the caller's build."""
+    """`python *command`, with sim from `cwd` and settings for its environment; without them, the compiled build."""
     own = ("PYTEST_", "NUMBA_", "TOKENFLEET_CHECKED")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     environment = inherited | {"PYTHONPATH": str(cwd), "PYTHONDONTWRITEBYTECODE": "1"} | settings

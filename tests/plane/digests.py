@@ -1,6 +1,6 @@
 """Plays scenes in a process of its own, in whatever build the environment asks for, and prints a digest of each.
 
-`python digests.py 20` prints a JSON list: the crowd below, and then 20 scenes that Hypothesis draws, the same every time.
+`python digests.py 20` prints a JSON list: the crowd below, and then 20 scenes that Hypothesis draws, always the same.
 """
 
 import hashlib

@@ -12,7 +12,7 @@ from drive import run_plane
 
 from sim.plane.compiled import BORROWED
 
-# A field more in front of all others, so that every old offset is wrong: in a type of the plane's own, and in a borrowed one.
+# A field in front of all others makes every old offset wrong: in a type of the plane's own, and in a borrowed one.
 CHANGES = {
     "sim/plane/tables.py": ("REPLICA = record(\n", 'REPLICA = record(\n    "f8 extra",\n'),
     "sim/metrics/records.py": ("DONE = np.dtype(\n    [\n", 'DONE = np.dtype(\n    [\n        ("extra", "i8"),\n'),
@@ -110,9 +110,7 @@ def test_the_plain_build_gives_the_same_bytes():
     assert answer("digests.py", "12", **UNCOMPILED) == expected
 
 
-@pytest.mark.parametrize(
-    "build", [pytest.param(CHECKED, marks=pytest.mark.slow), UNCOMPILED], ids=["checked", "plain"]
-)
+@pytest.mark.parametrize("build", [pytest.param(CHECKED, marks=pytest.mark.slow), UNCOMPILED], ids=["checked", "plain"])
 def test_a_bad_number_in_a_play_is_caught(build):
     assert answer("row_checks.py", "play", **build) == ["compiled clock", "simpy clock"]
 

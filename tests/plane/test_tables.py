@@ -3,7 +3,6 @@
 import copy
 import math
 import pickle
-from dataclasses import replace
 
 import numba
 import numpy as np
@@ -14,7 +13,6 @@ from drive import run_plane
 
 from sim.fleet.clocks import CLOCKS
 from sim.metrics.records import COMPLETED, FAILED
-from sim.plane import owner
 from sim.plane.compiled import PLAIN, jit
 from sim.plane.handle import abort_serial
 from sim.plane.owner import RECORDS, Plane
@@ -43,7 +41,7 @@ def test_request_rows_are_added_when_they_run_out(clock, monkeypatch):
     ample = digest(run_plane(crowd(), requests=1_000))
     assert sizes == []
     assert digest(run_plane(crowd(), clock=clock, requests=2)) == ample
-    assert sizes == [2, 4, 8, 16]
+    assert sizes == [2, 4, 8, 16, 32]
 
 
 @CLOCK
@@ -83,17 +81,18 @@ def test_more_requests_are_alive_at_the_end_than_there_is_room_for():
 
 
 @CLOCK
-def test_an_operator_may_end_more_requests_at_one_instant_than_there_is_room_for(clock):
-    number = RECORDS + 500
-    plane, portions = Plane(small.world(small.pool(1.0, max_num_seqs=1)), num_requests=1 << 15), []
+@pytest.mark.xfail(strict=True, reason="Clock.act does not drain the records that its action leaves")
+def test_an_operator_may_end_any_number_of_requests_at_one_instant(clock):
+    number = RECORDS + 100  # no more than the spare rows hold, so that a fault is no crash
+    plane, portions = Plane(small.world(small.pool(1.0, max_num_seqs=60)), num_requests=1 << 15), []
     player = CLOCKS[clock](plane, iter([small.rows(*[(0.0, 5, 9)] * number)]), portions.append)
     player.run(0.5)
-    for serial in range(1, number):
+    for serial in range(number - 1, 60, -1):
         player.act(abort_serial, serial)
+        assert plane.scalar("num_done") <= RECORDS
     player.run(math.inf)
-    endings = np.concatenate(portions)
-    assert sorted(endings["serial"]) == list(range(number))
-    assert endings["ending"].tolist().count(FAILED) == number - 1
+    endings = np.concatenate(portions)["ending"].tolist()
+    assert [endings.count(FAILED), endings.count(COMPLETED)] == [number - 61, 61]
 
 
 # Bounded
@@ -118,16 +117,9 @@ def test_memory_does_not_grow_with_the_horizon():
 
 @pytest.mark.skipif(PLAIN, reason="plain Python allocates")
 def test_a_plane_function_that_allocates_does_not_compile():
-    @jit
-    def sums(n):
-        return n + 1
-
-    @jit
     def allocates(n):
-        return np.zeros(n).sum()
+        return np.empty(n).size
 
-    assert sums(1) == 2
-    with pytest.raises(numba.core.errors.NumbaError, match="NRT"):
-        allocates(3)
-
-
+    assert numba.njit(allocates)(3) == 3
+    with pytest.raises(numba.core.errors.TypingError, match="No implementation of function .*empty"):
+        jit(allocates)(3)

@@ -1,6 +1,9 @@
 """What the drawn scenes contain: an agreement over scenes says something only of what happens in them."""
 
+# ruff: noqa: ARG002 - a witness has the signature of what it watches
+
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from drive import run_plane
@@ -34,7 +37,7 @@ class Witness:
         ):  # fmt: skip
             patch.setattr(owner, name, self.before(note, getattr(owner, name)))
         preempt = Replica.preempt
-        patch.setattr(Replica, "preempt", lambda replica: self.preempted(replica, preempt(replica)))
+        patch.setattr(Replica, "preempt", lambda replica: self.preempted(replica, preempt))
 
     @staticmethod
     def before(note, function):
@@ -53,14 +56,16 @@ class Witness:
     def schedule_running(self, replica, entries, preempted):
         self.extended = []
 
-    def preempted(self, replica, victim):
+    def preempted(self, replica, preempt):
+        partial = [seq for seq in replica.running if seq.num_computed < seq.num_tokens - 1]
+        victim = preempt(replica)
         policy = replica.pool.scheduling_policy
         self.seen.add(f"preemption, {policy}")
         if victim is self.asked:
             self.seen.add(f"self-preemption, {policy}")
         if victim in self.extended:
             self.seen.add(f"victim already scheduled, {policy}")
-        if victim.num_computed < victim.num_tokens - 1:
+        if victim in partial:
             self.seen.add("victim in prefill")
         if victim.num_preemptions > 1:
             self.seen.add("preempted twice")
@@ -119,10 +124,10 @@ class Witness:
             if decodes and before == batch and old not in (-1, piece):
                 self.seen.add("knot crossed")
             last[step.replica] = batch, piece
-        if any(a[0] == b[0] for a, b in zip(result.events, result.events[1:], strict=False)):
+        if any(a[0] == b[0] for a, b in pairwise(result.events)):
             self.seen.add("events at one instant")
         steps = sorted((step.end_s, step.replica) for step in result.steps)
-        if any(a[0] == b[0] for a, b in zip(steps, steps[1:], strict=False)):
+        if any(a[0] == b[0] for a, b in pairwise(steps)):
             self.seen.add("steps that end together")
 
 

@@ -221,7 +221,8 @@ def commands(draw, clock, origin_s, world_pools):
             draw(st.integers(0, len(world_pools) - 1)),
         )
         if verb == "abort":
-            found.append((t_s, verb, draw(st.integers(0, 25))))
+            serials = draw(st.sampled_from([st.just(range(25)), st.lists(st.integers(0, 25), min_size=1, unique=True)]))
+            found += [(t_s, verb, serial) for serial in draw(serials)]
         elif verb == "add":
             found.append((t_s, verb, number, draw(st.integers(1, 2))))
         elif most_drained[number]:
