@@ -12,6 +12,7 @@ from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
 from sim.plane.world import Bucket, Pool, Visit, World
 from sim.spec import PopulationTraffic, Scenario
 from sim.spec.base import Spec
+from sim.spec.fleet import Pool as PoolSpec
 from sim.spec.hardware import GpuSpec, Sourced
 
 LANGUAGES = ("all",)
@@ -71,6 +72,7 @@ def build(scenario: Scenario) -> Built:
             gpus[name] = catalog.load_gpu(str(scenario.pool(name).hardware))
             profiles[name] = compile_pool(scenario, name, gpus[name])
             prices[name] = gpu_price(scenario, name, gpus[name])
+            SpecError.raise_if(block_problems(scenario.pool(name)))
         except SpecError as error:
             problems += [
                 Problem(p.message, p.file, p.line, f"fleet.pools.{name}" + (f".{p.path}" if p.path else ""))
@@ -111,6 +113,13 @@ def compile_pool(scenario: Scenario, name: str, gpu: GpuSpec) -> cost.Profile:
         gpu_memory_utilization=pool.gpu_memory_utilization,
         engine=pool.engine,
     )
+
+
+def block_problems(pool: PoolSpec) -> Iterator[Problem]:
+    """Yield what is wrong with the number of KV-cache blocks."""
+    if pool.num_gpu_blocks_override == 1:
+        message = "must be >= 2, got 1: the first block is vLLM's null block, which holds no request"
+        yield Problem(message, path="num_gpu_blocks_override")
 
 
 def with_context_limits(scenario: Scenario, profiles: Mapping[str, cost.Profile]) -> Scenario:

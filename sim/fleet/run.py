@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 import sim
 from sim.fleet.build import Built, build
 from sim.fleet.clocks import CLOCKS, Clock
+from sim.fleet.laws import hold
 from sim.fleet.monitors import Timeline, measure_from
 from sim.fleet.operations import carry_out
 from sim.metrics.collector import Collector
@@ -117,12 +118,12 @@ def run(
     SpecError, CapacityError, TraceError
         What is wrong with the scenario, before anything is simulated.
     """
-    built = build(scenario)
+    player = Player(build(scenario), clock, leap, progress)
     if out is not None:
         from sim.metrics.writer import check_output
 
         check_output(Path(out))
-    return Player(built, clock, leap, progress).play()
+    return player.play()
 
 
 class Player:
@@ -142,6 +143,7 @@ class Player:
         )
         self.num_done = 0
         self.last_end_s = 0.0
+        self.cost_usd = 0.0
         self.operations: list[dict[str, Any]] = []
 
     def play(self) -> Run:
@@ -161,6 +163,7 @@ class Player:
         for rows in plane.end(end_s):
             self.keep(rows)
         wall_s = time.perf_counter() - began
+        hold(plane, self.num_done, self.cost_usd, drained=scenario.drains)
         return self.sum_up(timeline.rows, end_s, wall_s)
 
     def stride(self, clock: Clock) -> float:
@@ -182,6 +185,7 @@ class Player:
         """Take finished requests."""
         self.collector.add(rows)
         self.num_done += len(rows)
+        self.cost_usd += float(rows["cost_usd"].sum())
         self.last_end_s = max(self.last_end_s, float(np.fmax.reduce(rows["end_s"], initial=0.0)))
         self.progress(float(self.plane.scalar("now_s")), self.num_done)
 

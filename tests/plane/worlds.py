@@ -209,15 +209,16 @@ def arrivals(draw, clock, origin_s, num_classes, num_buckets, mood):
 
 
 @st.composite
-def commands(draw, clock, origin_s, world_pools):
+def commands(draw, clock, origin_s, world_pools, mood):
     """Aborts, and adds and drains that always leave a replica active."""
     found: list[Command] = []
     most_drained = [max(0, pool.num_replicas - 1) for pool in world_pools]
     times_s = clock.calendar(0, draw(st.sampled_from([50, 250, 1_200])))
+    verbs = ["abort"] if mood == CROWDED else ["abort", "add", "drain", "swap", "swap"]
     for _ in range(draw(st.integers(0, 6))):
         t_s = origin_s + draw(times_s)
         verb, number = (
-            draw(st.sampled_from(["abort", "add", "drain", "swap"])),
+            draw(st.sampled_from(verbs)),
             draw(st.integers(0, len(world_pools) - 1)),
         )
         if verb == "abort":
@@ -264,4 +265,4 @@ def scenes(draw, *, exact):
     )
     rows = draw(arrivals(clock, origin_s, num_classes, num_buckets, mood))
     rows = rows[rows["t_s"] < world.horizon_s]
-    return Scene(world, rows, draw(commands(clock, origin_s, world_pools)), draw(ever))
+    return Scene(world, rows, draw(commands(clock, origin_s, world_pools, mood)), draw(ever))

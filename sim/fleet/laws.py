@@ -1,0 +1,45 @@
+"""What must hold at the end of every run, whatever the scenario: checked each time, because it costs nothing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sim.plane.owner import Plane
+
+
+class LawBrokenError(RuntimeError):
+    """A conservation law does not hold: a bug of ours, never the user's mistake."""
+
+
+def hold(plane: Plane, num_done: int, cost_usd: float, *, drained: bool) -> None:
+    """Check the laws of a run that has ended.
+
+    Parameters
+    ----------
+    plane
+        After `Plane.end`.
+    num_done
+        Records taken from it.
+    cost_usd
+        Sum of their cost shares [USD].
+    drained
+        Whether the run went on until nothing was left.
+
+    Raises
+    ------
+    LawBrokenError
+        Requests that came in but did not end, or ended twice; cost shares that do not add up to busy replica time x
+        price; KV blocks still held by nobody.
+    """
+    issued = plane.scalar("next_serial")
+    if issued != num_done:
+        raise LawBrokenError(f"{issued:,} requests were issued, {num_done:,} have ended")
+    replicas = plane["replicas"]
+    busy_usd = float(replicas["busy_s"] @ plane["pools"]["usd_per_s"][replicas["pool"]])
+    if not math.isclose(busy_usd, cost_usd, rel_tol=1e-6, abs_tol=1e-9):
+        raise LawBrokenError(f"cost shares sum to {cost_usd!r} USD, busy replica time costs {busy_usd!r} USD")
+    used = plane["pools"]["usable"][replicas["pool"]] - replicas["free"] - replicas["evictable"]
+    if np.any(used < 0) or (drained and np.any(used != 0)):
+        raise LawBrokenError(f"KV blocks in use at the end: {used.min()} to {used.max()} a replica")
