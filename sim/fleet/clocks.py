@@ -54,7 +54,7 @@ class Clock:
         """Apply a control action (`add_replicas`, `drain_replicas`, `abort_serial`) to the plane now."""
         done = action(self.plane.address, *arguments, self.env.now)
         self._file()
-        self._wake()
+        self._look()
         return done
 
     def when(self, condition: Callable[[], bool]) -> simpy.Event:
@@ -75,6 +75,12 @@ class Clock:
     def _file(self) -> None:
         """Schedule what a control action left in the outbox."""
         raise NotImplementedError
+
+    def _look(self) -> None:
+        """Take the records if there are many, and let conditions succeed."""
+        if self.plane.scalar("num_done") >= self.plane.scalar("done_room"):
+            self._drain()
+        self._wake()
 
     def _wake(self, *, force: bool = False) -> None:
         """Let the conditions that have become true succeed."""
@@ -220,7 +226,7 @@ class SimpyClock(Clock):
         self._handle(STEP, event.id, event.id)
 
     def _handle(self, kind: int, index: int, key: int) -> None:
-        why, num_out, t_s, out_kind, out_index, out_key = compiled.handle_one(
+        look, num_out, t_s, out_kind, out_index, out_key = compiled.handle_one(
             self.plane.address, self.env._now, kind, index, key
         )
         if num_out:
@@ -228,10 +234,8 @@ class SimpyClock(Clock):
             if num_out > 1:
                 for entry in self.plane["out"][1:num_out].tolist():
                     self._schedule(*entry)
-        if why == compiled.WOKEN:
-            self._wake()
-        elif why == compiled.DRAIN_DONE:
-            self._drain()
+        if look:
+            self._look()
 
     def _schedule(self, t_s: float, kind: int, index: int, key: int) -> None:
         if kind == STEP:

@@ -16,7 +16,9 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FunctionType
@@ -54,6 +56,17 @@ def cache_folder() -> Path:
     given, base = os.environ.get("TOKENFLEET_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME")
     root = Path(given) if given else (Path(base) if base else Path("~/.cache").expanduser()) / "tokenfleet"
     return root / f"plane-{source_digest()}"
+
+
+def drop_stale_caches(folder: Path, max_age_s: float = 30 * 86400.0) -> None:
+    """Mark a cache folder as used, and remove its siblings that nobody has used for `max_age_s`."""
+    try:
+        os.utime(folder)
+        for other in folder.parent.glob("plane-*"):
+            if time.time() - other.stat().st_mtime > max_age_s:
+                shutil.rmtree(other, ignore_errors=True)
+    except OSError:  # somebody else tidies, or the folder is read-only: then it stays as it is
+        return
 
 
 _CACHE = "" if PLAIN else str(cache_folder())

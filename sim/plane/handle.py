@@ -185,21 +185,15 @@ def advance(address, until):
 def handle_one(address, now, kind, index, key):
     """One event, for a clock outside.
 
-    Returns a reason to look at the plane (or REACHED), the number of events that follow, and the first of them: time,
-    kind, index, key.
+    Returns whether to look after the plane (a condition may be met, or records are to be taken), the number of events
+    that follow, and the first of them: time, kind, index, key.
     """
     p = plane_at(address, 0)
     p.num_out = 0
     handle(p, now, kind, index, key)
-    why = REACHED
-    if p.wake != 0:
-        why = WOKEN
-    elif p.num_done > p.done_room:
-        why = DRAIN_DONE
-    elif p.num_free == 0:
-        why = FULL
     first = out_at(p.out, 0)
-    return why, p.num_out, first.t_s, np.int64(first.kind), np.int64(first.id), first.key
+    look = p.wake != 0 or p.num_done > p.done_room
+    return look, p.num_out, first.t_s, np.int64(first.kind), np.int64(first.id), first.key
 
 
 # ------------------------------------------------------------------ control pace

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sim.metrics.histogram import NUM_BINS
 from sim.plane import handle as compiled
-from sim.plane.compiled import allocate
+from sim.plane.compiled import PLAIN, allocate, cache_folder, drop_stale_caches
 from sim.plane.events import NOT_QUEUED, WHEEL_SIZE, WHEEL_WIDTH_S
 from sim.plane.queues import SLOT_BITS
 from sim.plane.tables import ACTIVE, FAR, OBSERVED, OFF, PLANE, TABLES
@@ -64,6 +64,8 @@ class Plane:
         self.forget_gaps(start_s)
         for _ in self.end(start_s):
             pass
+        if not PLAIN:
+            drop_stale_caches(cache_folder())
 
     # -------------------------------------------------------------- traffic in
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 import pickle
 
 import numba
@@ -13,7 +14,7 @@ from drive import run_plane
 
 from sim.fleet.clocks import CLOCKS
 from sim.metrics.records import COMPLETED, FAILED
-from sim.plane.compiled import PLAIN, jit
+from sim.plane.compiled import PLAIN, drop_stale_caches, jit
 from sim.plane.handle import abort_serial
 from sim.plane.owner import RECORDS, Plane
 
@@ -81,7 +82,6 @@ def test_more_requests_are_alive_at_the_end_than_there_is_room_for():
 
 
 @CLOCK
-@pytest.mark.xfail(strict=True, reason="Clock.act does not drain the records that its action leaves")
 def test_an_operator_may_end_any_number_of_requests_at_one_instant(clock):
     number = RECORDS + 100  # no more than the spare rows hold, so that a fault is no crash
     plane, portions = Plane(small.world(small.pool(1.0, max_num_seqs=60)), num_requests=1 << 15), []
@@ -121,5 +121,16 @@ def test_a_plane_function_that_allocates_does_not_compile():
         return np.empty(n).size
 
     assert numba.njit(allocates)(3) == 3
-    with pytest.raises(numba.core.errors.TypingError, match="No implementation of function .*empty"):
+    with pytest.raises(numba.core.errors.TypingError, match=r"No implementation of function .*empty"):
         jit(allocates)(3)
+
+
+def test_stale_caches_are_dropped(tmp_path):
+    ours, fresh, stale, foreign = (tmp_path / name for name in ("plane-a", "plane-b", "plane-c", "other"))
+    for folder in (ours, fresh, stale, foreign):
+        folder.mkdir()
+        (folder / "file").write_text("")
+    for folder in (ours, stale, foreign):
+        os.utime(folder, (0, 0))
+    drop_stale_caches(ours)
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["other", "plane-a", "plane-b"]
