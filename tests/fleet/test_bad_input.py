@@ -1,5 +1,6 @@
 """What a user can get wrong: each mistake is one clear message and exit code 2; nothing is simulated or written."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,13 +62,13 @@ def refused(tmp_path, monkeypatch):
     [
         ("model: llama-3.1-8b", "modle: llama-3.1-8b", "load.yaml:1  modle: unknown field. Did you mean model?"),
         ("rate_per_s: 4", "rate_per_sec: 4", "load.yaml:6  traffic.rate_per_sec: unknown field. Did you mean rate_per_s?"),
-        ("horizon: 1 min", "horizon: 1 GB", 'load.yaml:3  horizon: "1 GB" is a size; expected a time'),
+        ("horizon: 1 min", "horizon: 1 GB", 'load.yaml:3  horizon: "1 GB" is an amount of data; expected a time'),
         ("rate_per_s: 4", "rate_per_s: 4 s", 'load.yaml:6  traffic.rate_per_s: "4 s" is a time; expected a rate'),
         ("rate_per_s: 4", "rate_per_s: -4", "load.yaml:6  traffic.rate_per_s: must be > 0, got -4"),
         ("rate_per_s: 4", "rate_per_s: .nan", "load.yaml:6  traffic.rate_per_s: "),
         ("length: 256", "length: .nan", "load.yaml:7  traffic.input_sequence_length: "),
         ("length: 256", "length: -1", "load.yaml:7  traffic.input_sequence_length: "),
-        ("replicas: 1", "replicas: 0", "load.yaml:11  fleet.pools.main.replicas: must be >= 1, got 0"),
+        ("replicas: 1", "replicas: 0", "load.yaml:11  fleet.pools.main.replicas: must be > 0, got 0"),
         (
             "replicas: 1",
             "tensor_parallel_size: 3",
@@ -110,7 +111,7 @@ def test_a_model_that_does_not_fit_says_by_how_much_and_what_would(refused):
         (HEADER + ROW.replace("44", "nan"), "trace.csv:2  GeneratedTokens must be a whole number from 1 on, got nan"),
         (HEADER + ROW.replace("44", "0"), "trace.csv:2  GeneratedTokens must be a whole number from 1 on, got 0"),
         (HEADER + ROW.replace("2023-11-16", "soon"), "trace.csv:2  TIMESTAMP must be a UTC time"),
-        (b"\xff\xfe\x00", "trace.csv:1  not UTF-8 text"),
+        (b"\xff\xfe\x00", "not UTF-8 text: byte 0xff"),
         (b"\x1f\x8b\x08\x00cut", "trace.csv  the gzip file is damaged or cut off"),
     ],
 )
@@ -163,11 +164,11 @@ def test_a_folder_that_cannot_be_written(refused, out):
     assert "--out" in line
 
 
-def test_the_command_itself_ends_with_2_and_says_so_on_standard_error(tmp_path):
+def test_the_command_itself_ends_with_2_and_says_so_on_standard_error(tmp_path, repository):
     (tmp_path / "load.yaml").write_text(LOAD.replace("rate_per_s: 4", "rate_per_s: -4"))
-    ended = subprocess.run(
-        [sys.executable, "-m", "sim", "run", "load.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "sim", "run", "load.yaml"]
+    env = os.environ | {"PYTHONPATH": str(repository)}
+    ended = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "SpecError: load.yaml:6  traffic.rate_per_s: must be > 0, got -4\n"
     assert [path.name for path in tmp_path.iterdir()] == ["load.yaml"]

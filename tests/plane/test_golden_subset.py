@@ -1,8 +1,13 @@
-"""The readable model against records of vLLM's own scheduler, step by step, where no block's identity matters."""
+"""Model (step by step) and plane against records of vLLM's own scheduler, where no block's identity matters."""
 
+import math
+
+import numpy as np
 import pytest
+from drive import run_plane
 from golden import as_world, differences_of_records, differences_of_steps, read_case
 from slow_model import play
+from worlds import Scene
 
 # No hit, and no preemption that caching could soften: block numbers alone decide.
 PLAIN = (
@@ -28,6 +33,16 @@ def test_model_repeats_the_recorded_case(golden, name):
     result = play(world, rows)
     assert differences_of_steps(case, result.steps, ids)[:5] == []
     assert differences_of_records(case, result.records, ids)[:5] == []
+
+
+@pytest.mark.parametrize("leap", [True, False])
+@pytest.mark.parametrize("name", PLAIN + PREFIX)
+def test_plane_repeats_the_recorded_case(golden, name, leap):
+    case = read_case(golden / name)
+    world, rows, ids = as_world(case, caching=name in PREFIX)
+    records = run_plane(Scene(world, rows, (), math.inf), leap=leap, chunk=50, requests=64).records
+    by_serial = [dict(zip(records.dtype.names, record, strict=True)) for record in np.sort(records, order="serial")]
+    assert differences_of_records(case, by_serial, ids)[:5] == []
 
 
 def test_every_case_that_needs_no_cache_is_played(golden):
