@@ -191,7 +191,7 @@ def make_world(
         buckets=[Bucket(float(row["rate_per_s"]), float(row["capacity"])) for row in source.buckets],
         router=scenario.fleet.router,
         seed=scenario.seed,
-        start_s=-scenario.run_in_s,
+        start_s=0.0 - scenario.run_in_s,
         horizon_s=scenario.horizon_s,
     )
 

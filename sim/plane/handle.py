@@ -10,7 +10,7 @@ import numpy as np
 from sim.metrics.records import FAILED, IN_FLIGHT
 from sim.plane.blocks import blocks_at, blocks_in, take
 from sim.plane.compiled import jit
-from sim.plane.decoding import close_run, count_run, gauge, steps_by, used_blocks
+from sim.plane.decoding import close_run, count_run, gauge, gauge_kv, steps_by, used_blocks
 from sim.plane.engine import (
     emit_first,
     end_step,
@@ -124,8 +124,11 @@ def handle(p, now, kind, index, key):
     p.num_events += 1
     if kind == STEP:
         p.cursor = max(p.cursor, index)
-        if replica_at(p.replicas, index).doing != IDLE:
+        s = replica_at(p.replicas, index)
+        if s.doing != IDLE:
             finish(p, index, now)
+        else:  # a kick: until now it held nothing
+            gauge_kv(pool_at(p.pools, s.pool), s, now)
         plan(p, index, now)
     elif kind == ARRIVE:
         arrive(p, index, now)

@@ -62,9 +62,9 @@ def spread(by_unit):
 def count_variance(mean, cv):
     """Variance of the number of renewals in a window, where `mean` are expected.
 
-    From the start of a stationary process it grows towards cv^2 mean + (1 - cv^4)/6 for gamma gaps (Cox, Renewal Theory,
-    1962, section 5.4: 1/6 + cv^4/2 - mu_3/(3 mu^3)). It lies above this line and above `mean` for cv > 1, below both
-    for cv < 1; the nearer of the two is taken, so the error of a bursty client is never overstated.
+    In a stationary process it grows towards cv^2 mean + (1 - cv^4)/6 for gamma gaps: cv^2 mean + 1/6 + cv^4/2 -
+    mu_3/(3 mu^3) with mu_3 = 2 cv^4 mu^3 (Cox, Renewal Theory, 1962, section 4.5). It lies above this line and above
+    `mean` for cv > 1, below both for cv < 1. The nearer is taken, so a bursty client's variance is never overstated.
     """
     line = cv**2 * mean + (1.0 - cv**4) / 6.0
     return np.where(cv > 1.0, np.maximum(mean, line), np.minimum(mean, line))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from builds import HERE, REPOSITORY, answer, machine_code, output, start
-from digests import crowd, digest, drawn
+from digests import crowd, digest
 from drive import run_plane
 
 from sim.plane.compiled import BORROWED
@@ -105,7 +105,8 @@ def test_a_row_outside_its_table_is_caught(build):
 
 
 def test_the_plain_build_gives_the_same_bytes():
-    expected = [digest(run_plane(crowd())), *drawn(12)]
+    # Both in processes of their own: Hypothesis draws from the constants of whatever modules are loaded.
+    expected = answer("digests.py", "12")
     assert len(set(expected)) > 10
     assert answer("digests.py", "12", **UNCOMPILED) == expected
 

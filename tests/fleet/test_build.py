@@ -1,0 +1,56 @@
+"""From a scenario to a World: what `build` fills in."""
+
+import numpy as np
+import pytest
+from recorder import Recorder
+
+import sim
+from sim.errors import SpecError
+from sim.fleet.build import build
+from sim.metrics.records import REFUSED
+from sim.traffic import draws
+from sim.traffic.lengths import tokens
+
+UNLIMITED = {f"tiers.{tier}.max_context_tokens": None for tier in ("free", "plus", "pro", "api")}
+
+
+def small(**changes):
+    """A quarter of an hour of meridian-1 without guard, with changes {dotted path: value}."""
+    return sim.load("meridian-1", override=["small", "no-guard"], set={"horizon": "15 min"} | changes)
+
+
+def test_a_tier_without_a_limit_takes_that_of_the_pool_that_answers():
+    built = build(small(**UNLIMITED | {"fleet.pools.main.max_model_len": 9000, "fleet.pools.api.max_model_len": 8000}))
+    limits = {kind.name: kind.max_context_tokens for kind in built.world.classes}
+    assert limits == {"free": 9000, "plus": 9000, "pro": 9000, "api/api": 8000}
+    # The scenario itself stays as it was given.
+    assert built.scenario.tiers["free"].max_context_tokens is None
+
+
+def test_a_limit_of_the_tier_stands():
+    limits = {kind.name: kind.max_context_tokens for kind in build(small()).world.classes}
+    assert limits == {"free": 16384, "plus": 32768, "pro": 131072, "api/api": 131072}
+
+
+def test_history_is_cut_at_the_models_limit_and_what_is_too_long_by_itself_is_refused():
+    longest = 6000
+    limits = {f"fleet.pools.{name}.max_model_len": longest for name in ("main", "api")}
+    recorder = Recorder(small(**UNLIMITED | limits))
+    key = draws.key(recorder.built.scenario.seed, draws.USER_TOKENS)
+    for number, kind in enumerate(recorder.built.world.classes):
+        rows = recorder.records[recorder.records["class_id"] == number]
+        entity = (rows[name].astype(np.uint64) for name in ("user", "conversation", "turn"))
+        new_tokens = tokens(kind.user_tokens, draws.uniform(draws.bits(key, *entity)))
+        alone = kind.prefix_tokens + new_tokens + rows["requested_tokens"]
+        assert np.array_equal(rows["ending"] == REFUSED, alone > longest)
+        # A prompt whose history was cut fills the context, with its answer, to the last token.
+        total = rows["prompt_tokens"] + rows["requested_tokens"]
+        assert (total <= np.maximum(longest, alone)).all()
+        assert (np.count_nonzero((total == longest) & (rows["turn"] > 0)) > 0) == kind.keep_history
+
+
+def test_problems_of_all_pools_come_at_once():
+    changes = {"fleet.pools.main.num_gpu_blocks_override": 1, "fleet.pools.api.max_model_len": 10_000_000}
+    with pytest.raises(SpecError) as raised:
+        build(small(**changes))
+    assert {problem.path for problem in raised.value.problems} == set(changes)
