@@ -19,6 +19,7 @@ from sim.spec.hardware import GpuSpec, PriceBook, read_gpu, read_prices
 from sim.spec.load import read_file, read_scenario
 from sim.spec.model import ModelSpec, read_model
 from sim.spec.scenario import Scenario
+from sim.spec.short import is_short
 from sim.spec.text import read_text
 from sim.spec.traffic import PopulationTraffic
 from sim.spec.workload import Curve, PercentileTable, Workload, read_curves, read_percentile_tables
@@ -183,7 +184,9 @@ def _references(scenario: Scenario) -> Iterator[tuple[str, Callable[[str], objec
 
 
 def load_model(name: str) -> ModelSpec:
-    """Return a model by name, or from a file (also a Hugging Face ``config.json``)."""
+    """Return a model by name, from a file (also a Hugging Face ``config.json``), or by its short form ("70B, MQA")."""
+    if is_short(name):
+        return read_model(name)
     return read_model(*read("models", name))
 
 

@@ -17,15 +17,17 @@ def check(
     override: Override = None,
     json: output.Json = False,
 ) -> None:
-    """Validate each SCENARIO and list everything that is wrong with it; exit with 2 where anything is."""
+    """Validate each SCENARIO, whether its models fit included; list what is wrong; exit with 2 where anything is."""
     import sim
     from sim.errors import TokenfleetError
+    from sim.fleet.build import compile_pools
 
     exit_code = 0
     found: list[dict[str, Any]] = []
     for name in scenario:
         try:
             spec = sim.load(name, set=set_ or (), override=override or ())
+            compile_pools(spec)
         except TokenfleetError as error:
             exit_code = error.exit_code
             found.append({"scenario": name, "ok": False, "problems": [str(problem) for problem in error.problems]})

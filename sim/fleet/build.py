@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sim import catalog, cost, traffic
 from sim.errors import Problem, SpecError, TokenfleetError
+from sim.fleet.assumptions import pool_inputs, stated_inputs
 from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
 from sim.plane.world import Bucket, Pool, Visit, World
 from sim.spec import PopulationTraffic, Scenario
-from sim.spec.base import Spec
 from sim.spec.fleet import Pool as PoolSpec
 from sim.spec.hardware import GpuSpec, Sourced
 
@@ -52,6 +52,16 @@ class Built:
         }
 
 
+@dataclass(frozen=True)
+class Pools:
+    """What the pools of a scenario are made of, by name."""
+
+    profiles: dict[str, cost.Profile] = field(default_factory=dict)
+    gpus: dict[str, GpuSpec] = field(default_factory=dict)
+    prices: dict[str, Sourced] = field(default_factory=dict)
+    """USD per GPU-hour."""
+
+
 def build(scenario: Scenario) -> Built:
     """Compile a scenario.
 
@@ -62,16 +72,29 @@ def build(scenario: Scenario) -> Built:
     CapacityError
         A model that does not fit.
     """
+    pools = compile_pools(scenario)
+    profiles, prices = pools.profiles, pools.prices
+    source = traffic.build(with_context_limits(scenario, profiles))
+    return Built(
+        scenario=scenario,
+        world=make_world(scenario, source, profiles, prices),
+        source=source,
+        profiles=profiles,
+        groups=make_groups(scenario, source, profiles, prices),
+        assumptions=[*stated_inputs(scenario), *pool_inputs(profiles, pools.gpus, prices)],
+    )
+
+
+def compile_pools(scenario: Scenario) -> Pools:
+    """Compile the pools of a scenario; raises as `build` does."""
     problems: list[Problem] = []
-    profiles: dict[str, cost.Profile] = {}
-    gpus: dict[str, GpuSpec] = {}
-    prices: dict[str, Sourced] = {}
     others: list[TokenfleetError] = []
+    pools = Pools()
     for name in scenario.fleet.pools:
         try:
-            gpus[name] = catalog.load_gpu(str(scenario.pool(name).hardware))
-            profiles[name] = compile_pool(scenario, name, gpus[name])
-            prices[name] = gpu_price(scenario, name, gpus[name])
+            gpu = pools.gpus[name] = catalog.load_gpu(str(scenario.pool(name).hardware))
+            pools.profiles[name] = compile_pool(scenario, name, gpu)
+            pools.prices[name] = gpu_price(scenario, name, gpu)
             SpecError.raise_if(block_problems(scenario.pool(name)))
         except SpecError as error:
             problems += [
@@ -83,15 +106,7 @@ def build(scenario: Scenario) -> Built:
     SpecError.raise_if(problems)
     if others:
         raise others[0]
-    source = traffic.build(with_context_limits(scenario, profiles))
-    return Built(
-        scenario=scenario,
-        world=make_world(scenario, source, profiles, prices),
-        source=source,
-        profiles=profiles,
-        groups=make_groups(scenario, source, profiles, prices),
-        assumptions=[*stated_inputs(scenario), *pool_inputs(profiles, gpus, prices)],
-    )
+    return pools
 
 
 def compile_pool(scenario: Scenario, name: str, gpu: GpuSpec) -> cost.Profile:
@@ -217,70 +232,3 @@ def make_groups(
             for name, profile in profiles.items()
         ),
     )
-
-
-# ------------------------------------------------------------------ what the run assumes
-
-
-def stated_inputs(scenario: Scenario) -> Iterator[dict[str, Any]]:
-    """The traffic's and tiers' numbers, each with what its field says of where it comes from."""
-    yield from fields_of(scenario.traffic, "traffic")
-    for name, tier in scenario.tiers.items():
-        yield from fields_of(tier, f"tiers.{name}")
-    for name in scenario.fleet.pools:
-        yield from fields_of(scenario.pool(name), f"fleet.pools.{name}")
-    if isinstance(scenario.traffic, PopulationTraffic):
-        workloads = {scenario.traffic.workload}
-        workloads |= {part.workload for part in (scenario.traffic.api, scenario.traffic.agents) if part is not None}
-        for name in sorted(workloads):
-            workload = catalog.load_workload(name)
-            for field in type(workload).model_fields:
-                if (why := getattr(workload, f"{field}_justification", None)) is not None:
-                    yield {"name": f"workloads.{name}.{field}", "value": plain(getattr(workload, field)), "source": why}
-
-
-def fields_of(spec: Spec, prefix: str) -> Iterator[dict[str, Any]]:
-    """The numbers of a spec, with its fields' descriptions; nested specs one by one."""
-    for name, field in type(spec).model_fields.items():
-        value = getattr(spec, name)
-        if isinstance(value, Spec) and not hasattr(value, "distribution_type"):
-            yield from fields_of(value, f"{prefix}.{name}")
-        elif value is not None and name != "kind":
-            yield {"name": f"{prefix}.{name}", "value": plain(value), "source": field.description or ""}
-
-
-def plain(value: Any) -> Any:
-    """A value as it may stand in a table."""
-    if isinstance(value, Spec):
-        given = value.model_dump(exclude_none=True)
-        return ", ".join(f"{key} {item}" for key, item in given.items())
-    return value
-
-
-def pool_inputs(
-    profiles: Mapping[str, cost.Profile], gpus: Mapping[str, GpuSpec], prices: Mapping[str, Sourced]
-) -> Iterator[dict[str, Any]]:
-    """Prices, datasheet numbers and calibrations of the pools, with their sources."""
-    for name, profile in profiles.items():
-        price = prices[name]
-        yield {
-            "name": f"{name}: price of {profile.hardware}", "value": float(price), "unit": "USD/GPU-h",
-            "source": f"{price.kind}: {price.source}",
-        }  # fmt: skip
-        for field in type(gpus[name]).model_fields:
-            value = getattr(gpus[name], field)
-            if isinstance(value, Sourced):
-                yield {
-                    "name": f"{profile.hardware}.{field}",
-                    "value": float(value),
-                    "source": f"{value.kind}: {value.source}",
-                }
-        calibration = profile.calibration
-        for metric, error in calibration.errors.items():
-            yield {
-                "name": f"{name}: error of {metric}, {calibration.engine} {calibration.version} on {calibration.gpu}",
-                "value": f"median {error.median_frac:.1%}, 90 % of points within {error.p90_frac:.1%}",
-                "source": f"{calibration.status}: {calibration.source}",
-            }
-        for note in calibration.notes:
-            yield {"name": f"{name}: calibration", "value": calibration.status, "source": note}

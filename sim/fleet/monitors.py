@@ -127,15 +127,16 @@ def needed_s(row: np.void, pool: Pool) -> float:
     """Replica time that an interval's work would take in the largest batches its limits allow [s]: an estimate.
 
     Decode: tokens x step time / n at n sequences of the interval's mean context, n the most that fit KV cache and
-    `max_num_seqs`. Prefill: uncached prompt tokens at a full budget's time per token, and their attention.
+    `max_num_seqs`; as many tokens as the requests that came will want, if they are like those that left. Prefill:
+    uncached prompt tokens at a full budget's time per token, and their attention.
     """
-    num_requests = int(row["num_completed"])
-    if num_requests == 0:
+    came, left = int(row["num_arrived"]), int(row["num_completed"])
+    if came == 0 or left == 0:
         return 0.0
-    prompt = float(row["prompt_tokens"]) / max(1, int(row["num_arrived"]))
+    prompt = float(row["prompt_tokens"]) / came
     uncached = max(0.0, float(row["prompt_tokens"] - row["cached_tokens"]))
-    decoded = max(0.0, float(row["output_tokens"]) - num_requests)
-    context = prompt + 0.5 * decoded / num_requests
+    output = max(0.0, float(row["output_tokens"]) / left - 1.0)
+    decoded, context = came * output, prompt + 0.5 * output
     room = (pool.num_gpu_blocks - 1) * pool.block_size
     n = int(max(1.0, min(pool.max_num_seqs, room / max(1.0, context))))
     times: StepTimes = pool.step_times

@@ -49,8 +49,8 @@ def is_saturated(growth_per_s: float, stderr_per_s: float, waiting_min: int) -> 
 def margin_frac(needed_s: float, available_s: float) -> float:
     """Return the estimated spare share of a pool: 1 - needed / available replica step time; negative if overloaded.
 
-    An estimate, because needed time is taken at the interval's own batch sizes: a busier pool forms
-    larger batches, which need less time a request. NaN where no time was available.
+    An estimate, because needed time is taken at the largest batches that the pool's limits allow, as if they could be
+    filled at every instant. NaN where no time was available.
     """
     return 1.0 - needed_s / available_s if available_s > 0.0 else math.nan
 

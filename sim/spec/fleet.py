@@ -53,7 +53,7 @@ class Pool(Spec):
     kv_cache_dtype: Literal["auto", "bf16", "fp16", "fp8"] = "auto"
     """Precision of the KV cache. Default auto: that of the model."""
     max_model_len: PositiveInt | None = None
-    """Longest prompt plus answer [tokens]. Default: the model's context length."""
+    """Longest prompt plus answer [tokens]. Default: the model's context length, or what the KV cache holds."""
     max_num_seqs: PositiveInt = 256
     """Most sequences in a batch. Default 256; `vllm serve` takes 1024 on GPUs of 70 GiB and more (not A100)."""
     max_num_batched_tokens: PositiveInt = 8192

@@ -96,14 +96,14 @@ def _blocks(path: str | Path, trace_format: str) -> Iterator[tuple[int, list[str
     try:
         with _opened(path) as file:
             if trace_format == "azure":
+                _check_header(file.readline().decode("utf-8-sig"), path)
                 number = 1
-                _check_header(file.readline(), path)
             held_blanks: list[str] = []
             block: list[str] = []
             begin = number + 1
             for line in file:
+                text = line.decode("utf-8" if number else "utf-8-sig").rstrip("\r\n")
                 number += 1
-                text = line.rstrip("\r\n")
                 if not text.strip():
                     # Blank lines matter only if something follows them.
                     held_blanks.append(text)
@@ -123,11 +123,11 @@ def _blocks(path: str | Path, trace_format: str) -> Iterator[tuple[int, list[str
         raise TraceError(Problem(f"cannot be read: {error.strerror or error}", str(path))) from None
 
 
-def _opened(path: str | Path) -> IO[str]:
+def _opened(path: str | Path) -> IO[bytes]:
     with Path(path).open("rb") as file:
         compressed = file.read(2) == _GZIP
     opener: Callable[..., Any] = gzip.open if compressed else open
-    stream: IO[str] = opener(path, "rt", encoding="utf-8-sig", newline="\n")
+    stream: IO[bytes] = opener(path, "rb")
     return stream
 
 
