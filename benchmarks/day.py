@@ -54,8 +54,10 @@ def reference_s() -> float:
 
 
 def rate(scenario, *, clock: str = "compiled") -> tuple[float, dict]:
-    """Requests per second of wall time, run-in and traffic included."""
+    """Requests per second of wall time: run-in, traffic and writing the records included."""
     run = Player(build(scenario), clock, True, None).play()
+    with tempfile.TemporaryDirectory() as folder:
+        run.write(folder)
     return run.info["num_requests_with_run_in"] / run.info["wall_s"], run.info
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,14 @@ def write_run(folder: Path, run: RunData, requests: pa.Table) -> None:
         _write_parquet(folder / TIMELINE, timeline_table(run.timeline, run.pools))
         _write_parquet(folder / HISTOGRAMS, histograms_table(run.histograms))
         (folder / SCENARIO).write_text(run.scenario_yaml, encoding="utf-8")
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
+def write_info(folder: Path, info: Mapping[str, Any]) -> None:
+    """Write `run_info.json` anew, once it is known how long the other files took."""
+    try:
+        _write_json(folder / INFO, info)
     except OSError as error:
         raise _cannot_write(folder, error) from error
 
