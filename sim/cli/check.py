@@ -20,14 +20,14 @@ def check(
     """Validate each SCENARIO, whether its models fit included; list what is wrong; exit with 2 where anything is."""
     import sim
     from sim.errors import TokenfleetError
-    from sim.fleet.build import compile_pools
+    from sim.fleet.build import build
 
     exit_code = 0
     found: list[dict[str, Any]] = []
     for name in scenario:
         try:
             spec = sim.load(name, set=set_ or (), override=override or ())
-            compile_pools(spec)
+            build(spec)
         except TokenfleetError as error:
             exit_code = error.exit_code
             found.append({"scenario": name, "ok": False, "problems": [str(problem) for problem in error.problems]})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sim import catalog, cost, traffic
-from sim.errors import Problem, SpecError, TokenfleetError
+from sim.errors import CapacityError, Problem, SpecError
 from sim.fleet.assumptions import pool_inputs, stated_inputs
 from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
 from sim.plane.world import Bucket, Pool, Visit, World
@@ -88,7 +88,7 @@ def build(scenario: Scenario) -> Built:
 def compile_pools(scenario: Scenario) -> Pools:
     """Compile the pools of a scenario; raises as `build` does."""
     problems: list[Problem] = []
-    others: list[TokenfleetError] = []
+    others: list[CapacityError] = []
     pools = Pools()
     for name in scenario.fleet.pools:
         try:
@@ -101,11 +101,12 @@ def compile_pools(scenario: Scenario) -> Pools:
                 Problem(p.message, p.file, p.line, f"fleet.pools.{name}" + (f".{p.path}" if p.path else ""))
                 for p in error.problems
             ]
-        except TokenfleetError as error:
+        except CapacityError as error:
             others.append(error)
-    SpecError.raise_if(problems)
-    if others:
-        raise others[0]
+    unfit = [problem for error in others for problem in error.problems]
+    if unfit and not problems:
+        raise CapacityError(*unfit)
+    SpecError.raise_if([*problems, *unfit])
     return pools
 
 

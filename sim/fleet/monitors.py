@@ -29,8 +29,8 @@ class PoolWatch:
 
     begin: np.void
     """The pool at the interval's start."""
-    flows: list[float] = field(default_factory=list)
-    """Requests that came less those that left, slice by slice."""
+    flows: list[tuple[float, float]] = field(default_factory=list)
+    """Requests that came less those that left, and the width [s], slice by slice."""
     waiting_min: float = math.inf
     last: np.void = field(init=False)
     """The pool at the last sample."""
@@ -47,7 +47,7 @@ class Timeline:
         self._interval_s, self._slice_s = interval_s, interval_s / SLICES
         self._horizon_s, self._drains = world.horizon_s, drains
         self._rows: list[NDArray[np.void]] = []
-        self._begin_s = world.start_s
+        self._begin_s = self._seen_s = world.start_s
         self._watches = [PoolWatch(self._observe(n, world.start_s)) for n in range(len(world.pools))]
         clock.env.process(self._watch(world.start_s))
 
@@ -64,7 +64,7 @@ class Timeline:
         rows = np.zeros(len(self._pools), INTERVAL)
         for number, (row, pool, watch) in enumerate(zip(rows, self._pools, self._watches, strict=True)):
             row["pool"] = number
-            fill(row, pool, self._num_gpus[number], watch, self._begin_s, now_s, self._slice_s)
+            fill(row, pool, self._num_gpus[number], watch, self._begin_s, now_s)
             self._watches[number] = PoolWatch(watch.last)
         self._rows.append(rows)
         self._begin_s = now_s
@@ -86,20 +86,22 @@ class Timeline:
                 self._sample(self._clock.env.now)
 
     def _sample(self, now_s: float) -> None:
+        if now_s <= self._seen_s:
+            return
         for number, watch in enumerate(self._watches):
             seen = self._observe(number, now_s)
             came = seen["num_arrived"] - watch.last["num_arrived"]
-            watch.flows.append(float(came - (seen["num_left"] - watch.last["num_left"])))
+            left = seen["num_left"] - watch.last["num_left"]
+            watch.flows.append((float(came - left), now_s - self._seen_s))
             watch.waiting_min = min(watch.waiting_min, int(seen["min_waiting"]))
             watch.last = seen
+        self._seen_s = now_s
 
     def _observe(self, pool: int, now_s: float) -> np.void:
         return self._clock.plane.observe(pool, now_s)
 
 
-def fill(
-    row: np.void, pool: Pool, num_gpus: int, watch: PoolWatch, begin_s: float, end_s: float, slice_s: float
-) -> None:
+def fill(row: np.void, pool: Pool, num_gpus: int, watch: PoolWatch, begin_s: float, end_s: float) -> None:
     """Write one pool's interval from what was observed at its ends and in between."""
     begin, end = watch.begin, watch.last
     width_s = end_s - begin_s
@@ -117,7 +119,7 @@ def fill(
         row["busy_frac"] = spent["busy_s"] / online_s
     row["energy_j"] = spent["busy_j"] + pool.step_times.idle_w * max(0.0, online_s - spent["busy_s"])
     row["gpu_s"] = online_s * num_gpus
-    growth_per_s, stderr_per_s = growth(np.array(watch.flows), min(slice_s, width_s))
+    growth_per_s, stderr_per_s = growth(*np.array(watch.flows).T)
     row["growth_per_s"], row["growth_stderr_per_s"] = growth_per_s, stderr_per_s
     row["saturated"] = is_saturated(growth_per_s, stderr_per_s, int(watch.waiting_min))
     row["margin_frac"] = margin_frac(needed_s(row, pool), online_s)
@@ -128,11 +130,13 @@ def needed_s(row: np.void, pool: Pool) -> float:
 
     Decode: tokens x step time / n at n sequences of the interval's mean context, n the most that fit KV cache and
     `max_num_seqs`; as many tokens as the requests that came will want, if they are like those that left. Prefill:
-    uncached prompt tokens at a full budget's time per token, and their attention.
+    uncached prompt tokens at a full budget's time per token, and their attention. NaN if none left, so nobody can tell.
     """
     came, left = int(row["num_arrived"]), int(row["num_completed"])
-    if came == 0 or left == 0:
+    if came == 0:
         return 0.0
+    if left == 0:
+        return math.nan
     prompt = float(row["prompt_tokens"]) / came
     uncached = max(0.0, float(row["prompt_tokens"] - row["cached_tokens"]))
     output = max(0.0, float(row["output_tokens"]) / left - 1.0)

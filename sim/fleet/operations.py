@@ -14,10 +14,13 @@ from sim.plane.tables import DRAINING, OFF
 from sim.spec.fleet import Operation
 
 
-def carry_out(clock: Clock, operation: Operation, pool: int, log: list[dict[str, Any]]) -> Generator[simpy.Event]:
+def carry_out(
+    clock: Clock, operation: Operation, pool: int, log: list[dict[str, Any]], *, drains: bool
+) -> Generator[simpy.Event]:
     """A process that does one operation, waits until it is complete, and logs both times.
 
-    Replicas are added as far as there are GPUs for them, the others as soon as replicas that drain leave theirs.
+    Replicas are added as far as there are GPUs for them, the others as soon as replicas that drain leave theirs. A
+    drain waits until it would leave an active replica.
 
     Parameters
     ----------
@@ -29,8 +32,12 @@ def carry_out(clock: Clock, operation: Operation, pool: int, log: list[dict[str,
         Index of its pool.
     log
         Gets one entry: when, what, how many, and when the last was there (`added_s`) or empty (`drained_s`).
+    drains
+        Whether the run ends with its last request; nothing is done after that.
     """
     yield clock.at(operation.at_s)
+    if drains and clock.finished:
+        return
     entry: dict[str, Any] = {"t_s": clock.env.now, "do": operation.do, "pool": operation.pool}
     log.append(entry)
     replicas = clock.plane["replicas"]
@@ -41,6 +48,8 @@ def carry_out(clock: Clock, operation: Operation, pool: int, log: list[dict[str,
             entry["replicas"] += clock.act(add_replicas, pool, missing)
         entry["added_s"] = clock.env.now
     else:
+        row = clock.plane["pools"][pool]
+        yield clock.when(lambda: bool(row["num_active"] > operation.replicas))
         draining_before = replicas["state"] == DRAINING
         entry["replicas"] = clock.act(drain_replicas, pool, operation.replicas)
         mine = (replicas["state"] == DRAINING) & ~draining_before

@@ -161,7 +161,8 @@ class Player:
         timeline = Timeline(clock, self.built.world, num_gpus, scenario.report_interval_s, drains=scenario.drains)
         pools = list(self.built.profiles)
         for operation in scenario.fleet.operations:
-            clock.env.process(carry_out(clock, operation, pools.index(operation.pool), self.operations))
+            process = carry_out(clock, operation, pools.index(operation.pool), self.operations, drains=scenario.drains)
+            clock.env.process(process)
         if scenario.run_in_s > 0.0:
             clock.env.process(measure_from(clock, 0.0))
         end_s = self.stride(clock)
@@ -183,7 +184,7 @@ class Player:
             clock.run(now_s)
             self.progress(now_s, self.num_done)
             if scenario.drains and clock.finished:
-                return self.last_end_s
+                return max(self.last_end_s, float(self.plane.scalar("now_s")))  # an abort's step ends after it
             if not scenario.drains and now_s >= scenario.horizon_s:
                 return scenario.horizon_s
 

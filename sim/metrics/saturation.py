@@ -18,27 +18,30 @@ from sim.metrics.statistics import finite
 NUM_STANDARD_ERRORS = 3.0  # assumed: one false alarm in 700 intervals if net flows were normal
 
 
-def growth(net_flow: NDArray[np.float64], width_s: float) -> tuple[float, float]:
+def growth(net_flow: NDArray[np.float64], width_s: float | NDArray[np.float64]) -> tuple[float, float]:
     """Return the backlog's mean growth and its standard error [requests/s].
 
     Parameters
     ----------
     net_flow
-        Requests that came less requests that left, in equal slices of the interval (a minute each is usual).
+        Requests that came less requests that left, in slices of the interval (a minute each is usual).
     width_s
-        Width of one slice [s].
+        Width of each slice, or of all [s].
 
     Returns
     -------
     tuple of float
-        Mean of net_flow / width_s, and the standard deviation over the square root of the number of slices. Slices
-        count as independent; a stable queue gives back in one slice what it took in another, so this errs on the
-        side of a larger standard error. Infinite for fewer than two slices.
+        Net flow over time, and the standard deviation of the slices' rates, weighted by width, over the square root of
+        their number. Slices count as independent; a stable queue gives back in one slice what it took in another, so
+        this errs on the side of a larger standard error. Infinite for fewer than two slices.
     """
-    rate = np.asarray(net_flow, dtype=np.float64) / width_s
-    if len(rate) < 2:
-        return (float(rate.sum()), math.inf)
-    return float(rate.mean()), float(rate.std(ddof=1)) / math.sqrt(len(rate))
+    flow = np.asarray(net_flow, dtype=np.float64)
+    width = np.broadcast_to(np.asarray(width_s, dtype=np.float64), flow.shape)
+    mean = float(flow.sum() / width.sum()) if len(flow) else 0.0
+    if len(flow) < 2:
+        return mean, math.inf
+    variance = float(width @ (flow / width - mean) ** 2 / width.sum())
+    return mean, math.sqrt(variance / (len(flow) - 1))
 
 
 def is_saturated(growth_per_s: float, stderr_per_s: float, waiting_min: int) -> bool:

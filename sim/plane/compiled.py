@@ -62,29 +62,52 @@ def drop_stale_caches(folder: Path, max_age_s: float = 30 * 86400.0) -> None:
     """Mark a cache folder as used, and remove its siblings that nobody has used for `max_age_s`."""
     try:
         os.utime(folder)
-        for other in folder.parent.glob("plane-*"):
+        for other in folder.parent.glob("plane-" + "[0-9a-f]" * 16):
             if time.time() - other.stat().st_mtime > max_age_s:
                 shutil.rmtree(other, ignore_errors=True)
     except OSError:  # somebody else tidies, or the folder is read-only: then it stays as it is
         return
 
 
-_CACHE = "" if PLAIN else str(cache_folder())
+def usable(folder: Path) -> bool:
+    """Whether machine code can be kept there; else numba would keep it elsewhere, under a name without our digest."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
+_CACHE = str(cache_folder()) if not PLAIN and usable(cache_folder()) else ""
+"""Empty: keep nothing, compile at every start."""
 
 
 def jit(function: F) -> F:
     """Compile a plane function: nopython, IEEE arithmetic without Python's checks, no allocation possible.
 
-    Every function is called with one set of types, so two processes that compile at once write the same
-    entry (numba replaces files atomically) and either may win.
+    It is compiled for one set of types (see `widen`), so two processes that compile at once write the same entry (numba
+    replaces files atomically) and either may win.
     """
     if PLAIN:
         return function
     before, config.CACHE_DIR = config.CACHE_DIR, _CACHE  # read when the dispatcher is made, and only then
     try:
-        return njit(cache=True, error_model="numpy", nogil=True, _nrt=False)(function)  # type: ignore[no-any-return]
+        compiled = njit(cache=_CACHE != "", error_model="numpy", nogil=True, _nrt=False)(function)
     finally:
         config.CACHE_DIR = before
+    template = compiled.get_call_template
+    compiled.get_call_template = lambda args, kws: template(tuple(map(widen, args)), kws)
+    return compiled  # type: ignore[no-any-return]
+
+
+def widen(kind: types.Type) -> types.Type:
+    """The type that a compiled function takes where it is given `kind`.
+
+    Whole numbers are int64, whatever their width in a table or their constant value: numba would compile a function
+    anew for each.
+    """
+    kind = types.unliteral(kind)
+    return types.int64 if isinstance(kind, types.Integer) and kind.signed else kind
 
 
 def jit_with(function: F, **callees: Any) -> F:

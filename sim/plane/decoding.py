@@ -121,7 +121,7 @@ def close_run(p, pool, s):
     s.energy_j += spent_s * f8_at(p.curves, pool.power_w + s.num_decoding).v
     s.per_seq_s += s.share_s * k
     s.per_context_s += s.context_s * k
-    s.per_context_step_s += s.context_s * (k * s.step0 + 0.5 * (k * (k - 1)))
+    s.per_context_step_s += s.context_s * (k * (s.step0 - s.origin) + 0.5 * (k * (k - 1)))
     gauge_kv(pool, s, end_s)
 
 

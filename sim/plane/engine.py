@@ -19,7 +19,7 @@ from sim.plane.decoding import (
 )
 from sim.plane.events import emit
 from sim.plane.queues import first_end, leave_running, pop_ended, push_end
-from sim.plane.scheduler import admit, run_running, stop_decoding
+from sim.plane.scheduler import admit, begin_integrals_anew, run_running, stop_decoding
 from sim.plane.tables import (
     ACTIVE,
     DECODE,
@@ -72,6 +72,7 @@ def start_decoding(p, pool, s, r, now):
     if s.anchored == 1 and piece_of(p, pool, s.context) != s.piece:
         close_run(p, pool, s)
     if s.anchored == 0:
+        begin_integrals_anew(p, s)
         open_run(p, pool, s, now)
     s.doing = DECODE
     steps = 1
@@ -90,6 +91,7 @@ def start_decoding(p, pool, s, r, now):
 def start_mixed(p, pool, s, r, now):
     """Start a step that carries prefill; its time is split by what causes each part of it."""
     close_run(p, pool, s)
+    begin_integrals_anew(p, s)
     decodes = s.num_decoding
     tokens = decodes
     pairs = np.int64(0)
@@ -154,7 +156,7 @@ def end_step(p, pool, s, now):
             add_itl(p, s, bin_of(s.dt_s), 1)
             s.per_seq_s += s.entry_s + s.token_s + s.emit_s + s.decode_s
             s.per_context_s += s.context_s
-            s.per_context_step_s += s.context_s * s.step
+            s.per_context_step_s += s.context_s * (s.step - s.origin)
         s.busy_s += s.dt_s
         s.energy_j += s.dt_s * f8_at(p.curves, pool.power_w + s.num_tokens).v
         if s.partial >= 0:
@@ -204,7 +206,7 @@ def emit_first(p, pool, s, slot, now):
     s.context += tokens
     i4_at(p.residues, s.residue_base + residue_of(pool, q.computed, s.step)).v += 1
     i4_at(p.counts, s.count_base + q.itl_group).v += 1
-    q.join_offset = tokens - s.step
+    q.join_offset = tokens - (s.step - s.origin)
     q.seq_mark_s = s.per_seq_s
     q.context_mark_s = s.per_context_s
     q.context_step_mark_s = s.per_context_step_s

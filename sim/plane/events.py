@@ -166,14 +166,14 @@ def cancel_timer(p, slot):
 
 
 @jit
-def next_timer(p):
-    """Time of the next timer, which is then row 1 of the heap; FAR if there is none."""
+def next_timer(p, bound_s):
+    """Time of the next timer, which is then row 1 of the heap; FAR if there is none up to `bound_s`."""
     while True:
         while p.num_due > 0:
             if is_live(p, due_at(p.due, 1)):
                 return due_at(p.due, 1).t_s
             pop_due(p)
-        if p.num_wheel == 0:
+        if p.num_wheel == 0 or (p.wheel_at + 1) * WHEEL_WIDTH_S > bound_s:
             return FAR
         p.wheel_at += 1
         head = i4_at(p.wheel, p.wheel_at % WHEEL_SIZE)

@@ -19,7 +19,7 @@ from sim.plane.engine import (
     take_ended,
     turn_off,
 )
-from sim.plane.events import cancel_timer, file_outbox, next_timer, pop_due, set_slot
+from sim.plane.events import NOT_QUEUED, cancel_timer, file_outbox, next_timer, pop_due, set_slot
 from sim.plane.journey import abort, arrive, complete_visit, end_request, leave_pool, ring
 from sim.plane.scheduler import drop_from_batch, stop_decoding
 from sim.plane.tables import (
@@ -155,8 +155,8 @@ def advance(address, until):
             arrival_s = arrival_at(p.arrivals, p.next_arrival).t_s
         elif p.arrivals_end == 0:
             return MORE_ARRIVALS
-        timer_s = next_timer(p)
         step_s = node_at(p.nodes, 1).t_s
+        timer_s = next_timer(p, min(arrival_s, step_s, until))
         if arrival_s <= timer_s and arrival_s <= step_s:
             if arrival_s >= until:
                 return REACHED
@@ -171,7 +171,7 @@ def advance(address, until):
             entry = due_at(p.due, 1)
             slot, key = entry.slot, entry.key
             pop_due(p)
-            request_at(p.requests, slot).wheel = -2
+            request_at(p.requests, slot).wheel = NOT_QUEUED
             handle(p, timer_s, TIMER, slot, key)
             file_outbox(p)
         else:
@@ -206,6 +206,8 @@ def handle_one(address, now, kind, index, key):
 def add_replicas(address, pool_id, n, now):
     """Turn on the n lowest-numbered replicas that are off. Returns how many there were."""
     p = plane_at(address, 0)
+    p.num_out = 0
+    p.wake = 1
     pool = pool_at(p.pools, pool_id)
     added = 0
     for r in range(pool.first_replica, pool.first_replica + pool.max_replicas):
@@ -225,6 +227,7 @@ def add_replicas(address, pool_id, n, now):
 def drain_replicas(address, pool_id, n, now):
     """Send nothing more to the n highest-numbered active replicas; each goes when it is empty. Returns how many."""
     p = plane_at(address, 0)
+    p.num_out = 0
     pool = pool_at(p.pools, pool_id)
     drained = 0
     for x in range(pool.num_active - 1, -1, -1):
@@ -262,7 +265,7 @@ def file_events(address):
 def observe(address, pool_id, now, out):
     """Write what a pool holds at `now` and has done by then into row 0 of an OBSERVED table at `out`.
 
-    Changes nothing but the low-water mark of the queue, which starts again.
+    The low-water mark of the queue starts again; nothing that a later event depends on changes.
     """
     p = plane_at(address, 0)
     move_to(p, now)

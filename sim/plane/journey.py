@@ -35,7 +35,7 @@ from sim.plane.tables import (
     request_at,
     visit_at,
 )
-from sim.plane.world import LEAST_OUTSTANDING, ROUND_ROBIN, TABLE_STEPS
+from sim.plane.world import LEAST_OUTSTANDING, MAX_VISITS, ROUND_ROBIN, TABLE_STEPS
 from sim.traffic import draws
 from sim.traffic.arrivals import whole_ns as whole_ns_of
 
@@ -86,10 +86,18 @@ def route(p, pool, q, ordinal):
             if i4_at(p.outstanding, r).v < i4_at(p.outstanding, best).v:
                 best = r
         return best
-    word = bits(p.route_key, np.uint64(q.user), np.uint64(q.conversation), np.uint64(8 * q.turn + ordinal))
+    word = bits(p.route_key, np.uint64(q.user), np.uint64(q.conversation), np.uint64(MAX_VISITS * q.turn + ordinal))
     a = i4_at(p.active, base + np.int64(((word & LOW_WORD) * np.uint64(n)) >> HALF)).v
     b = i4_at(p.active, base + np.int64(((word >> HALF) * np.uint64(n)) >> HALF)).v
     return a if i4_at(p.outstanding, a).v <= i4_at(p.outstanding, b).v else b
+
+
+@jit
+def lengths(q, visit):
+    """Prompt and output of a visit [tokens]."""
+    if visit.generate == 1:
+        return q.full_prompt, q.full_output
+    return visit.template_tokens + (q.full_prompt if visit.reads_full == 1 else q.user_tokens), 1
 
 
 @jit
@@ -98,16 +106,13 @@ def start_visit(p, slot, now):
     q = request_at(p.requests, slot)
     visit = visit_at(p.visits, q.visit)
     pool = pool_at(p.pools, visit.pool)
+    q.prompt, q.output = lengths(q, visit)
     if visit.generate == 1:
         kind = class_at(p.classes, q.class_id)
-        q.prompt = q.full_prompt
-        q.output = q.full_output
         q.group = kind.group
         q.prefix = kind.prefix_tokens
         q.classified_s = now
     else:
-        q.prompt = visit.template_tokens + (q.user_tokens if visit.reads == 0 else q.full_prompt)
-        q.output = 1
         q.group = visit.group
         q.prefix = visit.template_tokens
     q.emitted = 0
@@ -154,7 +159,7 @@ def complete_visit(p, slot, now):
         end_request(p, slot, COMPLETED, now)
     elif q.aborted >= 0:
         end_request(p, slot, q.aborted, q.abort_s)
-    elif visit.block_frac > 0.0 and draw(p.block_key, q, 8 * q.turn + visit.ordinal) < visit.block_frac:
+    elif visit.block_frac > 0.0 and draw(p.block_key, q, MAX_VISITS * q.turn + visit.ordinal) < visit.block_frac:
         end_request(p, slot, BLOCKED, now)
     else:
         q.visit += 1
@@ -269,9 +274,7 @@ def fits(p, q, kind):
     for v in range(kind.first_visit, kind.last_visit + 1):
         visit = visit_at(p.visits, v)
         pool = pool_at(p.pools, visit.pool)
-        prompt, output = q.full_prompt, q.full_output
-        if visit.generate == 0:
-            prompt, output = visit.template_tokens + (q.user_tokens if visit.reads == 0 else q.full_prompt), 1
+        prompt, output = lengths(q, visit)
         longest = prompt + output - 1
         if prompt + output > pool.max_model_len or blocks_for(longest, pool.block_size) > pool.usable:
             return False

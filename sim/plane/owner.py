@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.errors import CapacityError
 from sim.metrics.histogram import NUM_BINS
 from sim.plane import handle as compiled
-from sim.plane.compiled import PLAIN, allocate, cache_folder, drop_stale_caches
+from sim.plane.compiled import allocate, cache_folder, drop_stale_caches
 from sim.plane.events import NOT_QUEUED, WHEEL_SIZE, WHEEL_WIDTH_S
 from sim.plane.queues import SLOT_BITS
 from sim.plane.tables import ACTIVE, FAR, OBSERVED, OFF, PLANE, TABLES
-from sim.plane.world import POLICIES, ROUTERS, Pool, World
+from sim.plane.world import MAX_VISITS, POLICIES, ROUTERS, Pool, World
 from sim.traffic import draws
 
 Table = NDArray[np.void]
@@ -64,8 +65,7 @@ class Plane:
         self.forget_gaps(start_s)
         for _ in self.end(start_s):
             pass
-        if not PLAIN:
-            drop_stale_caches(cache_folder())
+        drop_stale_caches(cache_folder())
 
     # -------------------------------------------------------------- traffic in
 
@@ -91,10 +91,14 @@ class Plane:
         """Double the request rows. No event is half done when this is called."""
         old, old_due = self["requests"], self["due"]
         n = len(old)
+        too_many = CapacityError(f"{n:,} requests wait or run at once, and more come: the fleet is far too small")
         if 2 * n > 1 << SLOT_BITS:
-            raise OverflowError(f"more than {n:,} requests alive at once: the fleet is far too small for its traffic")
-        self.own("requests", 2 * n)[:n] = old
-        self.own("due", 4 * n + 2)[: len(old_due)] = old_due
+            raise too_many
+        try:
+            self.own("requests", 2 * n)[:n] = old
+            self.own("due", 4 * n + 2)[: len(old_due)] = old_due
+        except MemoryError:
+            raise too_many from None
         link_free(self["requests"], n)
         self["requests"]["next"][-1] = self.scalar("free_slot")
         self.record["free_slot"] = n
@@ -148,6 +152,8 @@ def check(world: World) -> None:
         kinds = [visit.kind for visit in path]
         if not kinds or kinds[-1] != "generate" or "generate" in kinds[:-1]:
             raise ValueError(f"path {name!r} must end with its only generate visit")
+        if len(kinds) > MAX_VISITS:
+            raise ValueError(f"path {name!r} has {len(kinds)} visits; at most {MAX_VISITS}")
     for pool in world.pools:
         times = pool.step_times
         if pool.max_num_batched_tokens < pool.max_num_seqs:
@@ -238,7 +244,6 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
         "now_s": world.start_s,
         "horizon_s": world.horizon_s,
         "num_replicas": num_replicas,
-        "num_pools": len(world.pools),
         "num_groups": len(group_tokens),
         "num_itl": num_itl,
         "tree_size": tree_size,
@@ -311,8 +316,8 @@ def build_visits(plane: Plane, world: World, visit_groups: list[int]) -> dict[st
         begin[name] = n
         for ordinal, visit in enumerate(path):
             row = table[n]
-            row["pool"], row["generate"], row["reads"] = (
-                visit.pool, visit.kind == "generate", ("user", "full").index(visit.prompt),
+            row["pool"], row["generate"], row["reads_full"] = (
+                visit.pool, visit.kind == "generate", visit.prompt == "full",
             )  # fmt: skip
             row["template_tokens"], row["group"], row["ordinal"], row["block_frac"] = (
                 visit.template_tokens, visit_groups[n], ordinal, visit.block_frac,

@@ -1,7 +1,7 @@
 """vLLM's V1 scheduler, synchronous: running requests first, then admissions; preemption by recompute.
 
-The rules are those of the specification in words that `docs/design.md` names, section by section; what is special
-here is only that the decoding members of `running` are handled as totals whenever their new blocks fit.
+The rules and their order are vLLM 0.33's (`vllm/v1/core/sched/scheduler.py`); what is special here is only that the
+decoding members of `running` are handled as totals whenever their new blocks fit.
 Prefill in progress is at most one request, the tail of `running`.
 """
 
@@ -33,6 +33,8 @@ from sim.plane.queues import (
 )
 from sim.plane.tables import DECODING, PREFILLING, i4_at, request_at, visit_at
 
+INTEGRAL_STEPS = 1 << 16
+
 
 @jit
 def tokens_so_far(s, q):
@@ -40,6 +42,37 @@ def tokens_so_far(s, q):
     if q.state == DECODING:
         return q.prompt + q.output - (q.end_step - s.step)
     return q.prompt + q.emitted
+
+
+@jit
+def decode_share(s, q):
+    """What a decoding sequence owes since its marks were set [s]."""
+    return (
+        (s.per_seq_s - q.seq_mark_s)
+        + q.join_offset * (s.per_context_s - q.context_mark_s)
+        + (s.per_context_step_s - q.context_step_mark_s)
+    )
+
+
+@jit
+def begin_integrals_anew(p, s):
+    """Every 2^16 steps, charge all decoding sequences and start the integrals at zero.
+
+    A share is a difference of sums that grow with the step number: begun anew, they keep their digits however long the
+    run. Called where no run is open.
+    """
+    if s.step - s.origin < INTEGRAL_STEPS:
+        return
+    slot = s.run_head
+    while slot >= 0:
+        q = request_at(p.requests, slot)
+        if q.state == DECODING:
+            q.cost_s += decode_share(s, q)
+            q.join_offset = tokens_so_far(s, q)
+            q.seq_mark_s = q.context_mark_s = q.context_step_mark_s = 0.0
+        slot = q.next
+    s.per_seq_s = s.per_context_s = s.per_context_step_s = 0.0
+    s.origin = s.step
 
 
 @jit
@@ -51,11 +84,7 @@ def stop_decoding(p, pool, s, q):
     s.context -= tokens
     i4_at(p.residues, s.residue_base + residue_of(pool, q.computed, s.step)).v -= 1
     i4_at(p.counts, s.count_base + q.itl_group).v -= 1
-    q.cost_s += (
-        (s.per_seq_s - q.seq_mark_s)
-        + q.join_offset * (s.per_context_s - q.context_mark_s)
-        + (s.per_context_step_s - q.context_step_mark_s)
-    )
+    q.cost_s += decode_share(s, q)
     q.state = PREFILLING
 
 

@@ -25,9 +25,6 @@ FREE, WAITING, PREFILLING, DECODING, THINKING = 0, 1, 2, 3, 4
 OFF, ACTIVE, DRAINING = 0, 1, 2
 IDLE, MIXED, DECODE = 0, 1, 2
 
-# What a classifier reads.
-READS_USER, READS_FULL = 0, 1
-
 
 def fields(*groups: str) -> list[tuple[str, str]]:
     """Fields from groups such as "f8 t_s end_s": a type, then the names that have it."""
@@ -61,10 +58,10 @@ REPLICA = record(
     "f8 emit_s decode_s",
     "i8 num_tokens",
     "i4 num_aborts abort_head",
-    # running integrals: per decoding sequence; per context token; the same weighted by the step number
+    # running integrals since step `origin`: per decoding sequence; per context token; that weighted by the step number
     "f8 per_seq_s per_context_s per_context_step_s",
     "f8 busy_s energy_j",
-    "i8 admissions stamp num_steps",
+    "i8 origin admissions stamp num_steps",
     # gauges: integrals over time up to `gauge_s`, KV up to `kv_at_s`
     "f8 gauge_s running_s waiting_s kv_at_s kv_s kv_blocks",
     "f8 online_at_s online_s",
@@ -113,7 +110,7 @@ POOL = record(
 )
 
 VISIT = record(
-    "i4 pool generate reads template_tokens group ordinal",
+    "i4 pool generate reads_full template_tokens group ordinal",
     "f8 block_frac",
 )
 
@@ -176,7 +173,7 @@ PLANE = record(
     "i8 next_arrival num_arrivals arrivals_end free_slot num_free num_requests",
     "i8 next_serial num_events",
     "f8 now_s horizon_s",
-    "i8 num_replicas num_pools num_groups num_itl tree_size",
+    "i8 num_replicas num_groups num_itl tree_size",
     "i8 wheel_at num_wheel num_due due_size",
     "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key",
     "i8 " + " ".join(TABLES),

@@ -29,6 +29,10 @@ WithoutNulls = BeforeValidator(_drop_null)
 """An entry set to null is absent: so an override can remove a pool, a path or a tier."""
 
 
+MAX_VISITS = 8
+"""Visits of a path: the plane numbers a turn's draws by them."""
+
+
 class Pool(Spec):
     """Replicas of one model on one kind of GPU with one scheduler. Names and defaults are vLLM's (0.33.0)."""
 
@@ -162,6 +166,8 @@ class Fleet(Spec):
         if not self.paths:
             yield "paths", f"missing: say which pools a request visits, such as default: [{{pool: {min(self.pools)}}}]"
         for name, visits in self.paths.items():
+            if len(visits) > MAX_VISITS:
+                yield f"paths.{name}", f"has {len(visits)} visits; at most {MAX_VISITS} are allowed"
             for index, visit in enumerate(visits):
                 at = f"paths.{name}.{index}"
                 if visit.pool not in self.pools:

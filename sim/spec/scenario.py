@@ -12,7 +12,7 @@ from sim.errors import did_you_mean
 from sim.spec.base import Key, Name, NonNegativeInt, PositiveSeconds, Seconds, Spec, Text
 from sim.spec.fleet import Fleet, Pool, WithoutNulls
 from sim.spec.tier import Slo, Tier
-from sim.spec.traffic import PopulationTraffic, Traffic
+from sim.spec.traffic import ClosedLoopTraffic, PopulationTraffic, Traffic
 
 
 def _one_tier() -> dict[str, Tier]:
@@ -88,6 +88,11 @@ class Scenario(Spec):
             total = math.fsum(tier.user_frac for tier in self.tiers.values())
             if not math.isclose(total, 1.0, abs_tol=1e-9):
                 yield "tiers", f"user_frac must sum to 1 over the tiers, got {total:.12g}"
+        if isinstance(self.traffic, ClosedLoopTraffic) and self.traffic.reissue_delay_s == 0.0:
+            limited = [name for name, tier in self.tiers.items() if tier.rate_limit is not None]
+            if self.traffic.tier in limited:
+                advice = "give it a time, or remove the tier's rate_limit"
+                yield "traffic.reissue_delay_s", f"0 with a rate limit: who is refused asks again at once; {advice}"
         for name, pool in self.fleet.pools.items():
             for field in ("model", "hardware"):
                 if getattr(pool, field) is None and getattr(self, field) is None:

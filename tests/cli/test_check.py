@@ -1,10 +1,13 @@
 """``tokenfleet check``."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from sim import catalog
+
+TRACES = Path(__file__).parents[1] / "fleet" / "data"
 
 BROKEN = """\
 seeed: 2
@@ -17,7 +20,8 @@ def test_a_scenario_of_the_catalogue_is_right_or_waits_for_a_trace(tokenfleet, n
     checked = tokenfleet("check", name)
     if checked.exit_code:
         assert "traffic.path: missing" in checked.stderr
-        checked = tokenfleet("check", name, "--set", "traffic.path=trace.csv")
+        trace = TRACES / ("azure.csv" if "azure" in name else "mooncake.jsonl")
+        checked = tokenfleet("check", name, "--set", f"traffic.path={trace}")
     assert (checked.exit_code, checked.stdout, checked.stderr) == (0, f"{name}: ok\n", "")
 
 

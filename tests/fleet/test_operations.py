@@ -1,5 +1,7 @@
 """What happens at control pace: replicas come and go, conditions fire, intervals tile the run, verdicts."""
 
+import math
+
 import numpy as np
 import pytest
 from recorder import Recorder
@@ -205,10 +207,11 @@ def test_the_last_interval_of_a_run_that_drains_holds_no_slices_after_its_end():
     (row,) = recorder.run.timeline
     records, frontend_s = recorder.records, recorder.built.world.pools[0].frontend_s
     inside = np.count_nonzero((records["arrived_s"] < 60.0) & (records["end_s"] - frontend_s >= 60.0))
-    # Of the flows +n and -n in 60 s each, the mean is 0 and the standard error n/60.
+    # Of the flows +n in 60 s and -n in the rest, the mean is 0 and the weighted variance of the rates n^2/(60 rest).
     assert inside > 10
     assert row["growth_per_s"] == 0.0
-    assert row["growth_stderr_per_s"] == pytest.approx(inside / 60.0, rel=1e-12)
+    rest_s = row["width_s"] - 60.0
+    assert row["growth_stderr_per_s"] == pytest.approx(inside / math.sqrt(60.0 * rest_s), rel=1e-12)
 
 
 def replayed(path, times_s, run_in_s):
@@ -314,3 +317,41 @@ def test_one_overloaded_pool_is_named():
     assert verdict["verdict"] == "saturated"
     assert verdict["worst_interval"]["pool"] == "api"
     assert verdict["num_saturated_intervals"]["main"] == verdict["num_saturated_intervals"]["guard"] == 0
+
+
+# ------------------------------------------------------------------ operations in one another's way
+
+
+@pytest.mark.parametrize("clock", ["compiled", "simpy"])
+def test_a_rolling_restart_never_leaves_a_pool_without_a_replica(clock):
+    steps = [(100, "drain", 1), (100.1, "add", 1), (100.2, "drain", 1), (100.3, "add", 1)]
+    recorder = Recorder(scenario(*steps, fleet__pools__main__replicas=2), clock)
+    assert recorder.result["sim"]["endings"]["num_shed"] == 0
+    log = recorder.result["sim"]["operations"]
+    assert [entry["replicas"] for entry in log] == [1, 1, 1, 1]
+    # The highest number goes first: the second drain takes the replica that has just come, which is still empty.
+    assert log[2]["drained_s"] == log[1]["added_s"] == log[0]["drained_s"] > 100.2
+
+
+@pytest.mark.parametrize("do", ["add", "drain"])
+def test_nothing_is_operated_after_the_last_answer_of_a_run_that_drains(do):
+    traffic = BASE["traffic"] | {"num_requests": 20}
+    recorder = Recorder(
+        scenario((200, do, 1), traffic=traffic, fleet__pools__main__replicas=2, report_interval="15 min")
+    )
+    assert recorder.result["duration"] < 60.0
+    assert recorder.result["sim"]["operations"] == []
+    assert recorder.run.timeline["num_replicas"].tolist() == [2.0]
+
+
+def test_a_run_ends_with_the_step_of_an_aborted_request():
+    # Everybody loses patience at once in the midst of a step: that step is still worked, and paid.
+    tiers = {"default": {"patience": "30 ms"}}
+    traffic = BASE["traffic"] | {"num_requests": 1, "input_sequence_length": 4000}
+    recorder = Recorder(scenario(traffic=traffic, tiers=tiers))
+    (record,) = recorder.records
+    (row,) = recorder.run.timeline
+    assert record["ending"] == ABANDONED
+    assert record["end_s"] - record["arrived_s"] == pytest.approx(0.03)
+    assert row["width_s"] == recorder.result["duration"] > record["end_s"]
+    assert 0.0 < row["busy_frac"] <= 1.0

@@ -10,7 +10,10 @@ from builds import HERE, REPOSITORY, answer, machine_code, output, start
 from digests import crowd, digest
 from drive import run_plane
 
+from sim.plane import blocks, decoding, engine, events, handle, journey, queues, scheduler
 from sim.plane.compiled import BORROWED
+
+MODULES = (blocks, decoding, engine, events, handle, journey, queues, scheduler)
 
 # A field in front of all others makes every old offset wrong: in a type of the plane's own, and in a borrowed one.
 CHANGES = {
@@ -121,3 +124,12 @@ def test_a_bad_number_in_a_play_is_caught(build):
 def test_the_agreements_hold(build):
     suite = ("-m", "pytest", str(HERE / "test_clocks.py"), "--hypothesis-profile=few", "-p", "no:cacheprovider")
     assert "4 passed" in output(start(*suite, **build))
+
+
+def test_every_function_is_compiled_for_one_set_of_types():
+    run_plane(crowd())
+    run_plane(crowd(), clock="simpy")
+    for module in MODULES:
+        for name, function in vars(module).items():
+            if hasattr(function, "nopython_signatures"):
+                assert len(function.nopython_signatures) <= 1, f"{module.__name__}.{name}"

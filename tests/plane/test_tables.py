@@ -126,11 +126,11 @@ def test_a_plane_function_that_allocates_does_not_compile():
 
 
 def test_stale_caches_are_dropped(tmp_path):
-    ours, fresh, stale, foreign = (tmp_path / name for name in ("plane-a", "plane-b", "plane-c", "other"))
+    ours, fresh, stale, foreign = (tmp_path / f"plane-{name}" for name in ("a" * 16, "b" * 16, "c" * 16, "mine"))
     for folder in (ours, fresh, stale, foreign):
         folder.mkdir()
         (folder / "file").write_text("")
     for folder in (ours, stale, foreign):
         os.utime(folder, (0, 0))
     drop_stale_caches(ours)
-    assert sorted(folder.name for folder in tmp_path.iterdir()) == ["other", "plane-a", "plane-b"]
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == [ours.name, fresh.name, foreign.name]
