@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -42,10 +42,12 @@ class PoolWatch:
 class Timeline:
     """The process that closes an interval of every pool at the report interval, and samples the backlog in between."""
 
-    def __init__(self, clock: Clock, world: World, num_gpus: Sequence[int], interval_s: float, *, drains: bool) -> None:
+    def __init__(
+        self, clock: Clock, world: World, num_gpus: Sequence[int], interval_s: float, over: Callable[[], bool]
+    ) -> None:
         self._clock, self._pools, self._num_gpus = clock, world.pools, num_gpus
         self._interval_s, self._slice_s = interval_s, interval_s / SLICES
-        self._horizon_s, self._drains = world.horizon_s, drains
+        self._horizon_s, self._over = world.horizon_s, over
         self._rows: list[NDArray[np.void]] = []
         self._begin_s = self._seen_s = world.start_s
         self._watches = [PoolWatch(self._observe(n, world.start_s)) for n in range(len(world.pools))]
@@ -78,7 +80,7 @@ class Timeline:
             interval, part = divmod(k, SLICES)
             t_s = interval * self._interval_s + part * self._slice_s
             yield self._clock.at(self._horizon_s if math.isclose(t_s, self._horizon_s, rel_tol=1e-9) else t_s)
-            if self._drains and self._clock.finished:
+            if self._over():
                 return  # the run has ended; `close` is called with the time of the last answer
             if part == 0:
                 self.close(self._clock.env.now)

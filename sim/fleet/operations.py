@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from sim.spec.fleet import Operation
 
 
 def carry_out(
-    clock: Clock, operation: Operation, pool: int, log: list[dict[str, Any]], *, drains: bool
+    clock: Clock, operation: Operation, pool: int, log: list[dict[str, Any]], over: Callable[[], bool]
 ) -> Generator[simpy.Event]:
     """A process that does one operation, waits until it is complete, and logs both times.
 
@@ -32,11 +32,11 @@ def carry_out(
         Index of its pool.
     log
         Gets one entry: when, what, how many, and when the last was there (`added_s`) or empty (`drained_s`).
-    drains
-        Whether the run ends with its last request; nothing is done after that.
+    over
+        Whether the run has ended; nothing is done after that.
     """
     yield clock.at(operation.at_s)
-    if drains and clock.finished:
+    if over():
         return
     entry: dict[str, Any] = {"t_s": clock.env.now, "do": operation.do, "pool": operation.pool}
     log.append(entry)

@@ -149,6 +149,9 @@ class Player:
         )
         self.num_done = 0
         self.last_end_s = 0.0
+        # A load generator without a number of requests is billed to its horizon, however few it happened to send.
+        endless = isinstance(scenario.traffic, OpenLoopTraffic) and scenario.traffic.num_requests is None
+        self.least_end_s = scenario.horizon_s if endless else 0.0
         self.cost_usd = 0.0
         self.operations: list[dict[str, Any]] = []
 
@@ -158,11 +161,11 @@ class Player:
         scenario, plane = self.built.scenario, self.plane
         clock = CLOCKS[self.clock_name](plane, self.built.source.chunks(), self.keep)
         num_gpus = [profile.num_gpus for profile in self.built.profiles.values()]
-        timeline = Timeline(clock, self.built.world, num_gpus, scenario.report_interval_s, drains=scenario.drains)
+        timeline = Timeline(clock, self.built.world, num_gpus, scenario.report_interval_s, lambda: self.over(clock))
         pools = list(self.built.profiles)
         for operation in scenario.fleet.operations:
-            process = carry_out(clock, operation, pools.index(operation.pool), self.operations, drains=scenario.drains)
-            clock.env.process(process)
+            pool = pools.index(operation.pool)
+            clock.env.process(carry_out(clock, operation, pool, self.operations, lambda: self.over(clock)))
         if scenario.run_in_s > 0.0:
             clock.env.process(measure_from(clock, 0.0))
         end_s = self.stride(clock)
@@ -183,10 +186,15 @@ class Player:
                 now_s = min(now_s, scenario.horizon_s)
             clock.run(now_s)
             self.progress(now_s, self.num_done)
-            if scenario.drains and clock.finished:
-                return max(self.last_end_s, float(self.plane.scalar("now_s")))  # an abort's step ends after it
+            if self.over(clock):
+                worked_s = float(self.plane.scalar("now_s"))  # an aborted request's step ends after it
+                return max(self.least_end_s, self.last_end_s, worked_s)
             if not scenario.drains and now_s >= scenario.horizon_s:
                 return scenario.horizon_s
+
+    def over(self, clock: Clock) -> bool:
+        """Whether a run that drains has ended: nothing is left, and nothing can come any more."""
+        return self.built.scenario.drains and clock.finished and clock.env.now >= self.least_end_s
 
     def keep(self, rows: NDArray[np.void]) -> None:
         """Take finished requests."""

@@ -1,7 +1,7 @@
 """Log-linear histograms of positive values: 64 bins an octave, read off a float's own bits.
 
 The bin of x is the exponent and the first six bits of the mantissa of its float64, counted from
-2**-20 and clipped to 2048 bins, so the range is 2**-20 (0.95 us in seconds) to 2**12 (4096 s). Inside an octave
+2**-20 and clipped to 2432 bins, so the range is 2**-20 (0.95 us in seconds) to 2**18 (3 days). Inside an octave
 [2**e, 2**(e+1)) every bin is 2**e/64 wide, and stands for its middle, which is at most 2**e/128 from any value in it:
 the relative error is at most 1/128 of the value, reached at the bottom of an octave and half of it at the top.
 Values below the range fall in the first bin and values above it in the last.
@@ -18,7 +18,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-NUM_BINS = 2048
+NUM_BINS = 38 * 64
 BIN_SHIFT = 46  # the float64 mantissa has 52 bits; six of them number the 64 bins of an octave
 BIN_OFFSET = (1023 - 20) << 6  # 1023 is the exponent bias of float64; the first bin begins at 2**-20
 RELATIVE_ERROR = 1 / 128

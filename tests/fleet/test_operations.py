@@ -355,3 +355,11 @@ def test_a_run_ends_with_the_step_of_an_aborted_request():
     assert record["end_s"] - record["arrived_s"] == pytest.approx(0.03)
     assert row["width_s"] == recorder.result["duration"] > record["end_s"]
     assert 0.0 < row["busy_frac"] <= 1.0
+
+
+@pytest.mark.parametrize("rate_per_s", [1e-9, 1e-2])
+def test_a_load_without_end_is_billed_to_its_horizon_however_few_come(rate_per_s):
+    run = sim.run(scenario(traffic=BASE["traffic"] | {"rate_per_s": rate_per_s}))
+    assert run.result["duration"] == 300.0
+    assert run.result["sim"]["energy"]["gpu_hours"] == pytest.approx(300 / 3600, rel=1e-12)
+    assert len(run.timeline) == 15

@@ -35,7 +35,7 @@ class PlaneResult:
 def bin_of(gap_s: float) -> int:
     """Bin of a gap: the exponent and six bits of mantissa of a float64, counted from 2**-20 s."""
     (word,) = struct.unpack("<q", struct.pack("<d", gap_s))
-    return min(max((word >> 46) - ((1023 - 20) << 6), 0), 2047)
+    return min(max((word >> 46) - ((1023 - 20) << 6), 0), 38 * 64 - 1)
 
 
 def compare(plane: PlaneResult, slow: Result, *, time_tol: float = 0.0) -> list[str]:
