@@ -23,6 +23,8 @@ MONTH_S = 730.0 * 3600.0
 """365/12 days, the month of 730 hours that cloud price lists count in."""
 _JOULES_PER_KWH = 3.6e6
 _HOUR_S = 3600.0
+_ROUNDING = 1e-9
+"""Differences below this part of a total are rounding."""
 _VLLM_METRICS = ("ttft", "tpot", "itl", "e2el")
 
 
@@ -176,7 +178,7 @@ def _cost(bill: Bill, collector: Collector) -> dict[str, Any]:
     return {
         "total_usd": total,
         "busy_usd": busy,
-        "idle_usd": total - busy,
+        "idle_usd": _idle_usd(total, busy),
         "carried_usd": float(bill.carried_usd.sum()),
         "spread_usd": float(bill.spread_usd.sum()),
         "not_attributed_usd": bill.not_attributed_usd,
@@ -184,6 +186,12 @@ def _cost(bill: Bill, collector: Collector) -> dict[str, Any]:
         "usd_per_1k_requests": ratio(total * 1e3, collector.num_requests[:, COMPLETED].sum()),
         "rule": RULE,
     }
+
+
+def _idle_usd(total_usd: float, busy_usd: float) -> float:
+    """Return what was not busy; 0 where the difference is but rounding."""
+    idle_usd = total_usd - busy_usd
+    return 0.0 if abs(idle_usd) < _ROUNDING * abs(total_usd) else idle_usd
 
 
 def _energy(timeline: NDArray[np.void], collector: Collector) -> dict[str, Any]:
@@ -280,6 +288,6 @@ def _pool(timeline: NDArray[np.void], index: int, bill: Bill, collector: Collect
         "power_mean_w": ratio(energy_j, time_s),
         "total_usd": float(bill.total_usd[index]),
         "busy_usd": float(bill.busy_usd[index]),
-        "idle_usd": float(bill.total_usd[index] - bill.busy_usd[index]),
+        "idle_usd": _idle_usd(float(bill.total_usd[index]), float(bill.busy_usd[index])),
         "num_saturated_intervals": int(np.count_nonzero(rows["saturated"])),
     }

@@ -23,6 +23,7 @@ from sim.metrics.records import COMPLETED, DONE, ENDINGS
 from sim.metrics.timeline import INTERVAL
 
 _NOT_WRITTEN = {"class_id", "language", "ending", "pool"}  # written as names, or not at all
+_WRITTEN_AS = {"cost_usd": "busy_cost_usd"}  # a request's carried shares; a tier's cost_usd has idle time in it
 
 
 def requests_table(collector: Collector) -> pa.Table:
@@ -45,7 +46,7 @@ def requests_table(collector: Collector) -> pa.Table:
     }
     for name in DONE.names or ():
         if name not in _NOT_WRITTEN:
-            columns[name] = _nullable(np.ascontiguousarray(rows[name]))
+            columns[_WRITTEN_AS.get(name, name)] = _nullable(np.ascontiguousarray(rows[name]))
     columns |= _latency_columns(rows, groups)
     return pa.table(columns)
 

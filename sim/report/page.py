@@ -14,7 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from sim.errors import Problem, SpecError
 from sim.metrics.rundata import RunData
-from sim.report import tables
+from sim.report import tables, text
 from sim.report.figures import panels
 
 CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
@@ -49,6 +49,7 @@ def render(run: RunData) -> str:
         result=run.result,
         verdict=tables.verdict(run.result),
         saturated=run.result["sim"]["saturation"]["verdict"] == "saturated",
+        warnings=[s for s in (text.not_answered(run.result), text.extrapolated(run.result)) if s is not None],
         headline=tables.headline(run.result),
         panels=shown,
         by_tier=tables.by_tier(run.result),
@@ -79,5 +80,5 @@ def _asset(name: str) -> Markup:
 
 def _json(value: Any) -> Markup:
     """Return JSON that cannot end the script element it stands in."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c"))  # noqa: S704
+    written = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return Markup(written.replace("<", "\\u003c"))  # noqa: S704

@@ -41,10 +41,18 @@ def render_result(result: Mapping[str, Any], info: Mapping[str, Any]) -> Rendera
     return Group(
         Text("\n".join(_block(result))),
         Text(tables.verdict(result), style="bold red" if saturated else "bold green"),
+        *_warning(text.not_answered(result)),
         _tiers(result),
         Text(_costs(result)),
+        *_warning(text.extrapolated(result)),
         Text(_pace(info), style="dim"),
     )
+
+
+def _warning(sentence: str | None) -> Iterator[Text]:
+    """Yield the sentence if there is one."""
+    if sentence is not None:
+        yield Text(sentence, style="yellow")
 
 
 def _block(result: Mapping[str, Any]) -> Iterator[str]:

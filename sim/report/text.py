@@ -1,11 +1,16 @@
-"""Numbers as people read them; a missing number is a dash."""
+"""Numbers and findings as people read them; a missing number is a dash."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from sim.metrics.records import ENDINGS
 from sim.units import show
 
 NONE = "-"
 _THOUSANDS_FROM = 10_000
+_REASONS = {"refused": "prompt and answer longer than a pool on the path can hold"}
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -69,3 +74,42 @@ def usd(value_usd: float | None) -> str:
 def words(name: str) -> str:
     """Return a code's name as words: ``rate_limited`` is "rate limited"."""
     return name.replace("_", " ")
+
+
+def not_answered(result: Mapping[str, Any]) -> str | None:
+    """Return how the measured requests ended that got no full answer, each ending's count and share of all requests.
+
+    None if every request was completed or was in flight at the end.
+    """
+    counts = result["sim"]["endings"]
+    num_requests = counts["num_requests"]
+    lost = {name: num for name in ENDINGS if (num := counts[f"num_{name}"]) and name not in {"completed", "in_flight"}}
+    if not lost:
+        return None
+    parts = []
+    for name, num in lost.items():
+        reason = f"; {_REASONS[name]}" if name in _REASONS else ""
+        parts.append(f"{number(num)} {words(name)} ({percent(num / num_requests)}{reason})")
+    return f"Not answered: {number(sum(lost.values()))} of {number(num_requests)} requests: {', '.join(parts)}."
+
+
+def extrapolated(result: Mapping[str, Any]) -> str | None:
+    """Return which pools run outside what their engine was calibrated on, and why; None if no pool does.
+
+    Pools of the same model, hardware and notes share a sentence.
+    """
+    sim = result["sim"]
+    alike: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for pool, found in sim["calibration"].items():
+        if found["status"] == "extrapolated":
+            machine = sim["by_pool"][pool]
+            alike.setdefault((machine["model"], machine["hardware"], tuple(found["notes"])), []).append(pool)
+    sentences = []
+    for (model, hardware, notes), pools in alike.items():
+        first = f": {notes[0].removesuffix('.')}" if notes else ""
+        plural, more = "s" if len(pools) > 1 else "", "" if len(notes) == 1 else "s"
+        sentences.append(
+            f"Extrapolated: pool{plural} {', '.join(pools)} ({model} on {hardware}){first}; "
+            f"{len(notes)} note{more} in the report."
+        )
+    return " ".join(sentences) or None

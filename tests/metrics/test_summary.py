@@ -175,6 +175,19 @@ def test_cost_keys_are_ratios_of_cost(result):
     assert result["sim"]["by_tier"]["api"]["cost_usd_per_user_month"] is None
 
 
+def test_idle_cost_hides_rounding_and_nothing_else(collector):
+    def idle_usd(busy_frac):
+        rows = intervals()
+        rows["busy_frac"] = busy_frac
+        sim = summarise(facts(), collector, gaps(), rows)["sim"]
+        return sim["cost"]["idle_usd"], sim["by_pool"]["main"]["idle_usd"], sim["cost"]["total_usd"]
+
+    assert idle_usd(1.0 + 1e-12)[:2] == (0.0, 0.0)
+    whole, main, total = idle_usd(1.001)
+    assert whole == pytest.approx(-0.001 * total)
+    assert main < 0.0
+
+
 def test_energy_and_power_of_a_pool(result):
     rows = intervals()
     main = rows[rows["pool"] == 0]

@@ -90,6 +90,8 @@ def test_requests_have_names_in_place_of_codes_and_null_where_nothing_happened(f
     assert frame["arrived_s"].is_monotonic_increasing
     completed = frame[frame["ending"] == "completed"]
     assert np.allclose(completed["ttft_s"], completed["first_token_s"] - completed["arrived_s"])
+    assert "cost_usd" not in frame  # a request's own share is no tier's cost
+    assert frame["busy_cost_usd"].sum() == pytest.approx(rows["cost_usd"].sum())
     one_token = completed["output_tokens"] == 1
     assert one_token.any()
     assert completed["tpot_s"].isna().equals(one_token)

@@ -136,6 +136,15 @@ def test_what_matters_is_on_the_page(text, run):
     assert "name: a day of tests" in text
 
 
+def test_warnings_stand_between_the_verdict_and_the_headline(run):
+    far = {"main": {"status": "extrapolated", "notes": ["<16> was not measured."]}}
+    text = render(dataclasses.replace(run, result={**run.result, "sim": {**run.result["sim"], "calibration": far}}))
+    parts = ('role="status"', '<p class="warning">Not answered: ', '<p class="warning">Extrapolated: ', "<dl ")
+    order = [text.index(part) for part in parts]
+    assert order == sorted(order)
+    assert "&lt;16&gt; was not measured; 1 note in the report." in text
+
+
 def test_light_and_dark(text):
     assert "prefers-color-scheme: dark" in text
     assert '<meta name="color-scheme" content="light dark">' in text

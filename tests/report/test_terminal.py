@@ -1,3 +1,4 @@
+import dataclasses
 import io
 
 import pytest
@@ -58,6 +59,14 @@ def test_tiers_verdict_and_cost_follow(run):
     assert all(tier in text for tier in run.tiers)
     assert "per 1M output tokens" in text
     assert "simulated in 12.3 s" in text
+
+
+def test_warnings_stand_under_the_verdict_and_the_cost(run):
+    far = {"main": {"status": "extrapolated", "notes": ["tp 16 was not measured."]}}
+    text = printed(dataclasses.replace(run, result={**run.result, "sim": {**run.result["sim"], "calibration": far}}))
+    order = [text.index(part) for part in ("Stable", "Not answered: ", "By tier", "Cost: ", "Extrapolated: pool main")]
+    assert order == sorted(order)
+    assert "Extrapolated" not in printed(run)
 
 
 def test_markup_in_names_is_not_obeyed(run):

@@ -1,5 +1,6 @@
 import pytest
 
+from sim.metrics.records import ENDINGS
 from sim.report import text
 
 
@@ -36,3 +37,41 @@ def test_usd(value, shown):
 def test_what_is_missing_is_a_dash():
     shown = [show(None) for show in (text.number, text.time, text.millis, text.percent, text.usd)]
     assert shown == [text.NONE] * 5
+
+
+def result_of(calibration=None, **endings):
+    """A result with as many requests of each ending, and that calibration of its pools."""
+    counts = {f"num_{name}": endings.get(name, 0) for name in ENDINGS}
+    machine = {"model": "a-model", "hardware": "h100"}
+    return {
+        "sim": {
+            "endings": {"num_requests": sum(endings.values()), **counts},
+            "calibration": calibration or {},
+            "by_pool": dict.fromkeys(calibration or {}, machine),
+        }
+    }
+
+
+def test_requests_without_an_answer_are_counted_by_ending():
+    shown = text.not_answered(result_of(completed=600, in_flight=100, refused=200, rate_limited=100))
+    assert shown == (
+        "Not answered: 300 of 1,000 requests: 100 rate limited (10.0 %), "
+        "200 refused (20.0 %; prompt and answer longer than a pool on the path can hold)."
+    )
+
+
+def test_nothing_is_said_where_all_were_answered_or_still_are():
+    assert text.not_answered(result_of(completed=600, in_flight=100)) is None
+    assert text.not_answered(result_of()) is None
+
+
+def test_extrapolated_pools_are_named_with_their_first_note():
+    far = {"status": "extrapolated", "notes": ["tp 16 was not measured.", "MoE is assumed."]}
+    near = {"status": "calibrated", "notes": ["One recent version."]}
+    assert text.extrapolated(result_of({"main": far, "guard": near})) == (
+        "Extrapolated: pool main (a-model on h100): tp 16 was not measured; 2 notes in the report."
+    )
+    shown = text.extrapolated(result_of({"main": far, "api": far, "guard": {**far, "notes": ["MLA."]}}))
+    assert "pools main, api (a-model on h100)" in shown
+    assert shown.endswith("Extrapolated: pool guard (a-model on h100): MLA; 1 note in the report.")
+    assert text.extrapolated(result_of({"guard": near})) is None

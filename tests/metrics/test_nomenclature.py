@@ -1,0 +1,71 @@
+"""Every name that a run writes is defined in docs/nomenclature.md."""
+
+import json
+import re
+
+import pyarrow.parquet as pq
+import pytest
+
+import sim
+
+# Below these the keys are names that the scenario gave: of tiers, pools, languages, classes.
+BY_NAME = {
+    "by_tier", "by_pool", "by_language", "by_class", "calibration", "num_saturated_intervals", "tier_share",
+    "tier_user_frac",
+}  # fmt: skip
+STATISTIC = re.compile(r"(?:mean|median|std|p[0-9.]+)_(\w+?)(?:_ms)?")
+OPERATIONS = "[{at: 30 s, do: add, pool: main, replicas: 1}, {at: 40 s, do: drain, pool: main, replicas: 1}]"
+RUNS = {
+    "quickstart": {"horizon": "1 min"},
+    "meridian-1": {"horizon": "2 min", "run_in": "0 s", "fleet.operations": OPERATIONS},
+}
+
+
+def defined(text):
+    """The names that stand between backticks."""
+    return {name for code in re.findall(r"`([^`\n]+)`", text) for name in re.findall(r"[\w.]+", code)}
+
+
+def columns(text, file):
+    """The names in the first column of a file's table."""
+    section = text.split(f"### Columns of {file}\n")[1].split("\n#")[0]
+    return defined("\n".join(line.split("|")[1] for line in section.splitlines() if line.startswith("| `")))
+
+
+def keys(value):
+    """All keys of nested mappings and lists but those that are names of the scenario's own."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            for part in inner.values() if key in BY_NAME and isinstance(inner, dict) else (inner,):
+                yield from keys(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from keys(part)
+
+
+@pytest.fixture(scope="module")
+def text(repository):
+    return (repository / "docs" / "nomenclature.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def folder(request, tmp_path_factory):
+    """The folder of a small run."""
+    override = ["small"] if request.param == "meridian-1" else []
+    out = tmp_path_factory.mktemp("run")
+    sim.run(sim.load(request.param, set=RUNS[request.param], override=override)).write(out)
+    return out
+
+
+@pytest.mark.parametrize("file", ["requests.parquet", "timeline.parquet"])
+def test_a_table_has_the_columns_that_are_defined_and_no_others(folder, text, file):
+    assert set(pq.read_schema(folder / file).names) == columns(text, file)
+
+
+def test_every_key_of_a_result_is_defined(folder, text):
+    names = defined(text)
+    found = set(keys(json.loads((folder / "result.json").read_text())))
+    assert len(found) > 100
+    stems = {key: match[1] for key in found if (match := STATISTIC.fullmatch(key))}
+    assert {key for key in found if key not in names and stems.get(key) not in names} == set()
