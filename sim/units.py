@@ -169,7 +169,7 @@ def parse(value: str | float, unit: str = "1") -> float:
         factor, dimension = _measure(rest.strip())
     except KeyError as error:
         unknown = str(error.args[0])
-        help_ = did_you_mean(unknown, _UNITS.keys() - {"", "1"}) if unknown else ""
+        help_ = _suggestion(unknown, rest.strip(), wanted)
         hint = f" {help_}" if help_.startswith("Did") else ""
         raise UnitError(f'"{value}": unknown unit "{unknown}".{hint} {advice[0].upper()}{advice[1:]}') from None
     if dimension != wanted:
@@ -178,6 +178,22 @@ def parse(value: str | float, unit: str = "1") -> float:
     # Multiply by exact integers where one can ("1.5 USD/h" asked in USD/h stays 1.5; "2 h" is 7200.0 exactly).
     ratio = factor / target
     return number * ratio if ratio >= 1 else number / (target / factor)
+
+
+def _suggestion(unknown: str, text: str, wanted: Dimension) -> str:
+    """Return the unit perhaps meant by an unknown one: of those that give `text` the wanted dimension."""
+
+    def fits(unit: str) -> bool:
+        parts = (part.strip() for part in text.split("/"))
+        try:
+            return _measure("/".join(unit if part == unknown else part for part in parts))[1] == wanted
+        except KeyError:
+            return False
+
+    fitting = [unit for unit in _UNITS if unit not in ("", "1") and fits(unit)]
+    if unknown == "m" and "min" in fitting:
+        return "Did you mean min?"
+    return did_you_mean(unknown, fitting)
 
 
 def show(value: float, unit: str = "1", digits: int = 4) -> str:

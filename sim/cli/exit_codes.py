@@ -24,6 +24,14 @@ class Verbs(TyperGroup):
         except TokenfleetError as error:
             typer.echo(f"{type(error).__name__}: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
+        except MemoryError as error:
+            said = f" ({error})" if str(error) else ""
+            typer.echo(
+                f"MemoryError: not enough memory for `{ctx.invoked_subcommand}`{said}. Make the scenario smaller "
+                "(fewer requests, replicas or max_num_batched_tokens), or use a machine with more memory.",
+                err=True,
+            )
+            raise typer.Exit(TokenfleetError.exit_code) from None
         except Exception:  # noqa: BLE001  (whatever it is, it is reported below)
             traceback.print_exc()
             typer.echo(

@@ -89,18 +89,26 @@ def capacity_message(machine: Machine, limits: Limits, memory: Memory, max_model
 
 
 def _remedies(machine: Machine, limits: Limits, memory: Memory, max_model_len: int | None) -> list[str]:
-    """Return changes, one of each kind, with which the model would fit.
+    """Return changes, one of each kind, with which the model would fit; where none does, two changes at once.
 
-    Of each kind the mildest that holds one whole context, else the one that holds most.
+    Of each kind the mildest that holds one whole context, else the one that holds most. The checkpoint's own precision
+    comes before all others: it costs no quality.
     """
     whole = max_model_len or machine.model.max_position_embeddings
-    remedies = []
-    for kind in (_larger(machine), _leaner(machine), _deeper(machine)):
+
+    def best(kind: Iterator[tuple[str, Machine]]) -> list[str]:
         rooms = {change: limits.plan(other).room_tokens for change, other in kind}
         enough = [change for change, room in rooms.items() if room >= whole]
         if not enough and not max_model_len and rooms:
-            enough = [max((change for change in rooms), key=rooms.__getitem__)]
-        remedies += [change for change in enough[:1] if rooms[change] > 0]
+            enough = [max(rooms, key=rooms.__getitem__)]
+        return [change for change in enough[:1] if rooms[change] > 0]
+
+    as_published = f"weights={machine.model.quantization}"
+    native = best(each for each in _leaner(machine) if each[0] == as_published)
+    kinds = [_larger(machine), *([] if native else [_leaner(machine)]), _deeper(machine)]
+    remedies = native + [change for kind in kinds for change in best(kind)]
+    if not remedies:
+        remedies = best(_larger_and_leaner(machine))
     if max_model_len and memory.room_tokens > 0:
         remedies.append(f"max_model_len={memory.room_tokens}")
     return remedies
@@ -129,6 +137,13 @@ def _leaner(machine: Machine) -> Iterator[tuple[str, Machine]]:
         leaner_layout = make_layout(leaner, machine.engine, *sizes)
         if leaner_layout.linear_bytes + leaner_layout.expert_bytes < layout.linear_bytes + layout.expert_bytes:
             yield f"weights={weights}", replace(machine, precisions=leaner, layout=leaner_layout)
+
+
+def _larger_and_leaner(machine: Machine) -> Iterator[tuple[str, Machine]]:
+    """Yield the machine on more GPUs with leaner weights; the mildest precision first."""
+    for weights, leaner in _leaner(machine):
+        for size, larger in _larger(leaner):
+            yield f"{size} with {weights}", larger
 
 
 def _deeper(machine: Machine) -> Iterator[tuple[str, Machine]]:

@@ -42,6 +42,7 @@ def make_card(machine: Machine, memory: Memory, times: StepTimes, gpu_memory_uti
         *_memory_rows(machine, memory, gpu_memory_utilization),
         *_part_rows(machine, times),
         *_step_rows(times),
+        *_first_token_rows(machine, times),
         *_power_rows(machine, times),
     )
 
@@ -137,6 +138,15 @@ def _step_rows(times: StepTimes) -> Iterator[CardRow]:
     if times.max_num_batched_tokens >= 2048:
         step_s = times.step_s(2048, 0, 0, 1, 2048 * 2049 / 2)
         yield CardRow("prefill of 2048 tokens", step_s, "s", "mixed step, one sequence", source)
+
+
+def _first_token_rows(machine: Machine, times: StepTimes) -> Iterator[CardRow]:
+    host_s = machine.engine.first_token_s
+    yield CardRow("host time before the first token", host_s, "s", "once per request", machine.engine.source)
+    if times.max_num_batched_tokens >= 2048:
+        ttft_s = host_s + times.step_s(2048, 0, 0, 1, 2048 * 2049 / 2)
+        equation = "prefill of 2048 tokens + host time"
+        yield CardRow("TTFT of 2048 tokens, alone", ttft_s, "s", equation, f"{EQUATIONS}, step time")
 
 
 def _power_rows(machine: Machine, times: StepTimes) -> Iterator[CardRow]:

@@ -1,7 +1,7 @@
 """What the user says: frozen specifications, read from YAML with every mistake reported at once."""
 
 from sim.spec.base import Spec
-from sim.spec.distribution import Distribution, TimeDistribution
+from sim.spec.distribution import Distribution, TimeDistribution, TokenDistribution
 from sim.spec.fleet import Fleet, Operation, Pool, Visit
 from sim.spec.load import read_file, read_scenario
 from sim.spec.scenario import Scenario
@@ -30,6 +30,7 @@ __all__ = [
     "Spec",
     "Tier",
     "TimeDistribution",
+    "TokenDistribution",
     "TraceTraffic",
     "Traffic",
     "Visit",

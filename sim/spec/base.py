@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -21,14 +22,21 @@ from sim.spec.explain import problems_of
 from sim.spec.text import Document, Path, parse_path, read_text, write_text
 
 
-def quantity(unit: str) -> BeforeValidator:
-    """Return the validator of a quantity in `unit`: a number passes, a text is parsed."""
+@dataclass(frozen=True)
+class Reader:
+    """Reads a quantity: a number passes, a text is parsed."""
 
-    def read(value: Any) -> Any:
+    unit: str
+
+    def __call__(self, value: Any) -> Any:
+        """Return the number that a value stands for [unit]."""
         # A whole number stays an int: a float would round it above 2**53.
-        return value if type(value) is int else units.parse(value, unit)
+        return value if type(value) is int else units.parse(value, self.unit)
 
-    return BeforeValidator(read)
+
+def quantity(unit: str) -> BeforeValidator:
+    """Return the validator of a quantity in `unit`."""
+    return BeforeValidator(Reader(unit))
 
 
 def _as_text(value: Any) -> Any:

@@ -80,6 +80,36 @@ class Distribution(Spec):
             yield "percentiles", f"must begin at 0 and end at 100, got {points[0][0]:g} to {points[-1][0]:g}"
 
 
+MAX_TOKENS: Final = 1_000_000_000
+"""Longest length in tokens: lengths are kept in 32 bits, and no model reads a thousandth of it."""
+Tokens = Annotated[NonNegativeNumber, Field(le=MAX_TOKENS)]
+
+
+class TokenDistribution(Distribution):
+    """A distribution of lengths [tokens]; draws are rounded to whole numbers, at least 1."""
+
+    mean: Tokens | None = None
+    """Mean before clipping [tokens]."""
+    standard_deviation: Tokens | None = None
+    """Standard deviation before clipping [tokens]."""
+    min: Tokens = 0.0
+    """Shortest length [tokens]. Default 0."""
+    max: Tokens | None = None
+    """Longest length [tokens]. Default: no limit but 1e9."""
+    percentiles: Annotated[dict[Percentile, Tokens], Field(min_length=2)] | Text | None = None
+    """Length [tokens] at each percentile, or the name of a table of the workload data."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield also lengths that can never reach one token."""
+        yield from super().problems()
+        longest = {"mean": self.mean if self.distribution_type == "constant" else None, "max": self.max}
+        if isinstance(self.percentiles, Mapping):
+            longest["percentiles"] = max(self.percentiles.values())
+        for name, tokens in longest.items():
+            if tokens is not None and tokens < 1:
+                yield name, f"must reach 1 token, got {tokens:g}"
+
+
 class TimeDistribution(Distribution):
     """A distribution of times [s]; its values may carry units, such as ``mean: 2 min``."""
 

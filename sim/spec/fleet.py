@@ -33,6 +33,11 @@ MAX_VISITS = 8
 """Visits of a path: the plane numbers a turn's draws by them."""
 
 
+MAX_REPLICAS = 100_000
+"""Replicas of a pool: each takes memory of the plane."""
+NumReplicas = Annotated[PositiveInt, Field(le=MAX_REPLICAS)]
+
+
 class Pool(Spec):
     """Replicas of one model on one kind of GPU with one scheduler. Names and defaults are vLLM's (0.33.0)."""
 
@@ -40,9 +45,9 @@ class Pool(Spec):
     """Key of an entry in models/. Default: the scenario's `model`."""
     hardware: Text | None = None
     """GPU: name of an entry in hardware_profiles/gpus/. Default: the scenario's `hardware`."""
-    replicas: PositiveInt = 1
+    replicas: NumReplicas = 1
     """Replicas at the start. A replica has tensor x pipeline parallel size GPUs."""
-    max_replicas: PositiveInt | None = None
+    max_replicas: NumReplicas | None = None
     """Most replicas there can ever be. Default: as many as `replicas` and the operations ask for."""
     tensor_parallel_size: PositiveInt = 1
     """GPUs that share each layer. Default 1."""
@@ -133,7 +138,7 @@ class Operation(Spec):
     """add: start replicas with empty caches. drain: send replicas no new work, stop them when they are empty."""
     pool: Key
     """Pool it is done to."""
-    replicas: PositiveInt
+    replicas: NumReplicas
     """How many."""
 
 
@@ -185,6 +190,8 @@ class Fleet(Spec):
                     yield f"operations.{index}", f"would leave no replica of pool {name}; keep at least 1"
                 if most is not None and count > most:
                     yield f"operations.{index}", f"would make {count} replicas of pool {name}; max_replicas is {most}"
+                if most is None and count > MAX_REPLICAS:
+                    yield f"operations.{index}", f"would make {count} replicas of pool {name}; at most {MAX_REPLICAS}"
 
     def _counts(self, name: str) -> Iterator[tuple[int, int]]:
         """Yield (index, replicas of the pool after it) for each operation on it, in order of time."""

@@ -8,11 +8,15 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from sim import units
 from sim.errors import did_you_mean
 from sim.spec.base import Key, Name, NonNegativeInt, PositiveSeconds, Seconds, Spec, Text
 from sim.spec.fleet import Fleet, Pool, WithoutNulls
 from sim.spec.tier import Slo, Tier
 from sim.spec.traffic import ClosedLoopTraffic, PopulationTraffic, Traffic
+
+MAX_INTERVALS = 100_000
+"""Intervals of a timeline: each is a row for each pool, and a point of every figure."""
 
 
 def _one_tier() -> dict[str, Tier]:
@@ -77,6 +81,12 @@ class Scenario(Spec):
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield names that do not exist and numbers that do not fit together."""
+        if (intervals := self.horizon_s / self.report_interval_s) > MAX_INTERVALS:
+            advice = f"give at least {units.show(self.horizon_s / MAX_INTERVALS, 's')}, or a shorter horizon"
+            yield (
+                "report_interval",
+                f"cuts the horizon into {intervals:.3g} intervals, of at most {MAX_INTERVALS}; {advice}",
+            )
         for name, tier in self.tiers.items():
             if tier.path not in self.fleet.paths:
                 help_ = did_you_mean(tier.path, self.fleet.paths)

@@ -26,6 +26,8 @@ _FLOAT: Final = re.compile(
 _WORDS: Final = {"": None, "~": None, "null": None, "Null": None, "NULL": None} | {
     word: value for value, name in ((True, "true"), (False, "false")) for word in (name, name.title(), name.upper())
 }
+_MAX_VALUES: Final = 100_000
+"""Values of a document once its aliases are written out: a few lines of aliases can stand for billions."""
 _PLAIN: Final = "plain"
 _TEXT_TAG: Final = "tag:yaml.org,2002:str"
 
@@ -128,7 +130,7 @@ def read_text(text: str, file: str | None = None) -> Document:
     Raises
     ------
     SpecError
-        The text is no YAML, or repeats a key: every problem with its line.
+        The text is no YAML, holds too much, or repeats a key: every problem with its line.
     """
     try:
         node = yaml.compose(text, Loader=_Loader)
@@ -160,7 +162,10 @@ class _Builder:
     problems: list[Problem] = field(default_factory=list)
 
     def build(self, node: yaml.Node, path: Path, within: tuple[int, ...]) -> Any:
-        """Return the data of a node that stands inside the nodes `within`."""
+        """Return the data of a node that stands inside the nodes `within`; SpecError where there are too many."""
+        if len(self.places) > _MAX_VALUES:
+            message = f"more than {_MAX_VALUES} values, each alias counted as what it names; use fewer aliases"
+            raise SpecError(Problem(message, self.file, node.start_mark.line + 1))
         if id(node) in within:
             self._report("an alias may not stand inside what it names", node, path)
             return None

@@ -18,7 +18,7 @@ from sim.spec.base import (
     Spec,
     Text,
 )
-from sim.spec.distribution import Distribution
+from sim.spec.distribution import TokenDistribution
 
 
 class ProgramTraffic(Spec):
@@ -31,7 +31,7 @@ class ProgramTraffic(Spec):
     tokens_per_chat_token: NonNegativeNumber = 1.0
     """Tokens a day relative to those of the chat users; both count all prompts in full (system prompt, history, cached
     or not) and all answers. Default 1: *assumed*; no public number exists, so sweep 0.25 to 4."""
-    num_clients: PositiveInt = 1000
+    num_clients: Annotated[PositiveInt, Field(le=10_000_000)] = 1000
     """Clients that share the traffic. Default 1000: *assumed*."""
     client_rate_sigma: NonNegativeNumber = 2.0
     """Standard deviation of ln(rate) over clients. Default 2.0: middle of 1.6 to 2.7 in ServeGen (arXiv:2505.09999)."""
@@ -53,14 +53,14 @@ class PopulationTraffic(Spec):
 
     kind: Literal["population"]
     """A population of users."""
-    monthly_users: PositiveInt
+    monthly_users: Annotated[PositiveInt, Field(le=10_000_000_000)]
     """Users who come at least once a month, such as 10M."""
     daily_active_frac: PositiveFraction = 0.25
     """Fraction of the monthly users who come on a given day. Default 0.25: between 0.10 (Gemini, court exhibit) and
     0.40 (Sensor Tower); ChatGPT 160M of 600M = 0.27."""
     messages_per_active_user_per_day: PositiveNumber = 8.0
     """Mean over all tiers. Default 8: from 2.5e9 messages a day of 700M weekly users (ChatGPT, 2025)."""
-    turns_per_conversation: Annotated[PositiveNumber, Field(ge=1)] = 3.0
+    turns_per_conversation: Annotated[PositiveNumber, Field(ge=1, le=10_000)] = 3.0
     """Mean number of user messages in a conversation. Default 3.0: WildChat 2.5, ShareGPT 3.5."""
     curve: Text = "azure-conv-2024"
     """Key of a 24-hour curve of the workload data. Default: weekdays of the Azure 2024 conversation trace."""
@@ -94,16 +94,16 @@ class OpenLoopTraffic(Spec):
 
     kind: Literal["open_loop"]
     """A load generator that does not wait for answers."""
-    rate_per_s: PositiveRate
+    rate_per_s: Annotated[PositiveRate, Field(le=1e9)]
     """Mean request rate [1/s], such as 10 or "600 req/min"."""
     burstiness: PositiveNumber = 1.0
     """Shape of the gamma inter-arrival times: 1 is a Poisson process, smaller is burstier. Default and meaning:
     `vllm bench serve --burstiness`."""
     num_requests: PositiveInt | None = None
     """Stop after so many requests. Default: go on until the horizon."""
-    input_sequence_length: Distribution
+    input_sequence_length: TokenDistribution
     """Prompt length [tokens], without the tier's system prompt."""
-    output_sequence_length: Distribution
+    output_sequence_length: TokenDistribution
     """Answer length [tokens]."""
     tier: Key = "default"
     """Tier that all requests belong to."""
@@ -114,15 +114,15 @@ class ClosedLoopTraffic(Spec):
 
     kind: Literal["closed_loop"]
     """A load generator that waits for answers."""
-    concurrency: PositiveInt
+    concurrency: Annotated[PositiveInt, Field(le=10_000_000)]
     """Number of users (as `vllm bench serve --max-concurrency`)."""
-    requests_per_user: PositiveInt
+    requests_per_user: Annotated[PositiveInt, Field(le=1_000_000_000)]
     """Requests that each user sends, one after the other."""
     reissue_delay_s: Seconds = 0.0
     """Time from an answer's end to the user's next request [s]. Default 0: at once, as benchmark clients do."""
-    input_sequence_length: Distribution
+    input_sequence_length: TokenDistribution
     """Prompt length [tokens], without the tier's system prompt."""
-    output_sequence_length: Distribution
+    output_sequence_length: TokenDistribution
     """Answer length [tokens]."""
     tier: Key = "default"
     """Tier that all users belong to."""

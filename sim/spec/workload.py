@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from sim.spec.base import NonNegativeNumber, PositiveInt, Seconds, Spec, Text
-from sim.spec.distribution import Distribution, Percentile, TimeDistribution
+from sim.spec.distribution import Distribution, Percentile, TimeDistribution, TokenDistribution
 from sim.spec.text import read_text
 
 Justification = Annotated[Text, Field(min_length=10)]
@@ -22,11 +22,11 @@ class Workload(Spec):
     """Name of the use case; that of its folder."""
     description: Text
     """Who does what with the product."""
-    input_sequence_length_per_turn: Distribution
+    input_sequence_length_per_turn: TokenDistribution
     """New tokens of one turn, without system prompt and history [tokens]."""
     input_sequence_length_per_turn_justification: Justification
     """Why."""
-    output_sequence_length: Distribution
+    output_sequence_length: TokenDistribution
     """Answer of one turn [tokens]."""
     output_sequence_length_justification: Justification
     """Why."""

@@ -6,6 +6,7 @@ each tier with users, then one for each client of the API, then one for each cli
 traffic has one class, and one bucket or none.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,9 @@ from sim.traffic.lengths import stretched, table_mean
 from sim.traffic.order import merge
 from sim.traffic.population import Population
 from sim.traffic.replay import Replay
+from sim.traffic.size import hold_size
 from sim.traffic.synthetic import ClosedLoop, OpenLoop
+from sim.units import DAY_S
 
 
 def build(scenario: Scenario) -> Source:
@@ -43,7 +46,8 @@ def build(scenario: Scenario) -> Source:
     Raises
     ------
     SpecError
-        A workload, curve or table that does not exist, or numbers that no population can have.
+        A workload, curve or table that does not exist, numbers that no population can have, or more requests than
+        can be computed.
     TraceError
         A trace that cannot be read.
     """
@@ -53,6 +57,8 @@ def build(scenario: Scenario) -> Source:
         case TraceTraffic() as traffic:
             return _replay(scenario, traffic)
         case OpenLoopTraffic() as traffic:
+            requests = traffic.rate_per_s * (scenario.run_in_s + scenario.horizon_s)
+            hold_size(min(requests, traffic.num_requests or math.inf), "traffic.rate_per_s or horizon")
             tier = scenario.tiers[traffic.tier]
             return OpenLoop(
                 seed=scenario.seed,
@@ -65,6 +71,8 @@ def build(scenario: Scenario) -> Source:
                 horizon_s=scenario.horizon_s,
             )
         case ClosedLoopTraffic() as traffic:
+            requests = float(traffic.concurrency) * traffic.requests_per_user
+            hold_size(requests, "traffic.concurrency or traffic.requests_per_user")
             return ClosedLoop(
                 seed=scenario.seed,
                 concurrency=traffic.concurrency,
@@ -104,6 +112,10 @@ def _generated(scenario: Scenario, traffic: OpenLoopTraffic | ClosedLoopTraffic)
 
 
 def _population(scenario: Scenario, traffic: PopulationTraffic) -> Source:
+    days = (scenario.run_in_s + scenario.horizon_s) / DAY_S
+    messages_per_day = traffic.daily_active_frac * traffic.messages_per_active_user_per_day
+    requests = traffic.monthly_users * messages_per_day * days
+    hold_size(requests, "traffic.monthly_users or horizon")
     programs = [
         (kind, part, first_client)
         for kind, part, first_client in (
@@ -126,7 +138,10 @@ def _population(scenario: Scenario, traffic: PopulationTraffic) -> Source:
     sources: list[Source] = [people]
     for kind, part, first_client in programs:
         tokens_per_day = part.tokens_per_chat_token * people.tokens_per_day
-        sources.append(_clients(scenario, kind, part, workloads[kind], first_client, tokens_per_day))
+        clients = _clients(scenario, kind, part, workloads[kind], first_client, tokens_per_day)
+        requests += clients.arrivals_per_day * table_mean(clients.turns) * days
+        hold_size(requests, f"traffic.{kind}.tokens_per_chat_token or horizon")
+        sources.append(clients)
     return merge(sources)
 
 

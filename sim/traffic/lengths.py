@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import gammainccinv, ndtri
 
 from sim.errors import SpecError
-from sim.spec.distribution import Distribution
+from sim.spec.distribution import MAX_TOKENS, Distribution
 
 CELLS = 1024
 Table = NDArray[np.float64]
@@ -47,7 +47,9 @@ def quantile_table(distribution: Distribution, *, whole: bool = False) -> Table:
         table[-1] = max(2.0 * _mean_of_last_cell(distribution) - table[-2], table[-2])
     if distribution.mean is not None and distribution.distribution_type != "constant":
         table = stretched(table, distribution.mean, whole=whole)
-    return np.clip(table, distribution.min, distribution.max)
+    table = np.clip(table, distribution.min, distribution.max)
+    # The tail of an unbounded family can be longer than what the whole numbers drawn from it can hold.
+    return np.minimum(table, MAX_TOKENS) if whole else table
 
 
 def _upper_quantile(distribution: Distribution, v: Table) -> Table:
@@ -147,5 +149,5 @@ def lookup(table: Table, u: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def tokens(table: Table, u: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Whole numbers drawn from a quantile table at u in (0, 1): rounded, at least one."""
-    return np.maximum((lookup(table, u) + 0.5).astype(np.int32), 1)
+    """Whole numbers drawn from a quantile table at u in (0, 1): rounded, at least one, at most MAX_TOKENS."""
+    return np.clip(lookup(table, u) + 0.5, 1.0, MAX_TOKENS).astype(np.int32)

@@ -73,3 +73,10 @@ def test_the_help_lists_the_verbs_that_work_and_no_others():
     assert [command.name for command in app.registered_commands] == list(VERBS)
     helped = CliRunner().invoke(app, ["--help"]).stdout
     assert all(verb in helped for verb in VERBS)
+
+
+def test_too_little_memory_is_2_and_a_message_without_traceback():
+    ended = _end(MemoryError("Unable to allocate 7 TiB"))
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("MemoryError: not enough memory for `act` (Unable to allocate 7 TiB). Make the")
+    assert "Traceback" not in ended.stderr

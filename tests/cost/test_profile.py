@@ -66,7 +66,8 @@ def test_a_missing_calibration_lists_those_there_are(models, h100):
         ("llama-3.1-70b", {}, 66.4, ["tensor_parallel_size=4", "weights=int4"]),
         ("llama-3.1-70b", {"tensor_parallel_size": 2, "max_model_len": 131072}, 17.4, ["max_model_len=24960"]),
         ("llama-3.1-405b", {"tensor_parallel_size": 8}, 26.8, ["weights=fp8", "pipeline_parallel_size=2"]),
-        ("gpt-oss-120b", {}, 159.3, ["tensor_parallel_size=4"]),
+        ("gpt-oss-120b", {}, 159.3, ["Try weights=mxfp4", "tensor_parallel_size=4"]),
+        ("llama-3.1-405b", {}, 738.5, ["Try tensor_parallel_size=8 with weights=fp8"]),
     ],
 )
 def test_what_does_not_fit_says_by_how_much_and_what_would(models, h100, model, options, short_gb, remedies):
@@ -75,8 +76,8 @@ def test_what_does_not_fit_says_by_how_much_and_what_would(models, h100, model, 
     assert f"short of {short_gb} GB a GPU" in str(caught.value)
     for remedy in remedies:
         assert remedy in str(caught.value)
-        name, value = remedy.split("=")
-        changed = {**options, name: int(value) if value.isdecimal() else value}
+        changes = (change.split("=") for change in remedy.removeprefix("Try ").split(" with "))
+        changed = options | {name: int(value) if value.isdecimal() else value for name, value in changes}
         assert compile(models(model), h100, **changed).num_gpu_blocks > 1
 
 
@@ -146,3 +147,15 @@ def test_graphs_pad_decodes_up_to_twice_the_sequences(compiled):
     assert times.decode_batch_s[97] == times.decode_batch_s[100] == times.batch_s[104]
     assert times.batch_s[193] == times.batch_s[200]
     assert times.batch_s[201] < times.batch_s[202]
+
+
+def test_two_changes_at_once_are_tried_where_no_single_one_does(models, gpus):
+    with pytest.raises(CapacityError, match=r"Try tensor_parallel_size=8 with weights=fp8\."):
+        compile(models("deepseek-v3"), gpus("h200-sxm-141gb"))
+
+
+def test_the_card_shows_the_first_token_of_an_idle_replica(compiled):
+    profile = compiled("llama-3.1-8b")
+    card = {row.name: row.value for row in profile.card}
+    assert card["host time before the first token"] == profile.frontend_s > 0
+    assert card["TTFT of 2048 tokens, alone"] == profile.frontend_s + card["prefill of 2048 tokens"]

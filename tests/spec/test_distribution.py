@@ -3,7 +3,7 @@
 import pytest
 
 from sim.errors import SpecError
-from sim.spec import Distribution, TimeDistribution
+from sim.spec import Distribution, TimeDistribution, TokenDistribution
 
 
 def test_a_bare_number_is_a_constant():
@@ -74,3 +74,24 @@ def test_what_is_refused_and_why(text, message):
         Distribution.from_yaml(text)
     assert message in str(caught.value)
     assert str(caught.value).count("\n") == 0  # one mistake, one message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("2147483648", "must be <= 1000000000, got 2147483648"),
+        ("0", "mean: must reach 1 token, got 0"),
+        ("{distribution_type: exponential, mean: 0.3, max: 0.5}", "max: must reach 1 token, got 0.5"),
+        ("{distribution_type: uniform, max: 0}", "max: must reach 1 token, got 0"),
+        ("{distribution_type: uniform, max: 3e9}", "max: must be <= 1000000000, got 3000000000.0"),
+        ("{distribution_type: percentiles, percentiles: {0: 0, 100: 0}}", "percentiles: must reach 1 token, got 0"),
+    ],
+)
+def test_a_length_in_tokens_is_one_at_least_and_fits_32_bits(text, message):
+    with pytest.raises(SpecError) as caught:
+        TokenDistribution.from_yaml(text)
+    assert message in str(caught.value)
+
+
+def test_a_time_may_be_nothing():
+    assert TimeDistribution.from_yaml("0").mean == 0

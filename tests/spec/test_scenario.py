@@ -236,7 +236,7 @@ times = st.floats(min_value=1e-3, max_value=1e6)
     mean=st.floats(min_value=1, max_value=1e5),
     deviation=st.floats(min_value=0, max_value=1e5),
     patience=st.none() | times,
-    replicas=st.integers(min_value=1, max_value=10**6),
+    replicas=st.integers(1, 100_000),
     name=st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,8}", fullmatch=True),
     description=st.text(),
 )
@@ -269,3 +269,24 @@ def test_the_digest_is_of_what_is_simulated():
         assert scenario.replace(path, value).digest == scenario.digest
     for path, value in {"seed": 2, "drain": True, "fleet.pools.main.replicas": 3, "slo.ttft_s": 1}.items():
         assert scenario.replace(path, value).digest != scenario.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "message"),
+    [
+        (SMALL, "replicas: 2", "replicas: 100001", "fleet.pools.main.replicas: must be <= 100000, got 100001"),
+        (SMALL, "replicas: 2", "max_replicas: 1e6", "max_replicas: must be <= 100000, got 1000000"),
+        (SMALL, "600 req/min", "1e300", "traffic.rate_per_s: must be <= 1000000000"),
+        (PEOPLE, "replicas: 3", "replicas: 100000", "would make 100004 replicas of pool main; at most 100000"),
+        (PEOPLE, "10M", "1e11", "traffic.monthly_users: must be <= 10000000000"),
+        (PEOPLE, "tier: api}", "tier: api, num_clients: 1e8}", "traffic.api.num_clients: must be <= 10000000"),
+        (
+            PEOPLE,
+            "horizon: 2 h",
+            "horizon: 1e9 d",
+            "report_interval: cuts the horizon into 9.6e+10 intervals, of at most",
+        ),
+    ],
+)
+def test_sizes_beyond_all_reason_are_refused(text, old, new, message):
+    assert any(message in problem for problem in _fails(text, old, new))

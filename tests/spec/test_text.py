@@ -9,6 +9,13 @@ from sim.errors import SpecError
 from sim.spec.text import Document, read_text, write_text
 
 
+def test_aliases_that_stand_for_billions_of_values_are_refused_at_once():
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 10)]
+    with pytest.raises(SpecError, match=r"more than 100000 values, each alias counted as what it names"):
+        read_text("\n".join(lines))
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

@@ -118,3 +118,10 @@ def test_a_mean_out_of_reach_is_refused(mean):
 def test_tokens_are_rounded_and_at_least_one():
     table = np.linspace(0.0, 2.0, CELLS + 1)
     assert tokens(table, np.array([0.001, 0.249, 0.7499, 0.7501, 0.999])).tolist() == [1, 1, 1, 2, 2]
+
+
+def test_a_tail_beyond_32_bits_is_cut_and_not_turned_into_one_token():
+    heavy = Distribution(distribution_type="lognormal", mean=1e9, standard_deviation=1e9)
+    drawn = tokens(quantile_table(heavy, whole=True), FINE[-9:])
+    assert (drawn == 1_000_000_000).all()
+    assert (tokens(np.full(1025, 1e12), FINE[:3]) == 1_000_000_000).all()
