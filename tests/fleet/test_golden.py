@@ -1,7 +1,7 @@
 """Golden runs: small ones, kept number by number, so that a change that moves a result shows itself.
 
 Counts must be equal, figures agree to 1e-9 (bytes are promised on one kind of processor only). When a change is meant,
-write them anew and say in the changelog why they moved: `python tests/fleet/test_golden.py`.
+write them anew and say in the changelog why they moved: `PYTHONPATH=. python tests/fleet/test_golden.py`.
 """
 
 import json
