@@ -9,6 +9,7 @@ by row, timers by serial, step ends by replica. So both give the same result to 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from heapq import heappush
 from typing import Any
@@ -24,7 +25,7 @@ NOBODY = -2
 Sink = Callable[[Table], None]
 
 
-class Clock:
+class Clock(ABC):
     """What both clocks share: the SimPy environment, the feeding of arrivals, records out, conditions."""
 
     def __init__(self, plane: Plane, chunks: Iterator[Table], sink: Sink) -> None:
@@ -39,9 +40,9 @@ class Clock:
         """Compile what this clock calls, or load it from the cache, before anybody looks at the time."""
         plane.warm_up()
 
+    @abstractmethod
     def run(self, until_s: float) -> None:
         """Play all events before `until_s`, the plane's and SimPy's. Call it again with a later time to go on."""
-        raise NotImplementedError
 
     def at(self, t_s: float) -> simpy.Event:
         """An event at an absolute time, not before now (`timeout(t_s - now)` would round)."""
@@ -60,21 +61,25 @@ class Clock:
     def when(self, condition: Callable[[], bool]) -> simpy.Event:
         """An event that succeeds at the instant a condition becomes true.
 
-        Tested now, and whenever a replica goes off line or a pool's queue passes its alarm.
+        Tested now, whenever replicas come or go, and whenever a request joins a queue beyond its `alarm`.
         """
         event = self.env.event()
         self._conditions.append((condition, event))
         self._wake(force=True)
         return event
 
+    def alarm(self, pool: int, num_waiting: int) -> None:
+        """Have conditions tested whenever a request joins a pool's queue and more than `num_waiting` then wait."""
+        self.plane["pools"]["queue_alarm"][pool] = num_waiting
+
     @property
+    @abstractmethod
     def finished(self) -> bool:
         """Whether no plane event is left at all."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _file(self) -> None:
         """Schedule what a control action left in the outbox."""
-        raise NotImplementedError
 
     def _look(self) -> None:
         """Take the records if there are many, and let conditions succeed."""

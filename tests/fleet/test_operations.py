@@ -118,9 +118,9 @@ def test_both_clocks_and_no_leaping_give_the_same_to_the_bit():
 def fired(clock_name, condition, operator=None):
     """Times at which the event of a condition fires: two replicas of one sequence each, steps of 1 s, five arrivals."""
     plane = Plane(world(pool(num_replicas=2, max_replicas=2, max_num_seqs=1), [kind()], router="round_robin"))
-    plane["pools"]["queue_alarm"] = 0
     chunks = iter([rows((0.25, 5, 3), (2.5, 5, 3), (2.75, 5, 2), (2.875, 5, 2), (3.0, 5, 2))])
     clock = CLOCKS[clock_name](plane, chunks, lambda _rows: None)
+    clock.alarm(0, 0)
     times = []
 
     def watch():
