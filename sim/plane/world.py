@@ -14,7 +14,8 @@ from sim.traffic.arrivals import TrafficClass
 ROUTERS = ("round_robin", "least_outstanding", "power_of_two")
 ROUND_ROBIN, LEAST_OUTSTANDING, POWER_OF_TWO = range(3)
 MAX_VISITS = 8
-"""Visits of a path; draws are numbered by turn x MAX_VISITS + visit."""
+"""Visits of a path; draws are numbered by turn x MAX_VISITS + visit. Compiled in, so it stands among the plane's
+sources; `sim.spec.fleet` refuses more before a World is made."""
 TABLE_STEPS = 1024
 """A quantile table has one value more than this."""
 POLICIES = ("fcfs", "priority")

@@ -8,6 +8,8 @@ import sim
 from sim.errors import SpecError
 from sim.fleet.build import build
 from sim.metrics.records import REFUSED
+from sim.plane import world as plane_world
+from sim.spec import fleet as spec_fleet
 from sim.traffic import draws
 from sim.traffic.lengths import tokens
 
@@ -54,3 +56,7 @@ def test_problems_of_all_pools_come_at_once():
     with pytest.raises(SpecError) as raised:
         build(small(**changes))
     assert {problem.path for problem in raised.value.problems} == set(changes)
+
+
+def test_the_specification_refuses_longer_paths_than_the_plane_plays():
+    assert spec_fleet.MAX_VISITS == plane_world.MAX_VISITS
