@@ -40,7 +40,7 @@ def drawn(scenario):
     first_s, num_rows = 0.0, 0
     for chunk in source.chunks():
         first_s = first_s or time.process_time() - begin
-        num_rows += len(chunk)
+        num_rows += len(chunk.rows)
     return first_s, time.process_time() - begin, num_rows
 
 

@@ -20,8 +20,10 @@ from sim.spec.load import read_file, read_scenario
 from sim.spec.model import ModelSpec, read_model
 from sim.spec.scenario import Scenario
 from sim.spec.short import is_short
+from sim.spec.speculation import AcceptanceTable, SpeculativeConfig, read_acceptance
 from sim.spec.text import read_text
 from sim.spec.traffic import PopulationTraffic
+from sim.spec.variant import parse_variant, vary
 from sim.spec.workload import Curve, PercentileTable, Workload, read_curves, read_percentile_tables
 
 Kind: TypeAlias = Literal["models", "hardware", "kernels", "engines", "workloads", "scenarios"]
@@ -184,10 +186,15 @@ def _references(scenario: Scenario) -> Iterator[tuple[str, Callable[[str], objec
 
 
 def load_model(name: str) -> ModelSpec:
-    """Return a model by name, from a file (also a Hugging Face ``config.json``), or by its short form ("70B, MQA")."""
+    """Return a model by name, from a file (also a Hugging Face ``config.json``), or by its short form ("70B, MQA").
+
+    A name may be followed by what differs from the model of that name: "llama-3.1-70b, 64 KV heads".
+    """
     if is_short(name):
         return read_model(name)
-    return read_model(*read("models", name))
+    base, changes = parse_variant(name)
+    model = read_model(*read("models", base))
+    return vary(model, changes) if changes else model
 
 
 def load_gpu(name: str) -> GpuSpec:
@@ -208,6 +215,25 @@ def load_curve(name: str) -> Curve:
 def load_percentile_table(name: str) -> PercentileTable:
     """Return a table of percentiles by name."""
     return _named("percentile table", name, "workloads/_percentiles.yaml", read_percentile_tables)
+
+
+def load_acceptance(config: SpeculativeConfig) -> AcceptanceTable:
+    """Return the acceptance by position that a speculating pool names, or the first of its method."""
+    if config.accept_frac is not None:
+        return AcceptanceTable(
+            name="given", method=config.method, position_frac=config.accept_frac, source="assumed: given by the user"
+        )
+    path = "hardware_profiles/acceptance.yaml"
+    if config.acceptance is None:
+        found: dict[str, AcceptanceTable] = {}
+        for text, shown in read_all(path):
+            found |= {name: table for name, table in read_acceptance(text, shown).items() if name not in found}
+        return next(table for table in found.values() if table.method == config.method)
+    table = _named("acceptance table", config.acceptance, path, read_acceptance)
+    if table.method != config.method:
+        message = f"{table.name} is of method {table.method}, the pool speculates with {config.method}"
+        raise CatalogError(Problem(message, path="acceptance"))
+    return table
 
 
 def load_prices(name: str) -> PriceBook:

@@ -16,15 +16,23 @@ from sim.spec.model import ModelSpec
 
 
 def decode_token_s(
-    model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, *, kv: str, value_bytes: float, tensor_parallel_size: int
+    model: ModelSpec,
+    gpu: GpuSpec,
+    engine: EngineSpec,
+    *,
+    kv: str,
+    value_bytes: float,
+    tensor_parallel_size: int,
+    num_queries: int = 1,
 ) -> float:
     """Time per token of total context in one layer's decode attention, many sequences at once [s].
 
     The larger of reading the token's keys and values, bytes / (bandwidth x efficiency), and multiplying with them,
-    FLOPs / (bf16 peak x prefill efficiency); the second matters for MLA, whose heads share one latent.
+    FLOPs / (bf16 peak x prefill efficiency); the second matters for MLA, whose heads share one latent, and where
+    a sequence has `num_queries` > 1 (verification of drafted tokens), which read the cache together.
     """
     read_bytes = kv_bytes_per_token_layer(model, value_bytes, tensor_parallel_size)
-    flops = decode_flops_per_token_layer(model, tensor_parallel_size)
+    flops = num_queries * decode_flops_per_token_layer(model, tensor_parallel_size)
     return max(
         read_bytes / (gpu.memory_bandwidth_bytes_per_s * engine.decode_bandwidth_frac[kv]),
         flops / (gpu.peak_flops_per_s("bf16") * engine.prefill_compute_frac),

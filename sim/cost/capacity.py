@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from sim.cost.layout import splits
-from sim.cost.memory import Layout, Memory, plan_memory
+from sim.cost.machine import Machine
+from sim.cost.memory import CachePlan, Draft, Layout, Memory, plan_memory
 from sim.cost.precision import Precisions, resolve_precisions
-from sim.cost.step import Machine
 from sim.errors import Problem, SpecError
 from sim.spec.engine import EngineSpec
 from sim.spec.model import ModelSpec
@@ -25,8 +25,12 @@ class Limits:
     max_num_batched_tokens: int
     block_size: int
     gpu_memory_utilization: float
+    max_model_len: int | None
+    """Longest prompt plus answer [tokens]; None: the model's, or what fits."""
+    kv_cache_layout: str
+    """paged: blocks as a sequence grows; contiguous: max_model_len tokens in one piece from its start."""
 
-    def problems(self, model: ModelSpec, max_model_len: int | None) -> Iterator[Problem]:
+    def problems(self, model: ModelSpec) -> Iterator[Problem]:
         """Yield the limits that make no sense, by themselves or for the model."""
         for name in ("max_num_seqs", "max_num_batched_tokens", "block_size"):
             if getattr(self, name) < 1:
@@ -38,39 +42,52 @@ class Limits:
             message = f"must be above 0 and at most 1, got {self.gpu_memory_utilization:g}"
             yield Problem(message, path="gpu_memory_utilization")
         longest = model.max_position_embeddings
-        if max_model_len is not None and not 1 <= max_model_len <= longest:
-            message = f"must be 1 to {longest}, the context length of {model.name}, got {max_model_len}"
+        if self.max_model_len is not None and not 1 <= self.max_model_len <= longest:
+            message = f"must be 1 to {longest}, the context length of {model.name}, got {self.max_model_len}"
             yield Problem(message, path="max_model_len")
+        if self.kv_cache_layout not in ("paged", "contiguous"):
+            message = f'"{self.kv_cache_layout}" is not allowed. Allowed: paged, contiguous'
+            yield Problem(message, path="kv_cache_layout")
+        elif self.kv_cache_layout == "contiguous" and self.max_model_len is None:
+            yield Problem("missing: a contiguous cache reserves so many tokens for each sequence", path="max_model_len")
 
-    def plan(self, machine: Machine) -> Memory:
+    def plan(self, machine: Machine, draft: Draft | None = None) -> Memory:
         """Divide the memory of a machine."""
         return plan_memory(
             machine.model,
             machine.gpu,
             machine.engine,
             machine.layout,
-            value_bytes=machine.precisions.value_bytes,
-            block_size=self.block_size,
+            CachePlan(
+                machine.precisions.value_bytes,
+                self.block_size,
+                self.max_model_len if self.kv_cache_layout == "contiguous" else None,
+                machine.use_cache,
+            ),
             gpu_memory_utilization=self.gpu_memory_utilization,
             max_num_seqs=self.max_num_seqs,
             max_num_batched_tokens=self.max_num_batched_tokens,
+            eager=machine.eager,
+            draft=draft,
         )
 
 
-def make_layout(precisions: Precisions, engine: EngineSpec, tp: int, pp: int, ep: int) -> Layout:
+def make_layout(precisions: Precisions, engine: EngineSpec, tp: int, pp: int, ep: int, dp: int) -> Layout:
     """Return how a model lies on its GPUs."""
     return Layout(
         tensor_parallel_size=tp,
         pipeline_parallel_size=pp,
         expert_parallel_size=ep,
+        data_parallel_size=dp,
         linear_bytes=precisions.linear.weight_bytes,
         expert_bytes=precisions.experts.weight_bytes if precisions.experts else 0.0,
         expert_multiple=engine.memory.mxfp4_multiple if precisions.weights == "mxfp4" else 1,
     )
 
 
-def capacity_message(machine: Machine, limits: Limits, memory: Memory, max_model_len: int | None) -> str:
+def capacity_message(machine: Machine, limits: Limits, memory: Memory) -> str:
     """Return by how much a machine is too small, and which other choices would do."""
+    max_model_len = limits.max_model_len
     model, gpu, num_gpus = machine.model, machine.gpu, machine.num_gpus
     wanted = max_model_len or limits.block_size
     needed = memory.kv_bytes_per_token * wanted / machine.layout.pipeline_parallel_size
@@ -84,16 +101,17 @@ def capacity_message(machine: Machine, limits: Limits, memory: Memory, max_model
         f"{model.name} ({machine.precisions.weights}) does not fit {num_gpus} x {gpu.name}: a GPU would hold {parts}, "
         f"and offers {memory.usable_bytes / 1e9:.1f} GB at gpu_memory_utilization="
         f"{limits.gpu_memory_utilization:.2f}{cache}. It is short of {short_gb:.1f} GB a GPU. "
-        f"Try {' or '.join(_remedies(machine, limits, memory, max_model_len)) or 'a larger GPU'}."
+        f"Try {' or '.join(_remedies(machine, limits, memory)) or 'a larger GPU'}."
     )
 
 
-def _remedies(machine: Machine, limits: Limits, memory: Memory, max_model_len: int | None) -> list[str]:
+def _remedies(machine: Machine, limits: Limits, memory: Memory) -> list[str]:
     """Return changes, one of each kind, with which the model would fit; where none does, two changes at once.
 
     Of each kind the mildest that holds one whole context, else the one that holds most. The checkpoint's own precision
     comes before all others: it costs no quality.
     """
+    max_model_len = limits.max_model_len
     whole = max_model_len or machine.model.max_position_embeddings
 
     def best(kind: Iterator[tuple[str, Machine]]) -> list[str]:
@@ -126,7 +144,12 @@ def _larger(machine: Machine) -> Iterator[tuple[str, Machine]]:
 def _leaner(machine: Machine) -> Iterator[tuple[str, Machine]]:
     """Yield the machine with leaner weights."""
     model, p, layout = machine.model, machine.precisions, machine.layout
-    sizes = layout.tensor_parallel_size, layout.pipeline_parallel_size, layout.expert_parallel_size
+    sizes = (
+        layout.tensor_parallel_size,
+        layout.pipeline_parallel_size,
+        layout.expert_parallel_size,
+        layout.data_parallel_size,
+    )
     for weights in dict.fromkeys((model.quantization, *LEAN)):
         if weights is None or weights == p.weights:
             continue

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from sim.cost.gemm import compute_rate, memory_rate
+from sim.cost.machine import Machine
 from sim.cost.memory import Memory
+from sim.cost.power import read_bytes
 from sim.cost.shapes import kv_bytes_per_sequence, kv_bytes_per_token_layer, linear_flops_per_token, parameters
-from sim.cost.step import Machine, padded_tokens, read_bytes, token_parts
+from sim.cost.step import padded_tokens, token_parts
 from sim.cost.step_times import StepTimes
 from sim.spec.hardware import Sourced
 

@@ -45,9 +45,19 @@ def point_to_point_s(message_bytes: Floats, gpu: GpuSpec, kernels: KernelSpec, *
 def all_to_all_s(message_bytes: Floats, num_gpus: int, gpu: GpuSpec, kernels: KernelSpec) -> Floats:
     """Time of one all-to-all in which every GPU sends `message_bytes` in all [s]; none for one GPU.
 
-    A share (g - 1) / g of what a GPU sends leaves it, if tokens and experts are spread evenly (*assumed*).
+    A share (g - 1) / g of what a GPU sends leaves it, if tokens and experts are spread evenly (*assumed*). A group
+    larger than a node goes over the network, an upper bound for what stays inside.
     """
     if num_gpus == 1:
         return np.zeros_like(message_bytes)
     rate = link_bytes_per_s(gpu, same_node=num_gpus <= gpu.gpus_per_node) * kernels.link_frac
     return np.asarray(kernels.link_latency_s + message_bytes * (num_gpus - 1) / num_gpus / rate)
+
+
+def dispatch_bytes(hidden_bytes: Floats, num_experts_per_tok: int, expert_gpus: int) -> Floats:
+    """Bytes that a GPU sends to have its share of the batch computed by experts elsewhere, of `hidden_bytes` in all [B].
+
+    All-to-all: each token goes to k of g GPUs, k T h / g in all; all-gather: every token goes everywhere, T h. An
+    engine has both (vLLM: DeepEP; allgather_reducescatter); whichever moves less is taken.
+    """
+    return hidden_bytes * min(num_experts_per_tok / expert_gpus, 1.0)

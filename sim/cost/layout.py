@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sim.errors import Problem
+from sim.errors import Problem, SpecError
 from sim.spec.engine import KernelSpec
 from sim.spec.hardware import GpuSpec
 from sim.spec.model import ModelSpec
@@ -17,17 +17,19 @@ def layout_problems(
     tensor_parallel_size: int,
     pipeline_parallel_size: int,
     expert_parallel_size: int,
+    data_parallel_size: int,
 ) -> Iterator[Problem]:
     """Yield what forbids a model to be split so; the same rules as vLLM's, and what is measured."""
-    tp, pp, ep = tensor_parallel_size, pipeline_parallel_size, expert_parallel_size
+    tp, pp, ep, dp = tensor_parallel_size, pipeline_parallel_size, expert_parallel_size, data_parallel_size
     for name, size in (
         ("tensor_parallel_size", tp),
         ("pipeline_parallel_size", pp),
         ("expert_parallel_size", ep),
+        ("data_parallel_size", dp),
     ):
         if size < 1:
             yield Problem(f"must be >= 1, got {size}", path=name)
-    if min(tp, pp, ep) < 1:
+    if min(tp, pp, ep, dp) < 1:
         return
     fitting = sorted(size for size in (1, *kernels.all_reduce) if splits(model, size) and size <= gpu.gpus_per_node)
     try_sizes = f"Try {' or '.join(map(str, fitting))}"
@@ -48,13 +50,40 @@ def layout_problems(
         yield Problem(f"all-reduce among {tp} GPUs is not measured. {try_sizes}", path="tensor_parallel_size")
     if pp > model.num_hidden_layers:
         yield Problem(f"{pp} stages for {model.num_hidden_layers} layers", path="pipeline_parallel_size")
-    if ep > 1 and not model.is_moe:
-        yield Problem(f"{model.name} has no experts to spread; leave it at 1", path="expert_parallel_size")
-    elif tp % ep or (ep > 1 and model.num_experts % ep):
-        yield Problem(
-            f"must divide tensor_parallel_size ({tp}) and the {model.num_experts} experts, got {ep}",
-            path="expert_parallel_size",
-        )
+    if not model.is_moe:
+        if ep > 1:
+            yield Problem(f"{model.name} has no experts to spread; leave it at 1", path="expert_parallel_size")
+        if dp > 1:
+            message = f"{model.name} has no experts to share, so its ranks are independent: take {dp} times the replicas"
+            yield Problem(message, path="data_parallel_size")
+        return
+    group, width = tp * dp, model.moe_intermediate_size
+    if group % ep or model.num_experts % ep:
+        sizes = f"tensor_parallel_size x data_parallel_size ({group})"
+        message = f"must divide {sizes} and the {model.num_experts} experts, got {ep}"
+        yield Problem(message, path="expert_parallel_size")
+    elif group // ep > width:
+        message = f"{group} GPUs cannot split experts of width {width}. Try enable_expert_parallel"
+        yield Problem(message, path="data_parallel_size")
+
+
+def expert_group(
+    tensor_parallel_size: int, data_parallel_size: int, expert_parallel_size: int, *, enable_expert_parallel: bool
+) -> int:
+    """Return the GPUs that the experts are spread over; vLLM spreads them over all of a stage or none.
+
+    Raises
+    ------
+    SpecError
+        Both ways to say it were used, and they contradict each other.
+    """
+    if not enable_expert_parallel:
+        return expert_parallel_size
+    group = tensor_parallel_size * data_parallel_size
+    if expert_parallel_size not in (1, group):
+        message = f"enable_expert_parallel spreads the experts over all {group} GPUs of a stage; leave this at 1"
+        raise SpecError(Problem(f"{message}, got {expert_parallel_size}", path="expert_parallel_size"))
+    return group
 
 
 def splits(model: ModelSpec, tensor_parallel_size: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from sim.cost.eager import score_bytes
 from sim.cost.shapes import (
     Matrix,
     attention_matrices,
@@ -28,6 +29,8 @@ class Layout:
     tensor_parallel_size: int
     pipeline_parallel_size: int
     expert_parallel_size: int
+    data_parallel_size: int
+    """Ranks with attention and cache of their own, whose experts are shared."""
     linear_bytes: float
     """Bytes of a weight of attention, dense MLP and shared experts [B]."""
     expert_bytes: float
@@ -35,11 +38,45 @@ class Layout:
     expert_multiple: int
     """Routed experts' width on a GPU is padded to a multiple of this."""
 
+    @property
+    def stage_gpus(self) -> int:
+        """GPUs of one pipeline stage: those that the experts of a layer are spread over."""
+        return self.tensor_parallel_size * self.data_parallel_size
+
+    @property
+    def num_gpus(self) -> int:
+        """GPUs of one replica."""
+        return self.stage_gpus * self.pipeline_parallel_size
+
     def expert_matrices(self, model: ModelSpec) -> tuple[Matrix, ...]:
-        """One routed expert as a GPU holds it; expert parallelism keeps experts whole, the rest of TP splits them."""
-        share = self.tensor_parallel_size // self.expert_parallel_size
+        """One routed expert as a GPU holds it; expert parallelism keeps experts whole, the other GPUs split them."""
+        share = self.stage_gpus // self.expert_parallel_size
         width = -(-model.moe_intermediate_size // share)
         return mlp_matrices(model, math.ceil(width / self.expert_multiple) * self.expert_multiple)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What the drafter of a speculating engine adds on a GPU."""
+
+    weights_bytes: float
+    """Weights of its own [B]."""
+    kv_bytes_per_token: float
+    """Cache bytes of a token in its layers [B]."""
+
+
+@dataclass(frozen=True)
+class CachePlan:
+    """How the room that is left is given to sequences."""
+
+    value_bytes: float
+    """Bytes of a cached value [B]."""
+    block_size: int
+    """Tokens in a block."""
+    reserved_tokens: int | None = None
+    """Tokens that a sequence reserves in one piece, whatever it uses; None: blocks as it grows (PagedAttention)."""
+    use_cache: bool = True
+    """False: nothing is kept, and the room holds the activations of what each step computes again."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +93,14 @@ class Memory:
     pool_bytes: float
     """What is left for the cache; negative where the model does not fit."""
     block_size: int
-    """Tokens in a block of the cache."""
+    """Tokens in a block of the cache; contiguous: the tokens reserved for a sequence."""
     block_bytes: float
     """One block of the cache."""
     num_gpu_blocks: int
-    """Blocks in the pool, the null block included; 0 where the model does not fit."""
+    """Blocks in the pool of one data-parallel rank, the null block included; 0 where the model does not fit."""
     kv_bytes_per_token: float
-    """Cache bytes of a token on one GPU of each stage together; layers whose cache grows with the context [B]."""
+    """Bytes that a token takes from the pool on one GPU of each stage together; layers whose cache grows with the
+    context, or, without a cache, the activations of a token that is computed again [B]."""
 
     @property
     def room_tokens(self) -> int:
@@ -127,7 +165,7 @@ def forward_bytes(model: ModelSpec, layout: Layout, max_num_batched_tokens: int)
         widest.append(mlp[0].width + mlp[-1].depth)
     if model.is_moe:
         first, last = layout.expert_matrices(model)
-        routed = model.num_experts_per_tok / layout.expert_parallel_size
+        routed = model.num_experts_per_tok * layout.data_parallel_size / layout.expert_parallel_size
         widest.append(math.ceil(routed * (max(first.width, h) + last.depth)))
     return max_num_batched_tokens * (2 * h + max(widest)) * PLAIN_BYTES
 
@@ -137,22 +175,23 @@ def plan_memory(
     gpu: GpuSpec,
     engine: EngineSpec,
     layout: Layout,
+    cache: CachePlan,
     *,
-    value_bytes: float,
-    block_size: int,
     gpu_memory_utilization: float,
     max_num_seqs: int,
     max_num_batched_tokens: int,
+    eager: bool = False,
+    draft: Draft | None = None,
 ) -> Memory:
     r"""Divide the memory of a replica's GPUs and return the division of the one that holds the fewest blocks.
 
     Parameters
     ----------
-    model, gpu, engine, layout : what runs where
-    value_bytes : bytes of a cached value [B]
-    block_size : tokens in a block
+    model, gpu, engine, layout, cache : what runs where, and how the room is given out
     gpu_memory_utilization : share of the device memory that the engine may use [1]
     max_num_seqs, max_num_batched_tokens : limits of a batch, with which the engine measures its peak at the start
+    eager : the scores of one prompt as long as the largest batch are in memory at the peak
+    draft : what drafts tokens; it lies with the last stage
 
     Notes
     -----
@@ -164,6 +203,8 @@ def plan_memory(
     rule, tp = engine.memory, layout.tensor_parallel_size
     usable = gpu.hbm_bytes * gpu_memory_utilization
     forward = forward_bytes(model, layout, max_num_batched_tokens)
+    if eager:
+        forward += score_bytes(model, max_num_batched_tokens, tp)
     sampler = rule.sampler_bytes * max_num_seqs * model.vocab_size
     reserve = rule.non_torch_bytes[max(size for size in rule.non_torch_bytes if size <= tp)] + rule.graph_bytes
     stages = stage_layers(model.num_hidden_layers, layout.pipeline_parallel_size)
@@ -171,11 +212,18 @@ def plan_memory(
     for stage, num_layers in enumerate(stages):
         first, last = stage == 0, stage == len(stages) - 1
         weights = weights_bytes(model, layout, num_layers, first=first, last=last)
+        drafted = draft if last else None
+        weights += drafted.weights_bytes if drafted else 0.0
         activation = max(forward, sampler) if last else forward
         pool = usable - weights - activation - reserve
         share = num_layers / model.num_hidden_layers
-        layer_bytes = kv_bytes_per_token_layer(model, value_bytes, tp) * share
-        blocks, token_bytes = _blocks(model, pool, layer_bytes, block_size, max_num_seqs)
+        extra = drafted.kv_bytes_per_token if drafted else 0.0
+        if cache.use_cache:
+            layer_bytes = kv_bytes_per_token_layer(model, cache.value_bytes, tp) * share
+            blocks, token_bytes = _blocks(model, pool, layer_bytes, extra, cache, max_num_seqs)
+        else:
+            token_bytes = forward_bytes(model, layout, 1)
+            blocks = max(int(pool // (cache.block_size * token_bytes)), 0)
         plans.append(
             Memory(
                 usable_bytes=usable,
@@ -183,29 +231,33 @@ def plan_memory(
                 activation_bytes=activation,
                 reserve_bytes=reserve,
                 pool_bytes=pool,
-                block_size=block_size,
-                block_bytes=block_size * token_bytes,
+                block_size=cache.reserved_tokens or cache.block_size,
+                block_bytes=(cache.reserved_tokens or cache.block_size) * token_bytes,
                 num_gpu_blocks=blocks,
-                kv_bytes_per_token=token_bytes / share,
+                kv_bytes_per_token=(token_bytes - extra) / share + extra if cache.use_cache else token_bytes,
             )
         )
     return min(plans, key=lambda plan: (plan.num_gpu_blocks, plan.pool_bytes))
 
 
 def _blocks(
-    model: ModelSpec, pool_bytes: float, layer_bytes: float, block_size: int, max_num_seqs: int
+    model: ModelSpec, pool_bytes: float, layer_bytes: float, extra_bytes: float, cache: CachePlan, max_num_seqs: int
 ) -> tuple[int, float]:
-    """Number of blocks in the pool, and the cache bytes of a token that they count [B].
+    """Number of blocks in the pool, and the cache bytes of a token that they count, `extra_bytes` included [B].
 
     Sliding-window layers: either every layer's cache grows with the context, or `max_num_seqs` windows (one block more
     than the window each, as it moves) are set aside and only the full-attention layers grow. Both understate what an
-    allocator with separate groups can hold; the larger is taken.
+    allocator with separate groups can hold; the larger is taken. Reserved in one piece, every layer holds the whole
+    length, and the null block takes no room.
     """
-    every = model.num_hidden_layers * layer_bytes
-    best = max(int(pool_bytes // (block_size * every)), 0), every
+    every = model.num_hidden_layers * layer_bytes + extra_bytes
+    if cache.reserved_tokens:
+        return 1 + max(int(pool_bytes // (cache.reserved_tokens * every)), 0), every
+    size = cache.block_size
+    best = max(int(pool_bytes // (size * every)), 0), every
     if model.sliding_window and model.num_full_attention_layers:
-        window = (math.ceil(model.sliding_window / block_size) + 1) * block_size
+        window = (math.ceil(model.sliding_window / size) + 1) * size
         kept = max_num_seqs * window * model.num_sliding_layers * layer_bytes
-        growing = model.num_full_attention_layers * layer_bytes
-        best = max(best, (int((pool_bytes - kept) // (block_size * growing)), growing))
+        growing = model.num_full_attention_layers * layer_bytes + extra_bytes
+        best = max(best, (int((pool_bytes - kept) // (size * growing)), growing))
     return best

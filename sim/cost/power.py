@@ -1,9 +1,13 @@
-"""Electrical power of a GPU by how hard its memory and its tensor cores work."""
+"""Electrical power of a replica by how hard its memory and its tensor cores work."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from sim.cost.machine import Machine
+from sim.cost.memory import PLAIN_BYTES
+from sim.cost.moe import distinct_experts
+from sim.cost.shapes import attention_matrices, head_matrix, linear_flops_per_token, mlp_matrices
 from sim.cost.step_times import Floats
 from sim.spec.engine import PowerFit
 from sim.spec.hardware import GpuSpec
@@ -27,3 +31,35 @@ def busy_w(memory_frac: Floats, compute_frac: Floats, fit: PowerFit, gpu: GpuSpe
     """
     drive = fit.base + fit.memory * memory_frac + fit.compute * compute_frac
     return np.asarray(gpu.idle_w + (gpu.tdp_w - gpu.idle_w) * -np.expm1(-drive))
+
+
+def read_bytes(tokens: Floats, machine: Machine) -> Floats:
+    """Weights that all GPUs of a replica read in one step [B]: everything once a rank, experts only if visited."""
+    m, p, layout = machine.model, machine.precisions, machine.layout
+    tp = layout.tensor_parallel_size
+    attention = sum(matrix.size for matrix in attention_matrices(m, tp))
+    dense = sum(matrix.size for matrix in mlp_matrices(m, m.intermediate_size, tp))
+    shared = sum(matrix.size for matrix in mlp_matrices(m, m.shared_expert_intermediate_size, tp))
+    linear = m.num_hidden_layers * attention + m.num_dense_layers * dense + m.num_moe_layers * shared
+    fixed = (linear * p.linear.weight_bytes + head_matrix(m, tp).size * PLAIN_BYTES) * layout.stage_gpus
+    if p.experts is None:
+        return np.full_like(tokens, fixed)
+    visited = distinct_experts(tokens, m.num_experts, m.num_experts_per_tok)
+    expert = sum(matrix.size for matrix in mlp_matrices(m, m.moe_intermediate_size)) * p.experts.weight_bytes
+    return np.asarray(fixed + m.num_moe_layers * visited * expert)
+
+
+def power_w(tokens: Floats, step_s: Floats, machine: Machine, *, busy_stages: int = 1) -> Floats:
+    """Power of the replica while a step of T tokens runs [W].
+
+    Bytes and time are those of the weights and the sampling; attention is left out of both. Of the stages of a
+    pipeline `busy_stages` work at a time (on as many batches), the others idle.
+    """
+    gpu, stage_gpus, pp = machine.gpu, machine.layout.stage_gpus, machine.layout.pipeline_parallel_size
+    gpu_s = stage_gpus * busy_stages * np.where(step_s > 0, step_s, np.inf)
+    memory_frac = read_bytes(tokens, machine) / (gpu_s * gpu.memory_bandwidth_bytes_per_s)
+    peak = gpu.peak_flops_per_s(machine.precisions.linear.peak)
+    compute_frac = tokens * linear_flops_per_token(machine.model) / (gpu_s * peak)
+    busy = busy_w(memory_frac, compute_frac, machine.kernels.power, gpu)
+    working = stage_gpus * (busy_stages * busy + (pp - busy_stages) * gpu.idle_w)
+    return np.where(tokens > 0, working, machine.num_gpus * gpu.idle_w)

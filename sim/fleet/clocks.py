@@ -16,9 +16,11 @@ from typing import Any
 
 import simpy
 
+from sim.errors import CapacityError
 from sim.plane import handle as compiled
 from sim.plane.owner import Plane, Table
 from sim.plane.tables import ARRIVE, FAR, STEP, TIMER
+from sim.traffic.arrivals import Chunk
 
 NOBODY = -2
 """A serial that no request has."""
@@ -28,12 +30,13 @@ Sink = Callable[[Table], None]
 class Clock(ABC):
     """What both clocks share: the SimPy environment, the feeding of arrivals, records out, conditions."""
 
-    def __init__(self, plane: Plane, chunks: Iterator[Table], sink: Sink) -> None:
+    def __init__(self, plane: Plane, chunks: Iterator[Chunk], sink: Sink) -> None:
         self.plane = plane
         self.env = simpy.Environment(initial_time=plane.world.start_s)
         self._chunks = chunks
         self._sink = sink
         self._conditions: list[tuple[Callable[[], bool], simpy.Event]] = []
+        self._log_sink: Sink | None = None
 
     @staticmethod
     def warm_up(plane: Plane) -> None:
@@ -82,13 +85,28 @@ class Clock(ABC):
         """Schedule what a control action left in the outbox."""
 
     def _look(self) -> None:
-        """Take the records if there are many, and let conditions succeed."""
+        """Make room where the next event may need it, and let conditions succeed."""
+        self.plane.make_room()
+        if self.plane.scalar("num_log") > self.plane.scalar("log_room"):
+            self._read_log()
         if self.plane.scalar("num_done") >= self.plane.scalar("done_room"):
             self._drain()
         self._wake()
 
+    def log(self, sink: Sink) -> None:
+        """Have the plane's log of steps written, and passed on part by part (the last when `run` returns)."""
+        self._log_sink = sink
+        self.plane.start_log()
+
+    def _read_log(self) -> None:
+        """Pass the log on."""
+        if self._log_sink is not None and len(rows := self.plane.take_log()):
+            self._log_sink(rows)
+
     def _wake(self, *, force: bool = False) -> None:
         """Let the conditions that have become true succeed."""
+        if self.plane.record["stuck"][0]:
+            raise stuck(self.plane)
         if not force and not self.plane.record["wake"][0]:
             return
         self.plane.record["wake"] = 0
@@ -101,17 +119,26 @@ class Clock(ABC):
 
     def _feed(self) -> None:
         """Give the plane its next chunk of arrivals."""
-        chunk = next(self._chunks, None)
-        if chunk is None:
-            self.plane.put_arrivals(self.plane["arrivals"][:0], last=True)
-        else:
-            self.plane.put_arrivals(chunk, last=False)
+        self.plane.put_arrivals(next(self._chunks, None))
 
     def _drain(self) -> None:
-        """Pass the finished records on."""
-        rows = self.plane.take_done()
-        if len(rows):
+        """Pass the finished records on, and the log."""
+        if len(rows := self.plane.take_done()):
             self._sink(rows)
+        self._read_log()
+
+
+def stuck(plane: Plane) -> CapacityError:
+    """The error that names the replica which the plane's watchdog has found."""
+    row = plane["replicas"][plane.scalar("stuck") - 1]
+    pool = plane.world.pools[row["pool"]]
+    first = int(plane["pools"]["first_replica"][row["pool"]])
+    return CapacityError(
+        f"replica {int(row['number']) - first} of pool {pool.name!r} is stuck at t = {plane.scalar('now_s'):.6g} s: "
+        f"{row['num_running']} requests run, {row['num_waiting']} wait, {row['free'] + row['evictable']} of "
+        f"{pool.num_gpu_blocks - 1} blocks are free, and it preempts without end; give it more blocks, fewer "
+        "max_num_seqs, or scheduler_reserve_full_isl: true"
+    )
 
 
 class CompiledClock(Clock):
@@ -128,6 +155,8 @@ class CompiledClock(Clock):
                 self._feed()
             elif why == compiled.DRAIN_DONE:
                 self._drain()
+            elif why == compiled.LOG_FULL:
+                self._read_log()
             elif why == compiled.WOKEN:
                 now = plane.scalar("now_s")
                 if now > env.now:
@@ -184,7 +213,7 @@ class SimpyClock(Clock):
         plane.warm_up()
         compiled.handle_one(plane.address, plane.world.start_s, TIMER, 0, NOBODY)  # a timer that nobody waits for
 
-    def __init__(self, plane: Plane, chunks: Iterator[Table], sink: Sink) -> None:
+    def __init__(self, plane: Plane, chunks: Iterator[Chunk], sink: Sink) -> None:
         super().__init__(plane, chunks, sink)
         self._pending: list[At | None] = [None] * len(plane["replicas"])
         self._times: list[float] = []
@@ -212,13 +241,12 @@ class SimpyClock(Clock):
                 return
             self.plane.record["next_arrival"] = self.plane.record["num_arrivals"]
             self._feed()
+            self.plane.make_room()
             self._times = self.plane["arrivals"]["t_s"][: self.plane.scalar("num_arrivals")].tolist()
             self._row = 0
         At(self.env, self._times[self._row], ARRIVE, self._row, self._row, self._on_arrival)
 
     def _on_arrival(self, event: At) -> None:
-        if self.plane.record["num_free"][0] == 0:
-            self.plane.grow()
         self._handle(ARRIVE, event.id, event.key)
         self._row += 1
         self._next_arrival()

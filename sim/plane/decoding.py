@@ -11,7 +11,7 @@ import numpy as np
 
 from sim.metrics.histogram import BIN_OFFSET, BIN_SHIFT, NUM_BINS
 from sim.plane.compiled import jit
-from sim.plane.tables import DECODE, f8_at, i4_at, i8_at
+from sim.plane.tables import DECODE, f8_at, flight_at, i4_at, i8_at
 
 SHIFT, OFFSET, BINS = np.int64(BIN_SHIFT), np.int64(BIN_OFFSET), np.int64(NUM_BINS)
 
@@ -36,18 +36,18 @@ def steps_by(p, s, r, now):
     A step that ends exactly now has ended only if its event would have come before: that is so if a step end of a
     higher replica (`cursor`) was handled in this instant.
     """
-    ended = s.step
-    if s.doing != DECODE or (s.target - s.step <= 1 and time_at(s, s.target) > now):
+    ended, last = s.processed, s.target - s.depth
+    if s.doing != DECODE or (last - ended <= 1 and time_at(s, last) > now):
         return ended
     d = now - s.t0_s
     b = s.d0_s - 0.5 * s.slope_s
     root = b + np.sqrt(b * b + 2.0 * s.slope_s * d)
-    m = s.target
+    m = last
     if root > 0.0:
         m = s.step0 + np.int64(min(2.0 * d / root, 1e15))
-    m = min(max(m, ended), s.target)
+    m = min(max(m, ended), last)
     inclusive = r < p.cursor
-    while m < s.target and (time_at(s, m + 1) < now or (inclusive and time_at(s, m + 1) == now)):
+    while m < last and (time_at(s, m + 1) < now or (inclusive and time_at(s, m + 1) == now)):
         m += 1
     while m > ended and not (time_at(s, m) < now or (inclusive and time_at(s, m) == now)):
         m -= 1
@@ -55,12 +55,18 @@ def steps_by(p, s, r, now):
 
 
 @jit
-def add_itl(p, s, gap_bin, num_steps):
-    """Count `num_steps` gaps of one bin for every decoding sequence, by group."""
+def add_itl(p, counts, base, gap_bin, num_steps):
+    """Count `num_steps` gaps of one bin for each of the sequences that `counts` has from `base` on, by group."""
     for g in range(p.num_itl):
-        n = i4_at(p.counts, s.count_base + g).v
+        n = i4_at(counts, base + g).v
         if n > 0:
             i8_at(p.itl, g * BINS + gap_bin).v += n * num_steps
+
+
+@jit
+def add_gap(p, q, gap_s):
+    """Count one gap of one request."""
+    i8_at(p.itl, q.itl_group * BINS + bin_of(gap_s)).v += 1
 
 
 @jit
@@ -73,7 +79,7 @@ def count_run(p, s, upto):
         k = end
         while k - j > 1 and bin_of(s.d0_s + s.slope_s * (k - 1)) != low:
             k = (j + k + 1) >> 1
-        add_itl(p, s, low, k - j)
+        add_itl(p, p.counts, s.count_base, low, k - j)
         j = k
     s.counted = upto
 
@@ -88,8 +94,8 @@ def piece_of(p, pool, context):
 
 
 @jit
-def open_run(p, pool, s, now):
-    """Anchor a decode run at `now`."""
+def open_run(p, pool, s, now, begin_s):
+    """Anchor a decode run, formed now, that begins at `begin_s`: with its first step, number `s.step`."""
     n = s.num_decoding
     s.piece = piece_of(p, pool, s.context)
     at = n * pool.num_pieces + s.piece
@@ -99,7 +105,7 @@ def open_run(p, pool, s, now):
     s.d0_s = fixed_s + s.context_s * s.context
     s.slope_s = s.context_s * n
     s.share_s = fixed_s / n
-    s.t0_s = now
+    s.t0_s = begin_s
     s.step0 = s.step
     s.counted = s.step
     s.anchored = 1
@@ -107,8 +113,35 @@ def open_run(p, pool, s, now):
 
 
 @jit
+def flight_of(p, pool, s, step):
+    """The single step of that number, in flight."""
+    return flight_at(p.flights, s.flight_base + (step & 1))
+
+
+@jit
+def copy_counts(p, s, flight, step):
+    """Keep the groups of a step's decoding sequences, which may change before it has ended."""
+    flight.copied = 1
+    base = 2 * s.count_base + (step & 1) * p.num_itl
+    for g in range(p.num_itl):
+        i4_at(p.flight_counts, base + g).v = i4_at(p.counts, s.count_base + g).v
+
+
+@jit
+def book(s, spent_s, watts, end_s):
+    """Book busy time that ends at `end_s`."""
+    s.busy_s += spent_s
+    s.energy_j += spent_s * watts
+    s.booked_s = end_s
+    s.booked_w = watts
+
+
+@jit
 def close_run(p, pool, s):
-    """Settle what the run owes up to the last step that ended, and drop its anchor. The batch is still the run's."""
+    """Settle what the run owes up to the last step scheduled, and drop its anchor. The batch is still the run's.
+
+    If that step is in flight (asynchronous scheduling) it goes on as a single step.
+    """
     if s.anchored == 0:
         return
     s.anchored = 0
@@ -116,13 +149,17 @@ def close_run(p, pool, s):
     if k == 0:
         return
     end_s = time_at(s, s.step)
-    spent_s = end_s - s.t0_s
-    s.busy_s += spent_s
-    s.energy_j += spent_s * f8_at(p.curves, pool.power_w + s.num_decoding).v
+    if s.step - s.processed == 1:
+        flight = flight_of(p, pool, s, s.processed)
+        flight.end_s = end_s
+        flight.dt_s = s.d0_s + s.slope_s * (s.processed - s.step0)
+        flight.num_decodes = s.num_decoding
+        copy_counts(p, s, flight, s.processed)
+    book(s, end_s - s.t0_s, f8_at(p.curves, pool.power_w + s.num_decoding).v, end_s)
     s.per_seq_s += s.share_s * k
     s.per_context_s += s.context_s * k
     s.per_context_step_s += s.context_s * (k * (s.step0 - s.origin) + 0.5 * (k * (k - 1)))
-    gauge_kv(pool, s, end_s)
+    gauge_kv(pool, s, min(end_s, p.now_s))
 
 
 @jit

@@ -1,16 +1,20 @@
-"""One replica's loop: a step ends (`finish`), the next is formed (`plan`), a newcomer may end a leap early (`cut`)."""
+"""One replica's loop: the next step is formed (`plan`), its time is told and split, a newcomer may end a leap (`cut`).
+
+Decode steps of one batch are a run (`decoding.py`), every other step is single. Synchronous replicas have one step in
+flight, asynchronous ones two: while one runs the next is formed, without knowing its tokens.
+"""
 
 # ruff: noqa: ANN001, ANN201
 import numpy as np
 
-from sim.plane.blocks import blocks_for, blocks_in, num_free, release, residue_of, steps_within, take
+from sim.plane.batch import begin_integrals_anew
+from sim.plane.cache import extend, forget, num_free, take
 from sim.plane.compiled import jit
 from sim.plane.decoding import (
-    BINS,
-    add_itl,
-    bin_of,
+    book,
     close_run,
-    count_run,
+    copy_counts,
+    flight_of,
     gauge_kv,
     open_run,
     piece_of,
@@ -18,220 +22,258 @@ from sim.plane.decoding import (
     time_at,
 )
 from sim.plane.events import emit
-from sim.plane.queues import first_end, leave_running, pop_ended, push_end
-from sim.plane.scheduler import admit, begin_integrals_anew, run_running, stop_decoding
+from sim.plane.log import LOGGED_LEAP, log_end, log_leap, log_step
+from sim.plane.queues import first_end
+from sim.plane.scheduler import schedule
+from sim.plane.sequence import blocks_in, delivered, scheduled, steps_within
 from sim.plane.tables import (
     ACTIVE,
     DECODE,
     DECODING,
     DRAINING,
     IDLE,
-    MIXED,
     OFF,
+    SINGLE,
     STEP,
     f8_at,
-    group_at,
     i4_at,
-    i8_at,
     pool_at,
     replica_at,
     request_at,
+    visit_at,
 )
+
+FRUITLESS = 1 << 16
+"""So many preemptions without a single token out: the replica is stuck."""
 
 
 @jit
 def plan(p, r, now):
-    """Form the next batch of replica r and put its end in the outbox; idle if there is none."""
+    """Form steps until as many are in flight as may be, and put the end of the oldest in the outbox."""
     s = replica_at(p.replicas, r)
     pool = pool_at(p.pools, s.pool)
-    while True:
-        s.num_prefilled = 0
-        left, preempted = run_running(p, pool, s, now)
-        if not preempted:
-            admit(p, pool, s, left, now)
-        else:
-            s.blocked = 0
-        if s.num_prefilled > 0 or s.partial >= 0:
-            start_mixed(p, pool, s, r, now)
-            return
-        if s.num_decoding > 0:
-            start_decoding(p, pool, s, r, now)
-            return
-        if not preempted:
+    while s.target - s.processed <= pool.depth:
+        commit(p, pool, s)
+        preempted = schedule(p, pool, s, now)
+        if s.num_chunks > 0 or s.num_decoding > 0:
+            start(p, pool, s, now)
+        elif s.target > s.processed or not preempted:
             break
-    s.doing = IDLE
-    s.pending = 0
-    gauge_kv(pool, s, now)
-    if s.state == DRAINING:
-        turn_off(p, s, now)
+        if s.num_fruitless > FRUITLESS:
+            p.stuck = r + 1
+            p.wake = 1
+            break
+    if s.target == s.processed:
+        rest(p, pool, s, r, now)
+        return
+    s.depth = s.target - s.processed - 1
+    if s.anchored == 1 and s.processed >= s.step0:
+        s.doing = DECODE
+        if s.depth == pool.depth:
+            leap(p, pool, s)
+        emit(p, time_at(s, s.target - s.depth), STEP, r, r)
+    else:
+        s.doing = SINGLE
+        emit(p, flight_of(p, pool, s, s.processed).end_s, STEP, r, r)
 
 
 @jit
-def start_decoding(p, pool, s, r, now):
-    """Go on with the decode run, or anchor one; leap to the first step after which something can change."""
+def rest(p, pool, s, r, now):
+    """Nothing to do."""
+    s.doing = IDLE
+    s.pending = 0
+    gauge_kv(pool, s, now)
+    if s.num_waiting > 0 or s.num_running > 0:  # nothing is under way, so nothing will ever change
+        p.stuck = r + 1
+        p.wake = 1
+    if s.state == DRAINING:
+        turn_off(p, pool, s, now)
+
+
+@jit
+def commit(p, pool, s):
+    """Bring the totals from the step formed last to the next, over all steps of a leap."""
+    steps = s.target - s.step
+    if steps > 1:
+        log_leap(p, pool, s)
+        if s.by_blocks == 0:
+            take(p, pool, s, blocks_in(p, pool, s, s.step + 1, steps - 1))
+    s.step = s.target
+    s.context += s.num_decoding * steps
+    s.granted = 0
+
+
+@jit
+def start(p, pool, s, now):
+    """The step just formed begins: now, or when the one in flight ends."""
+    begin_s = now
+    if s.step > s.processed:
+        in_run = s.anchored == 1 and s.processed >= s.step0
+        begin_s = time_at(s, s.step) if in_run else flight_of(p, pool, s, s.processed).end_s
+    log_step(p, pool, s, now, begin_s)
+    if s.num_chunks == 0:
+        start_decode_step(p, pool, s, now, begin_s)
+        end_s = time_at(s, s.step + 1)
+    else:
+        end_s = start_single(p, pool, s, now, begin_s)
+    log_end(p, s, s.step, end_s)
+    s.target = s.step + 1
+
+
+@jit
+def start_decode_step(p, pool, s, now, begin_s):
+    """Go on with the decode run, or anchor one."""
     if s.anchored == 1 and piece_of(p, pool, s.context) != s.piece:
         close_run(p, pool, s)
     if s.anchored == 0:
         begin_integrals_anew(p, s)
-        open_run(p, pool, s, now)
-    s.doing = DECODE
-    steps = 1
-    if p.leap == 1 and (s.num_waiting == 0 or s.blocked == 1):
-        steps = first_end(p, s) - s.step
-        if steps > 1:
-            steps = min(steps, 1 + steps_within(p, pool, s, s.step + 1, num_free(s)))
-        if s.piece < pool.num_pieces - 1:
-            knot = np.int64(np.ceil(f8_at(p.curves, pool.knot_tokens + s.piece).v))
-            steps = min(steps, max(1, (knot - s.context + s.num_decoding - 1) // s.num_decoding))
-    s.target = s.step + steps
-    emit(p, time_at(s, s.target), STEP, r, r)
+        open_run(p, pool, s, now, begin_s)
 
 
 @jit
-def start_mixed(p, pool, s, r, now):
-    """Start a step that carries prefill; its time is split by what causes each part of it."""
+def leap(p, pool, s):
+    """Form all the steps of a run up to the first after which something can change."""
+    if p.leap == 0 or s.num_loose > 0 or (s.num_waiting > 0 and s.blocked == 0):
+        return
+    if pool.depth > 0 and flight_of(p, pool, s, s.processed).num_outputs > 0:
+        return
+    steps = first_end(p, s) - s.step
+    if steps > 1:
+        steps = min(steps, 1 + steps_within(p, pool, s, s.step + 1, num_free(s)))
+    if s.piece < pool.num_pieces - 1:
+        knot = np.int64(np.ceil(f8_at(p.curves, pool.knot_tokens + s.piece).v))
+        steps = min(steps, max(1, (knot - s.context + s.num_decoding - 1) // s.num_decoding))
+    if p.logging == 1:
+        steps = min(steps, LOGGED_LEAP)
+    s.target = s.step + steps
+
+
+@jit
+def is_decode(q):
+    """Whether what a request apart from the totals computes is timed as a decode: one token behind its prompt."""
+    return q.chunk == 1 and q.computed > q.prompt
+
+
+@jit
+def start_single(p, pool, s, now, begin_s):
+    """Start a step that is not of a run; its time is split by what causes each part of it. Returns its end [s]."""
     close_run(p, pool, s)
     begin_integrals_anew(p, s)
-    decodes = s.num_decoding
-    tokens = decodes
-    pairs = np.int64(0)
-    for x in range(s.num_prefilled + 1):
-        slot = i4_at(p.prefilled, s.base + x).v if x < s.num_prefilled else s.partial
-        if slot >= 0:
-            q = request_at(p.requests, slot)
-            n = np.int64(q.chunk)
-            tokens += n
-            pairs += n * (q.computed - n) + (n * (n + 1)) // 2
-    entries = decodes + s.num_prefilled + (s.partial >= 0)
-    emitting = decodes + s.num_prefilled
-    batch_s = f8_at(p.curves, pool.batch_s + tokens).v
+    decodes, context = np.int64(s.num_decoding), s.context
+    tokens, emitting = decodes, decodes
+    pairs = prefills = np.int64(0)
+    for x in range(s.num_chunks):
+        q = request_at(p.requests, i4_at(p.chunks, s.base + x).v)
+        if np.isnan(q.scheduled_s) and visit_at(p.visits, q.visit).generate == 1:
+            q.scheduled_s = begin_s
+        tokens += q.chunk
+        emitting += 1 - q.mid
+        if is_decode(q):
+            decodes += 1
+            context += q.computed
+        else:
+            prefills += 1
+            pairs += pairs_of(q)
     sample_s = f8_at(p.curves, pool.sample_s + emitting).v
-    dt_s = batch_s + pool.prefill_step_s + sample_s + pool.pair_s * pairs
+    offset_s = s.context_s = 0.0
+    if decodes > 0:
+        at = decodes * pool.num_pieces + piece_of(p, pool, context)
+        offset_s = f8_at(p.curves, pool.decode_offset_s + at).v
+        s.context_s = f8_at(p.curves, pool.decode_slope_s + at).v
+    s.decode_s = offset_s / max(decodes, 1)
+    if prefills > 0:
+        split_mixed(p, pool, s, tokens, decodes + prefills, emitting, sample_s)
+        s.dt_s = f8_at(p.curves, pool.batch_s + tokens).v + pool.prefill_step_s + sample_s + pool.pair_s * pairs
+        if decodes > 0:
+            s.dt_s += offset_s + s.context_s * context
+    else:
+        even_s = f8_at(p.curves, pool.decode_batch_s + decodes).v + sample_s
+        s.entry_s = even_s / decodes
+        s.token_s = s.emit_s = 0.0
+        s.dt_s = even_s + offset_s + s.context_s * context
+    s.num_tokens = tokens
+    s.began_s = begin_s
+    gauge_kv(pool, s, now)
+    flight = flight_of(p, pool, s, s.step)
+    flight.dt_s = s.dt_s
+    flight.end_s = begin_s + s.dt_s
+    flight.num_decodes = s.num_decoding
+    flight.copied = 0
+    if pool.depth > 0:
+        copy_counts(p, s, flight, s.step)
+        book_single(p, pool, s, s.step)
+    return flight.end_s
+
+
+@jit
+def pairs_of(q):
+    """Query x context pairs of a request's chunk."""
+    n = np.int64(q.chunk)
+    return n * (q.computed - n) + (n * (n + 1)) // 2
+
+
+@jit
+def split_mixed(p, pool, s, tokens, entries, emitting, sample_s):
+    """Split a step that carries prefill: per entry, per token, per entry that emits."""
     s.entry_s = (pool.first_batch_s + pool.prefill_step_s) / entries
-    s.token_s = (batch_s - pool.first_batch_s) / tokens
+    s.token_s = (f8_at(p.curves, pool.batch_s + tokens).v - pool.first_batch_s) / tokens
     s.emit_s = 0.0
     if emitting > 0:
         s.emit_s = sample_s / emitting
     else:
         s.entry_s += sample_s / entries
-    s.decode_s = 0.0
-    s.context_s = 0.0
-    if decodes > 0:
-        at = decodes * pool.num_pieces + piece_of(p, pool, s.context)
-        offset_s = f8_at(p.curves, pool.decode_offset_s + at).v
-        s.context_s = f8_at(p.curves, pool.decode_slope_s + at).v
-        s.decode_s = offset_s / decodes
-        dt_s += offset_s + s.context_s * s.context
-    s.doing = MIXED
-    s.num_tokens = tokens
-    s.began_s = now
-    s.dt_s = dt_s
-    s.target = s.step + 1
-    gauge_kv(pool, s, now)
-    emit(p, now + dt_s, STEP, r, r)
 
 
 @jit
-def charge_chunk(p, pool, s, q, emits):
-    """A prefill entry's part of the mixed step that ends."""
-    n = np.int64(q.chunk)
-    pairs = n * (q.computed - n) + (n * (n + 1)) // 2
-    q.cost_s += s.entry_s + n * s.token_s + pool.pair_s * pairs
-    if emits:
-        q.cost_s += s.emit_s
-    q.chunk = 0
+def book_single(p, pool, s, step):
+    """Book the single step of that number, and charge those apart from the totals for their parts of it.
+
+    A synchronous replica does so when the step has ended, an asynchronous one when it is formed.
+    """
+    if s.num_decoding > 0:
+        s.per_seq_s += s.entry_s + s.token_s + s.emit_s + s.decode_s
+        s.per_context_s += s.context_s
+        s.per_context_step_s += s.context_s * (step - s.origin)
+    book(s, s.dt_s, f8_at(p.curves, pool.power_w + s.num_tokens).v, s.began_s + s.dt_s)
+    for x in range(s.num_chunks):
+        q = request_at(p.requests, i4_at(p.chunks, s.base + x).v)
+        q.cost_s += s.entry_s + q.chunk * s.token_s
+        if q.mid == 0:
+            q.cost_s += s.emit_s
+        if is_decode(q):
+            q.cost_s += s.decode_s + s.context_s * q.computed
+        else:
+            q.cost_s += pool.pair_s * pairs_of(q)
+        q.chunk = 0
+    s.num_chunks = 0
 
 
 @jit
-def end_step(p, pool, s, now):
-    """Book the step, or the run of steps, that ends now; requests are looked at after this."""
-    steps = s.target - s.step
-    decodes = s.num_decoding
-    if s.doing == DECODE:
-        count_run(p, s, s.target)
-        if steps > 1:
-            take(p, s, blocks_in(p, pool, s, s.step + 1, steps - 1))
-    else:
-        if decodes > 0:
-            add_itl(p, s, bin_of(s.dt_s), 1)
-            s.per_seq_s += s.entry_s + s.token_s + s.emit_s + s.decode_s
-            s.per_context_s += s.context_s
-            s.per_context_step_s += s.context_s * (s.step - s.origin)
-        s.busy_s += s.dt_s
-        s.energy_j += s.dt_s * f8_at(p.curves, pool.power_w + s.num_tokens).v
-        if s.partial >= 0:
-            charge_chunk(p, pool, s, request_at(p.requests, s.partial), False)
-        gauge_kv(pool, s, now)
-    s.step = s.target
-    s.context += decodes * steps
-    s.num_steps += steps
-    pool.output_tokens += decodes * steps
-
-
-@jit
-def take_ended(p, pool, s, now):
-    """Take the sequences that have just ended out of the batch, into `ended` as admitted. Returns how many."""
-    if s.num_decoding == 0 or first_end(p, s) > s.step:
-        return 0
-    close_run(p, pool, s)
-    n = pop_ended(p, s)
-    for x in range(n):
-        slot = i4_at(p.ended, x).v
+def extend_decodes(p, pool, s):
+    """By blocks: give every decoding sequence the blocks of the steps formed, and publish what they filled."""
+    slot = s.run_head
+    while slot >= 0:
         q = request_at(p.requests, slot)
-        stop_decoding(p, pool, s, q)
-        release(p, s, q, blocks_for(q.computed, pool.block_size))
-        leave_running(p, s, slot, now)
-    return n
-
-
-@jit
-def emit_first(p, pool, s, slot, now):
-    """A request whose prompt is complete emits a token and decodes on. Returns whether that was its last."""
-    q = request_at(p.requests, slot)
-    charge_chunk(p, pool, s, q, True)
-    pool.output_tokens += 1
-    if q.emitted > 0:  # resumed after a preemption: the gap spans it
-        i8_at(p.itl, q.itl_group * BINS + bin_of(now - q.last_token_s)).v += 1
-    q.emitted += 1
-    if q.emitted == q.output:
-        release(p, s, q, blocks_for(q.computed, pool.block_size))
-        leave_running(p, s, slot, now)
-        return True
-    close_run(p, pool, s)
-    q.end_step = s.step + (q.output - q.emitted)
-    q.state = DECODING
-    push_end(p, s, slot, q.end_step)
-    s.num_decoding += 1
-    tokens = q.prompt + q.emitted
-    s.context += tokens
-    i4_at(p.residues, s.residue_base + residue_of(pool, q.computed, s.step)).v += 1
-    i4_at(p.counts, s.count_base + q.itl_group).v += 1
-    q.join_offset = tokens - (s.step - s.origin)
-    q.seq_mark_s = s.per_seq_s
-    q.context_mark_s = s.per_context_s
-    q.context_step_mark_s = s.per_context_step_s
-    return False
+        if q.state == DECODING:
+            extend(p, pool, s, slot, scheduled(s, q) - 1 + s.granted, delivered(s, q) - 1 + s.granted)
+        slot = q.next
 
 
 @jit
 def cut(p, s, r, now):
-    """End a leap with the decode step in progress."""
+    """End a leap with the step in progress."""
     if s.doing != DECODE or s.target - s.step <= 1:
         return
-    step = steps_by(p, s, r, now) + 1
-    if step < s.target:
-        s.target = step
-        emit(p, time_at(s, step), STEP, r, r)
+    target = max(steps_by(p, s, r, now) + 1 + s.depth, s.step + 1)
+    if target < s.target:
+        s.target = target
+        emit(p, time_at(s, target - s.depth), STEP, r, r)
 
 
 @jit
-def turn_off(p, s, now):
+def turn_off(p, pool, s, now):
     """A drained replica goes: its cache is dropped, its time on line ends."""
-    for g in range(p.num_groups):
-        group = group_at(p.groups, s.group_base + g)
-        s.free += group.cached
-        s.evictable -= group.cached
-        group.cached = 0
+    forget(p, pool, s)
     s.online_s += now - s.online_at_s
     s.state = OFF
     p.wake = 1

@@ -8,20 +8,16 @@
 import numpy as np
 
 from sim.metrics.records import FAILED, IN_FLIGHT
-from sim.plane.blocks import blocks_at, blocks_in, take
+from sim.plane.batch import leave_totals
+from sim.plane.cache import cache_is_full, take
 from sim.plane.compiled import jit
 from sim.plane.decoding import close_run, count_run, gauge, gauge_kv, steps_by, used_blocks
-from sim.plane.engine import (
-    emit_first,
-    end_step,
-    list_active,
-    plan,
-    take_ended,
-    turn_off,
-)
-from sim.plane.events import NOT_QUEUED, cancel_timer, file_outbox, next_timer, pop_due, set_slot
-from sim.plane.journey import abort, arrive, complete_visit, end_request, leave_pool, ring
-from sim.plane.scheduler import drop_from_batch, stop_decoding
+from sim.plane.engine import commit, extend_decodes, list_active, plan, turn_off
+from sim.plane.events import NOT_QUEUED, file_outbox, next_timer, pop_due, set_slot
+from sim.plane.journey import abort, arrive, end_request, leave_pool, ring
+from sim.plane.log import log_done
+from sim.plane.outputs import end_decode_steps, finish
+from sim.plane.sequence import blocks_at, blocks_in
 from sim.plane.tables import (
     ACTIVE,
     ARRIVE,
@@ -31,8 +27,8 @@ from sim.plane.tables import (
     FAR,
     FREE,
     IDLE,
-    MIXED,
     OFF,
+    SINGLE,
     STEP,
     THINKING,
     TIMER,
@@ -47,66 +43,11 @@ from sim.plane.tables import (
     pool_at,
     replica_at,
     request_at,
-    visit_at,
 )
 
-REACHED, MORE_ARRIVALS, DRAIN_DONE, FULL, WOKEN = range(5)
-"""Why `advance` came back: time reached; next chunk, room for records or more rows needed; a condition is met."""
-
-
-@jit
-def finish(p, r, now):
-    """The step of replica r has ended: tokens out, requests out, then those that were aborted."""
-    s = replica_at(p.replicas, r)
-    pool = pool_at(p.pools, s.pool)
-    was_mixed = s.doing == MIXED
-    end_step(p, pool, s, now)
-    s.doing = IDLE
-    ended = take_ended(p, pool, s, now)
-    for x in range(ended):
-        slot = i4_at(p.ended, x).v
-        if request_at(p.requests, slot).aborted >= 0:
-            forget_abort(p, s, slot)
-        complete_visit(p, slot, now)
-    if was_mixed:
-        for x in range(s.num_prefilled):
-            slot = i4_at(p.prefilled, s.base + x).v
-            q = request_at(p.requests, slot)
-            if np.isnan(q.first_token_s) and visit_at(p.visits, q.visit).generate == 1:
-                q.first_token_s = now
-                if q.timer_s != FAR:
-                    cancel_timer(p, slot)
-            if emit_first(p, pool, s, slot, now):
-                if q.aborted >= 0:
-                    forget_abort(p, s, slot)
-                complete_visit(p, slot, now)
-    if s.num_aborts > 0:
-        close_run(p, pool, s)
-        slot = s.abort_head
-        s.num_aborts = 0
-        while slot >= 0:
-            q = request_at(p.requests, slot)
-            after = q.link
-            drop_from_batch(p, pool, s, slot, now)
-            leave_pool(p, q)
-            end_request(p, slot, q.aborted, q.abort_s)
-            slot = after
-
-
-@jit
-def forget_abort(p, s, slot):
-    """Take a request that finished in the very step out of its replica's list of aborts."""
-    s.num_aborts -= 1
-    after = request_at(p.requests, slot).link
-    if s.abort_head == slot:
-        s.abort_head = after
-        return
-    before = s.abort_head
-    while request_at(p.requests, before).link != slot:
-        before = request_at(p.requests, before).link
-    request_at(p.requests, before).link = after
-    if s.abort_tail == slot:
-        s.abort_tail = before
+REACHED, MORE_ARRIVALS, DRAIN_DONE, FULL, WOKEN, LOG_FULL = range(6)
+"""Why `advance` came back: time reached; next chunk, room for records or more rows needed; a condition is met, or a
+replica is stuck; room for the log needed."""
 
 
 @jit
@@ -118,18 +59,33 @@ def move_to(p, now):
 
 
 @jit
+def is_full(p):
+    """Whether the next event might need a row that is not there: of requests, stretches of text or cached blocks."""
+    return p.num_free == 0 or cache_is_full(p)
+
+
+@jit
+def step_ended(p, r, now):
+    """The oldest step in flight of replica r has ended, or a request came to an idle one."""
+    s = replica_at(p.replicas, r)
+    pool = pool_at(p.pools, s.pool)
+    if s.doing == IDLE:  # until now it held nothing
+        gauge_kv(pool, s, now)
+        plan(p, r, now)
+        return
+    finish(p, r, now)
+    log_done(p, s, s.processed - 1, now)
+    plan(p, r, now)
+
+
+@jit
 def handle(p, now, kind, index, key):
     """Apply one event; those that follow are in the outbox."""
     move_to(p, now)
     p.num_events += 1
     if kind == STEP:
         p.cursor = max(p.cursor, index)
-        s = replica_at(p.replicas, index)
-        if s.doing != IDLE:
-            finish(p, index, now)
-        else:  # a kick: until now it held nothing
-            gauge_kv(pool_at(p.pools, s.pool), s, now)
-        plan(p, index, now)
+        step_ended(p, index, now)
     elif kind == ARRIVE:
         arrive(p, index, now)
     else:
@@ -148,6 +104,10 @@ def advance(address, until):
     while True:
         if p.wake != 0:
             return WOKEN
+        if p.num_log > p.log_room:
+            return LOG_FULL
+        if is_full(p):
+            return FULL
         if p.num_done > p.done_room:
             return DRAIN_DONE
         arrival_s = FAR
@@ -160,8 +120,6 @@ def advance(address, until):
         if arrival_s <= timer_s and arrival_s <= step_s:
             if arrival_s >= until:
                 return REACHED
-            if p.num_free == 0:
-                return FULL
             p.next_arrival += 1
             handle(p, arrival_s, ARRIVE, p.next_arrival - 1, 0)
             file_outbox(p)
@@ -195,8 +153,14 @@ def handle_one(address, now, kind, index, key):
     p.num_out = 0
     handle(p, now, kind, index, key)
     first = out_at(p.out, 0)
-    look = p.wake != 0 or p.num_done > p.done_room
+    look = p.wake != 0 or p.num_done > p.done_room or p.num_log > p.log_room or is_full(p)
     return look, p.num_out, first.t_s, np.int64(first.kind), np.int64(first.id), first.key
+
+
+@jit
+def needs_rows(address):
+    """`is_full`, for a clock outside."""
+    return is_full(plane_at(address, 0))
 
 
 # ------------------------------------------------------------------ control pace
@@ -235,7 +199,7 @@ def drain_replicas(address, pool_id, n, now):
             s = replica_at(p.replicas, i4_at(p.active, pool.first_replica + x).v)
             s.state = DRAINING
             if s.pending == 0:
-                turn_off(p, s, now)
+                turn_off(p, pool, s, now)
             drained += 1
     list_active(p, pool)
     return drained
@@ -297,15 +261,19 @@ def observe(address, pool_id, now, out):
         o.online_s += now - s.online_at_s
         used = used_blocks(pool, s)
         if s.doing == DECODE:
-            done = steps_by(p, s, r, now) - s.step
-            o.num_steps += done
-            o.output_tokens += done * s.num_decoding
-            used += blocks_in(p, pool, s, s.step + 1, done)
-            o.busy_s += now - s.t0_s
-            o.busy_j += (now - s.t0_s) * f8_at(p.curves, pool.power_w + s.num_decoding).v
-        elif s.doing == MIXED:
+            ended = steps_by(p, s, r, now)
+            o.num_steps += ended - s.processed
+            o.output_tokens += (ended - s.processed) * s.num_decoding
+            used += blocks_in(p, pool, s, s.step + 1, ended + s.depth - s.step)
+        elif s.doing == SINGLE and pool.depth == 0:
             o.busy_s += now - s.began_s
             o.busy_j += (now - s.began_s) * f8_at(p.curves, pool.power_w + s.num_tokens).v
+        if s.anchored == 1 and s.t0_s < now:
+            o.busy_s += now - s.t0_s
+            o.busy_j += (now - s.t0_s) * f8_at(p.curves, pool.power_w + s.num_decoding).v
+        if s.booked_s > now:  # booked when it was formed, and still running
+            o.busy_s -= s.booked_s - now
+            o.busy_j -= (s.booked_s - now) * s.booked_w
         o.kv_block_s += s.kv_s + 0.5 * (s.kv_blocks + used) * (now - s.kv_at_s)
     pool.min_waiting = pool.num_waiting
 
@@ -323,17 +291,29 @@ def count_gaps(address, now):
 
 @jit
 def settle(address, now):
-    """The simulation stops at `now`: book the steps that have ended, leave out those under way."""
+    """The simulation stops at `now`: count the steps that have ended.
+
+    Steps under way are left out of busy time and cost; what an asynchronous replica has in flight is in both.
+    """
     p = plane_at(address, 0)
     move_to(p, now)
     for r in range(p.num_replicas):
         s = replica_at(p.replicas, r)
+        pool = pool_at(p.pools, s.pool)
         if s.doing == DECODE:
-            pool = pool_at(p.pools, s.pool)
-            s.target = steps_by(p, s, r, now)
-            if s.target > s.step:
-                end_step(p, pool, s, now)
-                take(p, s, blocks_at(p, pool, s, s.step))
+            ended = steps_by(p, s, r, now)
+            has_blocks = ended == s.step
+            s.target = ended if pool.depth == 0 else ended + 1 + s.depth
+            commit(p, pool, s)
+            end_decode_steps(p, pool, s, ended)
+            if pool.depth == 0 and not has_blocks and s.by_blocks == 0:
+                take(p, pool, s, blocks_at(p, pool, s, s.step))
+            s.granted = np.int64(pool.depth == 0)
+            if s.by_blocks == 1:
+                extend_decodes(p, pool, s)
+        elif pool.depth > 0:
+            commit(p, pool, s)
+        if s.doing != IDLE:
             close_run(p, pool, s)
             s.doing = IDLE
 
@@ -350,7 +330,7 @@ def end_all(address, first_slot, now):
             continue
         if q.state == DECODING:
             s = replica_at(p.replicas, q.replica)
-            stop_decoding(p, pool_at(p.pools, s.pool), s, q)
+            leave_totals(p, pool_at(p.pools, s.pool), s, slot)
         leave_pool(p, q)
         end_request(p, slot, IN_FLIGHT, np.nan)
     return -1

@@ -12,11 +12,12 @@ from sim.metrics.records import (
     REFUSED,
     SHED,
 )
-from sim.plane.blocks import blocks_for
-from sim.plane.compiled import jit, jit_with
+from sim.plane.batch import forget_outputs
+from sim.plane.compiled import jit
 from sim.plane.engine import cut
 from sim.plane.events import cancel_timer, emit
 from sim.plane.queues import join_waiting, leave_waiting, waiting_head
+from sim.plane.sequence import blocks_for
 from sim.plane.tables import (
     FAR,
     FREE,
@@ -35,11 +36,12 @@ from sim.plane.tables import (
     request_at,
     visit_at,
 )
+from sim.plane.text import begin_text, bits, forget_stretches, go_on_with_text, open_text
 from sim.plane.world import LEAST_OUTSTANDING, MAX_VISITS, ROUND_ROBIN, TABLE_STEPS
 from sim.traffic import draws
 from sim.traffic.arrivals import whole_ns as whole_ns_of
 
-bits, uniform = jit_with(draws.bits, mix=jit(draws.mix)), jit(draws.uniform)
+uniform = jit(draws.uniform)
 whole_ns = jit(whole_ns_of)
 LOW_WORD, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
@@ -108,15 +110,9 @@ def start_visit(p, slot, now):
     pool = pool_at(p.pools, visit.pool)
     q.prompt, q.output = lengths(q, visit)
     if visit.generate == 1:
-        kind = class_at(p.classes, q.class_id)
-        q.group = kind.group
-        q.prefix = kind.prefix_tokens
         q.classified_s = now
-    else:
-        q.group = visit.group
-        q.prefix = visit.template_tokens
-    q.emitted = 0
-    q.computed = 0
+    open_text(p, q, class_at(p.classes, q.class_id), visit)
+    q.emitted = q.computed = q.pending = q.mid = 0
     q.cost_s = 0.0
     q.replica = -1
     r = route(p, pool, q, visit.ordinal)
@@ -132,7 +128,7 @@ def start_visit(p, slot, now):
     if s.pending == 0:
         s.pending = 1
         emit(p, now, STEP, r, r)
-    elif is_head and s.num_running < pool.max_seqs:
+    elif is_head and s.num_running < pool.max_admitted:
         cut(p, s, r, now)
 
 
@@ -214,8 +210,10 @@ def end_request(p, slot, ending, now):
             q.state = THINKING
             if ending == COMPLETED and kind.keep_history == 1:
                 q.history = q.full_prompt - kind.prefix_tokens + q.full_output
+                q.goes_on = 1
             set_timer(p, slot, max(due_s, p.now_s))
             return
+    forget_stretches(p, q)
     q.state = FREE
     q.next = p.free_slot
     p.free_slot = slot
@@ -242,15 +240,17 @@ def issue(p, slot, now):
     q.timer_s = FAR
     q.aborted = -1
     q.cost_usd = q.guard_s = q.cost_s = 0.0
-    q.cached = q.num_preemptions = q.chunk = q.shared = q.emitted = q.computed = 0
+    q.cached = q.num_preemptions = q.chunk = q.emitted = q.computed = 0
     q.replica = -1
     q.level = kind.level
     q.itl_group = kind.itl_group
     q.visit = kind.first_visit
     prompt = kind.prefix_tokens + q.history + q.user_tokens
+    fitting = prompt
     if prompt + q.full_output > kind.max_context:
-        prompt = max(kind.prefix_tokens + q.user_tokens, kind.max_context - q.full_output)
-    q.full_prompt = prompt
+        fitting = max(kind.prefix_tokens + q.user_tokens, kind.max_context - q.full_output)
+    q.full_prompt = fitting
+    go_on_with_text(p, q, kind, fitting < prompt)
     if q.bucket >= 0:
         bucket = bucket_at(p.buckets, q.bucket)
         bucket.level = min(bucket.capacity, bucket.level + (now - bucket.at_s) * bucket.rate_per_s)
@@ -304,6 +304,7 @@ def arrive(p, row, now):
     q.history = 0
     q.user_tokens = a.user_tokens
     q.full_output = a.output_tokens
+    begin_text(p, q, class_at(p.classes, q.class_id), a.num_segments)
     issue(p, slot, now)
 
 
@@ -333,6 +334,7 @@ def abort(p, slot, ending, now):
         pool = pool_at(p.pools, s.pool)
         was_head = waiting_head(p, pool, s) == slot
         leave_waiting(p, pool, s, slot, now)
+        forget_outputs(p, pool, s, slot)
         if was_head and s.num_waiting > 0:  # it may have blocked those behind it
             cut(p, s, q.replica, now)
         leave_pool(p, q)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,19 @@ from numpy.typing import NDArray
 from sim.errors import CapacityError
 from sim.metrics.histogram import NUM_BINS
 from sim.plane import handle as compiled
+from sim.plane.building import build, check, link_free
+from sim.plane.cache_tables import FIRST_SLACK, grow_cache
 from sim.plane.compiled import allocate, cache_folder, drop_stale_caches
-from sim.plane.events import NOT_QUEUED, WHEEL_SIZE, WHEEL_WIDTH_S
+from sim.plane.log import LOGGED_LEAP
 from sim.plane.queues import SLOT_BITS
-from sim.plane.tables import ACTIVE, FAR, OBSERVED, OFF, PLANE, TABLES
-from sim.plane.world import MAX_VISITS, POLICIES, ROUTERS, Pool, World
-from sim.traffic import draws
+from sim.plane.tables import OBSERVED, PLANE, TABLES
+from sim.plane.world import World
+from sim.traffic.arrivals import ARRIVAL, SEGMENT, Chunk
 
 Table = NDArray[np.void]
 FIRST_REQUESTS = 1 << 14
-RECORDS = 1 << 14
+LOG_ROWS = 1 << 15
+NO_ARRIVALS = Chunk(np.zeros(0, ARRIVAL), np.zeros(0, SEGMENT))
 
 
 class Plane:
@@ -69,15 +72,18 @@ class Plane:
 
     # -------------------------------------------------------------- traffic in
 
-    def put_arrivals(self, rows: Table, *, last: bool) -> None:
-        """Hand over the next chunk of first arrivals (ARRIVAL rows, sorted); the one before must be used up."""
+    def put_arrivals(self, chunk: Chunk | None) -> None:
+        """Hand over the next chunk of first arrivals (None: there are no more); the one before must be used up."""
         if self.scalar("next_arrival") < self.scalar("num_arrivals"):
             raise ValueError("the plane still holds arrivals")
-        if len(self["arrivals"]) < len(rows):
-            self.own("arrivals", len(rows))
-        self["arrivals"][: len(rows)] = rows
-        self.record["num_arrivals"], self.record["next_arrival"] = len(rows), 0
-        self.record["arrivals_end"] = int(last)
+        rows, segments = chunk or NO_ARRIVALS
+        for name, given in (("arrivals", rows), ("segments", segments)):
+            if len(self[name]) < len(given):
+                self.own(name, len(given))
+            self[name][: len(given)] = given
+        self.record["num_arrivals"], self.record["next_arrival"], self.record["next_segment"] = len(rows), 0, 0
+        self.record["arrivals_end"] = int(chunk is None)
+        self.record["stretch_slack"] = FIRST_SLACK + int(rows["num_segments"].max(initial=0))
 
     # -------------------------------------------------------------- the compiled clock
 
@@ -87,18 +93,28 @@ class Plane:
             self.grow()
         return int(why)
 
+    def make_room(self) -> None:
+        """Grow what the next event could fill; for a clock outside."""
+        while compiled.needs_rows(self.address):
+            self.grow()
+
     def grow(self) -> None:
-        """Double the request rows. No event is half done when this is called."""
+        """Double the tables that the next event could fill. No event is half done when this is called."""
+        try:
+            grow_cache(self)
+            if self.scalar("num_free") == 0:
+                self._grow_requests()
+        except MemoryError:
+            raise CapacityError("the memory of this machine does not hold the requests and cached blocks") from None
+
+    def _grow_requests(self) -> None:
+        """Double the request rows."""
         old, old_due = self["requests"], self["due"]
         n = len(old)
-        too_many = CapacityError(f"{n:,} requests wait or run at once, and more come: the fleet is far too small")
         if 2 * n > 1 << SLOT_BITS:
-            raise too_many
-        try:
-            self.own("requests", 2 * n)[:n] = old
-            self.own("due", 4 * n + 2)[: len(old_due)] = old_due
-        except MemoryError:
-            raise too_many from None
+            raise CapacityError(f"{n:,} requests wait or run at once, and more come: the fleet is far too small")
+        self.own("requests", 2 * n)[:n] = old
+        self.own("due", 4 * n + 2)[: len(old_due)] = old_due
         link_free(self["requests"], n)
         self["requests"]["next"][-1] = self.scalar("free_slot")
         self.record["free_slot"] = n
@@ -134,247 +150,20 @@ class Plane:
         compiled.count_gaps(self.address, now_s)
         self["itl"]["v"] = 0
 
+    # -------------------------------------------------------------- the log of steps
+
+    def start_log(self) -> None:
+        """Write a log of steps from now on (`sim.plane.log`); `take_log` gives it, part by part."""
+        self.own("log", LOG_ROWS + LOGGED_LEAP + 16 * int(self["pools"]["max_seqs"].max()) + 64)
+        self.record["logging"], self.record["log_room"] = 1, LOG_ROWS
+
+    def take_log(self) -> Table:
+        """The rows written since the last call (a copy)."""
+        rows = self["log"][: self.scalar("num_log")].copy()
+        self.record["num_log"] = 0
+        return rows
+
     @property
     def itl(self) -> NDArray[np.int64]:
         """Histogram of gaps between tokens, shape [groups, NUM_BINS]; a view."""
         return self["itl"]["v"].reshape(-1, NUM_BINS)
-
-
-# ------------------------------------------------------------------ checks
-
-
-def check(world: World) -> None:
-    """Raise ValueError where a World breaks what the plane relies on."""
-    for kind in world.classes:
-        if kind.path not in world.paths:
-            raise ValueError(f"class {kind.name!r} names no path of the world: {kind.path!r}")
-    for name, path in world.paths.items():
-        kinds = [visit.kind for visit in path]
-        if not kinds or kinds[-1] != "generate" or "generate" in kinds[:-1]:
-            raise ValueError(f"path {name!r} must end with its only generate visit")
-        if len(kinds) > MAX_VISITS:
-            raise ValueError(f"path {name!r} has {len(kinds)} visits; at most {MAX_VISITS}")
-    for pool in world.pools:
-        times = pool.step_times
-        if pool.max_num_batched_tokens < pool.max_num_seqs:
-            raise ValueError(f"pool {pool.name!r}: max_num_batched_tokens must be at least max_num_seqs")
-        if times.max_num_seqs < pool.max_num_seqs or times.max_num_batched_tokens < pool.max_num_batched_tokens:
-            raise ValueError(f"pool {pool.name!r}: its step times stop short of its limits")
-        if pool.num_replicas > max_replicas(pool) or pool.num_gpu_blocks < 2 or pool.block_size < 1:
-            raise ValueError(f"pool {pool.name!r}: replicas, blocks or block size out of range")
-        if pool.scheduling_policy not in POLICIES:
-            raise ValueError(f"pool {pool.name!r}: policy must be one of {POLICIES}")
-    if world.router not in ROUTERS:
-        raise ValueError(f"router must be one of {ROUTERS}")
-
-
-def max_replicas(pool: Pool) -> int:
-    """Replicas a pool may grow to."""
-    return pool.max_replicas or pool.num_replicas
-
-
-# ------------------------------------------------------------------ building
-
-
-def link_free(requests: Table, first: int) -> None:
-    """Chain the rows from `first` on into a free list that ends with -1, and mark them unused."""
-    n = len(requests)
-    requests["next"][first:] = np.arange(first + 1, n + 1)
-    requests["next"][-1] = -1
-    requests["wheel"][first:] = NOT_QUEUED
-    requests["timer_s"][first:] = FAR
-    requests["serial"][first:] = -1
-
-
-class Curves:
-    """Float arrays laid end to end; each is known by where it begins. Equal arrays are kept once."""
-
-    def __init__(self) -> None:
-        self._parts: list[NDArray[np.float64]] = []
-        self._begin: dict[bytes, int] = {}
-        self.size = 0
-
-    def add(self, values: NDArray[np.float64]) -> int:
-        """Where `values` begin."""
-        flat = np.ascontiguousarray(values, dtype=np.float64).ravel()
-        if (name := flat.tobytes()) not in self._begin:
-            self._begin[name] = self.size
-            self._parts.append(flat)
-            self.size += len(flat)
-        return self._begin[name]
-
-    def write(self, table: Table) -> None:
-        """Copy all of them into the plane's table."""
-        table["v"][: self.size] = np.concatenate(self._parts) if self._parts else []
-
-
-def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
-    """Make and fill every table of a plane."""
-    curves = Curves()
-    levels = sorted({kind.priority for kind in world.classes})
-    groups, group_tokens, visit_groups = number_groups(world)
-    build_pools(plane, world.pools, world.router, len(levels), curves)
-    first_visit = build_visits(plane, world, visit_groups)
-    build_classes(plane, world, first_visit, levels, groups, curves)
-    num_itl = max(itl_groups(world), default=0) + 1
-    build_replicas(plane, world, len(levels), group_tokens, num_itl)
-    curves.write(plane.own("curves", curves.size))
-    buckets = plane.own("buckets", len(world.buckets))
-    for row, bucket in zip(buckets, world.buckets, strict=False):
-        row["level"], row["at_s"], row["rate_per_s"], row["capacity"] = (
-            bucket.capacity, world.start_s, bucket.rate_per_s, bucket.capacity,
-        )  # fmt: skip
-    width = max(pool.max_num_seqs for pool in world.pools) + 1
-    plane.own("itl", num_itl * NUM_BINS)
-    plane.own("out", 4 * width + 64)
-    plane.own("ended", width)
-    plane.own("done", RECORDS + 4 * width)
-    plane.own("arrivals", 1)
-    plane.own("wheel", WHEEL_SIZE)["v"] = -1
-    link_free(plane.own("requests", num_requests), 0)
-    due = plane.own("due", 2 * num_requests + 2)
-    num_replicas = len(plane["replicas"])
-    tree_size = 1 << max(1, (num_replicas - 1).bit_length())
-    nodes = plane.own("nodes", 2 * tree_size)
-    nodes["t_s"] = FAR
-    nodes["id"][tree_size:] = np.arange(tree_size)
-    scalars: dict[str, Any] = {
-        "leap": int(leap),
-        "cursor": -1,
-        "now_s": world.start_s,
-        "horizon_s": world.horizon_s,
-        "num_replicas": num_replicas,
-        "num_groups": len(group_tokens),
-        "num_itl": num_itl,
-        "tree_size": tree_size,
-        "done_room": RECORDS,
-        "num_requests": num_requests,
-        "num_free": num_requests,
-        "due_size": len(due),
-        "wheel_at": int(np.floor(world.start_s / WHEEL_WIDTH_S)),
-    }
-    streams = {
-        "user_tokens_key": draws.USER_TOKENS,
-        "output_tokens_key": draws.OUTPUT_TOKENS,
-        "gap_key": draws.GAP,
-        "patience_key": draws.PATIENCE,
-        "block_key": draws.BLOCK,
-        "route_key": draws.ROUTE,
-    }
-    for name, stream in streams.items():
-        scalars[name] = draws.key(world.seed, stream)
-    for name, value in scalars.items():
-        plane.record[name] = value
-
-
-def number_groups(world: World) -> tuple[dict[str, int], list[int], list[int]]:
-    """Shared prefixes: number of each class group, (longest) tokens of each, number of each visit's template or -1."""
-    groups = {name: n for n, name in enumerate(dict.fromkeys(kind.prefix_group for kind in world.classes))}
-    tokens = [max(kind.prefix_tokens for kind in world.classes if kind.prefix_group == name) for name in groups]
-    visit_groups: list[int] = []
-    for path in world.paths.values():
-        for visit in path:
-            visit_groups.append(len(tokens) if visit.kind == "classify" else -1)
-            if visit.kind == "classify":
-                tokens.append(visit.template_tokens)
-    return groups, tokens, visit_groups
-
-
-def build_pools(plane: Plane, pools: Sequence[Pool], router: str, num_levels: int, curves: Curves) -> None:
-    """Fill the pool rows, and the curves of their step times."""
-    table = plane.own("pools", len(pools))
-    first = 0
-    for row, pool in zip(table, pools, strict=True):
-        times = pool.step_times
-        row["first_replica"], row["max_replicas"], row["num_active"] = first, max_replicas(pool), pool.num_replicas
-        first += max_replicas(pool)
-        row["router"] = ROUTERS.index(router)
-        row["max_seqs"], row["max_tokens"], row["block_size"] = (
-            pool.max_num_seqs, pool.max_num_batched_tokens, pool.block_size,
-        )  # fmt: skip
-        row["usable"], row["watermark"] = pool.num_gpu_blocks - 1, int(pool.watermark * pool.num_gpu_blocks)
-        row["reserve_full"], row["chunked"] = pool.scheduler_reserve_full_isl, pool.enable_chunked_prefill
-        row["caching"], row["max_model_len"] = pool.enable_prefix_caching, pool.max_model_len
-        row["by_priority"] = pool.scheduling_policy == "priority"
-        row["num_levels"] = num_levels if pool.scheduling_policy == "priority" else 1
-        row["num_pieces"] = times.num_pieces
-        for name in ("batch_s", "decode_batch_s", "sample_s", "power_w", "decode_offset_s", "decode_slope_s"):
-            row[name] = curves.add(getattr(times, name))
-        row["knot_tokens"] = curves.add(np.minimum(times.knot_tokens, FAR))
-        row["pair_s"], row["prefill_step_s"], row["first_batch_s"] = (
-            times.pair_s, times.prefill_step_s, times.batch_s[1],
-        )  # fmt: skip
-        row["frontend_s"], row["usd_per_s"], row["queue_alarm"] = pool.frontend_s, pool.usd_per_replica_s, 1 << 60
-
-
-def build_visits(plane: Plane, world: World, visit_groups: list[int]) -> dict[str, int]:
-    """Fill the visit rows, path by path; returns where each path begins."""
-    table = plane.own("visits", len(visit_groups))
-    begin: dict[str, int] = {}
-    n = 0
-    for name, path in world.paths.items():
-        begin[name] = n
-        for ordinal, visit in enumerate(path):
-            row = table[n]
-            row["pool"], row["generate"], row["reads_full"] = (
-                visit.pool, visit.kind == "generate", visit.prompt == "full",
-            )  # fmt: skip
-            row["template_tokens"], row["group"], row["ordinal"], row["block_frac"] = (
-                visit.template_tokens, visit_groups[n], ordinal, visit.block_frac,
-            )  # fmt: skip
-            n += 1
-    return begin
-
-
-def itl_groups(world: World) -> Sequence[int]:
-    """Histogram row of each class."""
-    return world.itl_groups or range(len(world.classes))
-
-
-def build_classes(
-    plane: Plane, world: World, begin: dict[str, int], levels: list[int], groups: dict[str, int], curves: Curves
-) -> None:
-    """Fill the class rows, and the curves of their quantile tables."""
-    table = plane.own("classes", len(world.classes))
-    for row, kind, itl_group in zip(table, world.classes, itl_groups(world), strict=True):
-        row["first_visit"] = begin[kind.path]
-        row["last_visit"] = begin[kind.path] + len(world.paths[kind.path]) - 1
-        row["level"], row["prefix_tokens"] = levels.index(kind.priority), kind.prefix_tokens
-        row["group"] = groups[kind.prefix_group] if kind.prefix_tokens > 0 else -1
-        row["keep_history"], row["max_context"] = kind.keep_history, kind.max_context_tokens
-        row["itl_group"], row["min_think_s"] = itl_group, kind.min_think_s
-        for name in ("user_tokens", "output_tokens", "gap_s"):
-            row[name] = curves.add(getattr(kind, name))
-        row["patience_s"] = -1 if kind.patience_s is None else curves.add(kind.patience_s)
-
-
-def build_replicas(plane: Plane, world: World, num_levels: int, group_tokens: list[int], num_itl: int) -> None:
-    """Fill the replica rows and the tables that hold a stretch for each replica."""
-    total = sum(max_replicas(pool) for pool in world.pools)
-    table = plane.own("replicas", total)
-    groups = plane.own("groups", total * len(group_tokens))
-    active, _ = plane.own("active", total), plane.own("outstanding", total)
-    base = residues = depths = r = 0
-    for number, pool in enumerate(world.pools):
-        for k in range(max_replicas(pool)):
-            row = table[r]
-            row["pool"], row["state"] = number, ACTIVE if k < pool.num_replicas else OFF
-            row["free"], row["partial"], row["run_head"], row["run_tail"] = pool.num_gpu_blocks - 1, -1, -1, -1
-            row["base"], row["residue_base"] = base, residues
-            row["group_base"], row["count_base"], row["wait_base"] = r * len(group_tokens), r * num_itl, r * num_levels
-            row["gauge_s"] = row["kv_at_s"] = row["online_at_s"] = world.start_s
-            base += pool.max_num_seqs + 1
-            residues += pool.block_size
-            for g, tokens in enumerate(group_tokens):
-                group = groups[r * len(group_tokens) + g]
-                group["base"] = depths
-                depths += tokens // pool.block_size + 1
-            active["v"][r] = r
-            r += 1
-    plane.own("ends", base)
-    plane.own("prefilled", base)
-    plane.own("residues", residues)
-    plane.own("depths", depths)
-    plane.own("counts", total * num_itl)
-    waits = plane.own("waits", total * num_levels)
-    waits["head"] = waits["tail"] = -1

@@ -1,117 +1,36 @@
-"""vLLM's V1 scheduler, synchronous: running requests first, then admissions; preemption by recompute.
+"""vLLM's V1 scheduler: running requests first, then admissions; preemption by recompute.
 
 The rules and their order are vLLM 0.33's (`vllm/v1/core/sched/scheduler.py`); what is special here is only that the
-decoding members of `running` are handled as totals whenever their new blocks fit.
-Prefill in progress is at most one request, the tail of `running`.
+decoding members of `running` are handled as totals whenever budget and blocks suffice for all of them.
 """
 
 # ruff: noqa: ANN001, ANN201
 import numpy as np
 
-from sim.plane.blocks import (
-    blocks_at,
-    blocks_for,
-    hits_of,
-    idle_hits,
-    num_free,
-    publish,
-    release,
-    residue_of,
-    share,
-    take,
-)
+from sim.plane.batch import drop, join_underway, owe_output, run_apart, stall, take_ended
+from sim.plane.cache import extend, find_hits, hold_hits, num_free, take
 from sim.plane.compiled import jit
-from sim.plane.decoding import close_run
-from sim.plane.queues import (
-    find_end,
-    join_running,
-    join_waiting,
-    leave_running,
-    leave_waiting,
-    remove_end,
-    waiting_head,
-)
-from sim.plane.tables import DECODING, PREFILLING, i4_at, request_at, visit_at
+from sim.plane.log import log_admission, log_preemption
+from sim.plane.queues import join_running, join_waiting, leave_waiting, waiting_head
+from sim.plane.sequence import blocks_at, blocks_for, delivered, scheduled
+from sim.plane.tables import APPEND, DECODING, LEAVING, OWN_GAP, PREFILLING, i4_at, request_at, visit_at
 
-INTEGRAL_STEPS = 1 << 16
+NO_LIMIT = 1 << 40
 
 
-@jit
-def tokens_so_far(s, q):
-    """Prompt and delivered output of a request."""
-    if q.state == DECODING:
-        return q.prompt + q.output - (q.end_step - s.step)
-    return q.prompt + q.emitted
-
-
-@jit
-def decode_share(s, q):
-    """What a decoding sequence owes since its marks were set [s]."""
-    return (
-        (s.per_seq_s - q.seq_mark_s)
-        + q.join_offset * (s.per_context_s - q.context_mark_s)
-        + (s.per_context_step_s - q.context_step_mark_s)
-    )
-
-
-@jit
-def begin_integrals_anew(p, s):
-    """Every 2^16 steps, charge all decoding sequences and start the integrals at zero.
-
-    A share is a difference of sums that grow with the step number: begun anew, they keep their digits however long the
-    run. Called where no run is open.
-    """
-    if s.step - s.origin < INTEGRAL_STEPS:
-        return
-    slot = s.run_head
-    while slot >= 0:
-        q = request_at(p.requests, slot)
-        if q.state == DECODING:
-            q.cost_s += decode_share(s, q)
-            q.join_offset = tokens_so_far(s, q)
-            q.seq_mark_s = q.context_mark_s = q.context_step_mark_s = 0.0
-        slot = q.next
-    s.per_seq_s = s.per_context_s = s.per_context_step_s = 0.0
-    s.origin = s.step
-
-
-@jit
-def stop_decoding(p, pool, s, q):
-    """Take a sequence, already off the heap, out of the batch's totals, and charge it for its part of them."""
-    tokens = tokens_so_far(s, q)
-    q.emitted = tokens - q.prompt
-    q.computed = tokens - 1
-    s.context -= tokens
-    i4_at(p.residues, s.residue_base + residue_of(pool, q.computed, s.step)).v -= 1
-    i4_at(p.counts, s.count_base + q.itl_group).v -= 1
-    q.cost_s += decode_share(s, q)
-    q.state = PREFILLING
-
-
-@jit
-def drop_from_batch(p, pool, s, slot, now):
-    """Take a running request out of batch and `running`, wherever it is in them, and free its blocks."""
-    q = request_at(p.requests, slot)
-    if q.state == DECODING:
-        remove_end(p, s, find_end(p, s, slot))
-        s.num_decoding -= 1
-        stop_decoding(p, pool, s, q)
-        q.last_token_s = now
-    if s.partial == slot:
-        s.partial = -1
-    release(p, s, q, blocks_for(q.computed + q.chunk, pool.block_size))
-    leave_running(p, s, slot, now)
+# ------------------------------------------------------------------ preemption
 
 
 @jit
 def preempt(p, pool, s, slot, now):
     """Free a running request's blocks and queue it again; its output so far becomes part of what it recomputes."""
     q = request_at(p.requests, slot)
-    drop_from_batch(p, pool, s, slot, now)
-    q.computed = 0
-    q.chunk = 0
+    drop(p, pool, s, slot, now)
+    q.computed = q.chunk = q.pending = q.mid = 0
     q.num_preemptions += 1
     pool.num_preempted += 1
+    s.num_fruitless += 1
+    log_preemption(p, s, q, now)
     join_waiting(p, pool, s, slot, True, now)
 
 
@@ -130,22 +49,107 @@ def pick_victim(p, pool, s):
     return victim
 
 
+# ------------------------------------------------------------------ limits of a step
+
+
 @jit
-def run_short_of_blocks(p, pool, s, now):
-    """Pass 1 when the new blocks do not all fit: one request after the other, preempting. Returns the budget left."""
-    close_run(p, pool, s)
+def chunk_limit(pool, s):
+    """Most tokens of one request in this step; nothing limits a request that is alone."""
+    num_there = s.num_running + s.num_waiting
+    if pool.threshold == 0 or num_there <= 1:
+        return NO_LIMIT
+    if pool.adaptive == 1:
+        return max(pool.threshold, pool.max_tokens // num_there)
+    return pool.threshold
+
+
+@jit
+def on_hold(p, pool, s):
+    """Whether prefill pauses (prefill_schedule_interval): it ran lately, keeps up with demand, and somebody decodes."""
+    if pool.interval <= 1 or s.saturated == 1 or s.step + 1 - s.last_prefill >= pool.interval:
+        return False
+    slot = s.run_head
+    while slot >= 0:
+        q = request_at(p.requests, slot)
+        if q.state != PREFILLING or q.mid == 0:
+            return True
+        slot = q.next
+    return False
+
+
+# ------------------------------------------------------------------ pass 1
+
+
+@jit
+def to_compute(q):
+    """What a request apart from the totals lacks [tokens]."""
+    return q.prompt + q.emitted + q.pending - q.computed
+
+
+@jit
+def run_together(p, pool, s, limit, hold):
+    """Pass 1 in one go: a token for every decoding sequence, then the chunk of the one request behind them.
+
+    Returns the budget that is left, or -1 if it takes a closer look: blocks may not suffice, or order matters.
+    """
+    if pool.by_blocks == 1 or s.by_blocks == 1 or s.num_loose > 1 or (s.num_loose == 1 and s.loose != s.run_tail):
+        return -1
+    left = pool.max_tokens - s.num_decoding
+    if left < 0:
+        return -1
+    need = blocks_at(p, pool, s, s.step) if s.num_decoding > 0 else 0
+    if s.num_loose == 0 or left == 0 or (hold and request_at(p.requests, s.loose).mid == 1):
+        if need > num_free(s):
+            return -1
+        take(p, pool, s, need)
+        s.granted = 1
+        return left
+    q = request_at(p.requests, s.loose)
+    chunk = min(to_compute(q), limit, left)
+    if need + max(0, blocks_for(q.computed + chunk, pool.block_size) - q.num_blocks) > num_free(s):
+        return -1
+    take(p, pool, s, need)
+    s.granted = 1
+    grant(p, pool, s, s.loose, q, chunk)
+    return left - chunk
+
+
+@jit
+def grant(p, pool, s, slot, q, chunk):
+    """A request apart from the totals computes `chunk` tokens in this step; its blocks are known to fit."""
+    if q.mid == 1:
+        s.last_prefill = s.step + 1
+    extend(p, pool, s, slot, q.computed + chunk, q.prompt + q.emitted)
+    q.chunk = chunk
+
+
+@jit
+def run_one_by_one(p, pool, s, limit, hold, now):
+    """Pass 1, request by request, preempting where blocks do not suffice. Returns the budget that is left."""
     left = pool.max_tokens
     slot = s.run_head
     while slot >= 0:
         q = request_at(p.requests, slot)
-        tokens = tokens_so_far(s, q)
-        computed = tokens - 1 if q.state == DECODING else q.computed
-        chunk = min(tokens - computed, left)
-        need = blocks_for(computed + chunk, pool.block_size) - blocks_for(computed, pool.block_size)
         after = q.next
+        if left == 0:
+            if q.state == DECODING:
+                stall(p, pool, s, slot, now)
+            slot = after
+            continue
+        if q.state == LEAVING or (hold and q.state == PREFILLING and q.mid == 1):
+            slot = after
+            continue
+        decodes = q.state == DECODING
+        computed = scheduled(s, q) - 1 if decodes else q.computed
+        chunk = 1 if decodes else min(to_compute(q), limit, left)
+        if chunk == 0:
+            slot = after
+            continue
         victim = -1
-        while need > num_free(s) and victim != slot:
+        while blocks_for(computed + chunk, pool.block_size) - held(pool, q, computed) > num_free(s) and victim != slot:
             victim = pick_victim(p, pool, s)
+            if victim == after:
+                after = request_at(p.requests, victim).next
             left += request_at(p.requests, victim).chunk
             preempt(p, pool, s, victim, now)
         if victim == slot:
@@ -153,11 +157,15 @@ def run_short_of_blocks(p, pool, s, now):
                 break
             slot = after
             continue
-        take(p, s, need)
-        q.chunk = chunk
+        if decodes and s.by_blocks == 0:
+            take(p, pool, s, blocks_for(computed + 1, pool.block_size) - blocks_for(computed, pool.block_size))
+            q.chunk = 1
+        elif decodes:
+            extend(p, pool, s, slot, computed + 1, delivered(s, q))
+            q.chunk = 1
+        else:
+            grant(p, pool, s, slot, q, chunk)
         left -= chunk
-        if q.state == PREFILLING:
-            publish(p, pool, s, q, computed + chunk)
         slot = q.next
     slot = s.run_head
     while slot >= 0:
@@ -165,92 +173,121 @@ def run_short_of_blocks(p, pool, s, now):
         if q.state == DECODING:
             q.chunk = 0
         slot = q.next
+    s.granted = 1
     return left
 
 
 @jit
-def run_running(p, pool, s, now):
-    """Pass 1: a token for every decoding sequence, then the chunk in progress. Returns (budget left, preempted)."""
-    before = pool.num_preempted
-    need = blocks_at(p, pool, s, s.step) if s.num_decoding > 0 else 0
-    left = pool.max_tokens - s.num_decoding
-    chunk = 0
-    if s.partial >= 0:
-        q = request_at(p.requests, s.partial)
-        chunk = min(q.prompt + q.emitted - q.computed, left)
-        need += blocks_for(q.computed + chunk, pool.block_size) - blocks_for(q.computed, pool.block_size)
-    if need > num_free(s):
-        left = run_short_of_blocks(p, pool, s, now)
-    else:
-        take(p, s, need)
-        if s.partial >= 0:
-            q = request_at(p.requests, s.partial)
-            q.chunk = chunk
-            left -= chunk
-            publish(p, pool, s, q, q.computed + chunk)
-    if s.partial >= 0:
-        q = request_at(p.requests, s.partial)
-        q.computed += q.chunk
-        if q.computed == q.prompt + q.emitted:
-            add_prefilled(p, s, s.partial)
-            s.partial = -1
-    return left, pool.num_preempted > before
+def held(pool, q, computed):
+    """Blocks of a request that pass 1 has not served yet."""
+    return blocks_for(computed, pool.block_size) if q.state == DECODING else q.num_blocks
+
+
+# ------------------------------------------------------------------ pass 2
 
 
 @jit
-def add_prefilled(p, s, slot):
-    """Note that this step's chunk completes a request's prompt: it emits a token at the step's end."""
-    i4_at(p.prefilled, s.base + s.num_prefilled).v = slot
-    s.num_prefilled += 1
-
-
-@jit
-def admit(p, pool, s, left, now):
+def admit(p, pool, s, left, limit, hold, now):
     """Pass 2: admit waiting requests in order while budget, sequences and blocks last.
 
     The first that does not fit blocks all behind it.
     """
-    s.blocked = 0
     slot = waiting_head(p, pool, s)
     while slot >= 0:
-        if s.num_running >= pool.max_seqs:
+        if s.num_running >= pool.max_admitted:
             s.blocked = 1
             return
         if left <= 0:
             return
         q = request_at(p.requests, slot)
         tokens = q.prompt + q.emitted
-        hits = hits_of(p, pool, s, q)
+        hits, idle = find_hits(p, pool, s, slot, tokens)
         cached = hits * pool.block_size
-        chunk = tokens - cached
+        prefills = cached < tokens - 1
+        if hold and prefills:
+            return
+        chunk = min(tokens - cached, limit)
         s.blocked = 1
         if pool.chunked == 0 and chunk > left:
             return
         chunk = min(chunk, left)
-        extra = idle_hits(p, s, q.group, hits) - hits + (pool.watermark if s.num_running > 0 else 0)
+        extra = idle - hits + (pool.watermark if s.num_running > 0 else 0)
         if pool.reserve_full == 1 and blocks_for(tokens, pool.block_size) + extra > num_free(s):
             return
-        blocks = blocks_for(cached + chunk, pool.block_size)
-        if blocks + extra > num_free(s):
+        if blocks_for(cached + chunk, pool.block_size) + extra > num_free(s):
             return
         s.blocked = 0
+        if prefills:
+            s.last_prefill = s.step + 1
         leave_waiting(p, pool, s, slot, now)
-        if hits > 0:
-            share(p, s, q.group, 0, hits)
-        q.shared = hits
-        take(p, s, blocks - hits)
-        publish(p, pool, s, q, cached + chunk)
         join_running(p, s, slot, now)
         q.state = PREFILLING
+        run_apart(s, slot)
+        hold_hits(p, pool, s, slot, hits)
+        extend(p, pool, s, slot, cached + chunk, tokens)
+        q.computed = cached
         q.chunk = chunk
-        q.computed = cached + chunk
         left -= chunk
         pool.cached_tokens += cached
+        log_admission(p, s, q, cached, now)
         if np.isnan(q.scheduled_s) and visit_at(p.visits, q.visit).generate == 1:
-            q.scheduled_s = now
             q.cached = cached
-        if q.computed < tokens:
-            s.partial = slot
-        else:
-            add_prefilled(p, s, slot)
         slot = waiting_head(p, pool, s)
+
+
+# ------------------------------------------------------------------ a step
+
+
+@jit
+def list_chunks(p, pool, s):
+    """After both passes: write who computes something apart from the totals, and what the step owes them."""
+    s.num_chunks = 0
+    if s.num_loose == 0:
+        return
+    if s.num_loose == 1:
+        list_chunk(p, pool, s, s.loose)
+        return
+    slot = s.run_head
+    while slot >= 0:
+        q = request_at(p.requests, slot)
+        if q.state == PREFILLING:
+            list_chunk(p, pool, s, slot)
+        slot = q.next
+
+
+@jit
+def list_chunk(p, pool, s, slot):
+    """One of them."""
+    q = request_at(p.requests, slot)
+    if q.chunk == 0:
+        return
+    i4_at(p.chunks, s.base + s.num_chunks).v = slot
+    s.num_chunks += 1
+    q.computed += q.chunk
+    q.mid = np.int64(to_compute(q) > 0)
+    if q.mid == 0:
+        q.pending = 1
+        owe_output(p, pool, s, s.step, slot, OWN_GAP | APPEND)
+
+
+@jit
+def schedule(p, pool, s, now):
+    """Form step `s.step`: returns whether pass 1 preempted somebody. What was formed: the totals and `chunks`."""
+    s.granted = 0
+    s.blocked = 0
+    if s.step > s.processed:
+        join_underway(p, pool, s)
+        take_ended(p, pool, s, APPEND)
+    limit = chunk_limit(pool, s)
+    hold = on_hold(p, pool, s)
+    before = pool.num_preempted
+    left = run_together(p, pool, s, limit, hold)
+    if left < 0:
+        left = run_one_by_one(p, pool, s, limit, hold, now)
+    preempted = pool.num_preempted > before
+    if not preempted:
+        admit(p, pool, s, left, limit, hold, now)
+        if pool.interval > 1 and not hold:
+            s.saturated = np.int64(s.num_waiting > 0)
+    list_chunks(p, pool, s)
+    return preempted

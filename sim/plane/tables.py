@@ -10,7 +10,7 @@ import numpy as np
 
 from sim.metrics.records import DONE
 from sim.plane.compiled import rows
-from sim.traffic.arrivals import ARRIVAL
+from sim.traffic.arrivals import ARRIVAL, SEGMENT
 
 FAR = 1e300
 """Later than any event [s]."""
@@ -19,11 +19,17 @@ FAR = 1e300
 ARRIVE, TIMER, STEP = 1, 2, 4
 
 # Request states.
-FREE, WAITING, PREFILLING, DECODING, THINKING = 0, 1, 2, 3, 4
+FREE, WAITING, PREFILLING, DECODING, THINKING, LEAVING = 0, 1, 2, 3, 4, 5
+"""PREFILLING: runs, apart from the batch's totals (mostly a chunk in progress). DECODING: in the totals, one token a
+step. LEAVING: its last token is under way (asynchronous scheduling)."""
 
 # Replica states, and what a replica's pending event ends.
 OFF, ACTIVE, DRAINING = 0, 1, 2
-IDLE, MIXED, DECODE = 0, 1, 2
+IDLE, SINGLE, DECODE = 0, 1, 2
+
+# Marks of an output that a step owes to one request (see FLIGHT): its gap is counted by itself, not with the totals';
+# the token is still to be appended when the step has ended.
+OWN_GAP, APPEND = 1, 2
 
 
 def fields(*groups: str) -> list[tuple[str, str]]:
@@ -40,10 +46,12 @@ def record(*groups: str) -> np.dtype[np.void]:
 
 REPLICA = record(
     # what every event touches
-    "i4 state pool doing pending",
-    "i4 num_decoding num_running num_waiting num_prefilled",
-    "i4 partial blocked run_head run_tail",
-    "i8 step target",
+    "i4 number state pool doing pending",
+    "i4 num_decoding num_running num_waiting num_loose",
+    "i4 loose blocked run_head run_tail",
+    "i8 step target",  # steps scheduled; and after the event that is pending
+    "i8 processed",  # steps whose output was processed
+    "i4 depth granted",  # steps in flight after the pending event; whether pass 1 has served the decodes of this one
     # the decode run: end of step j after the anchor = t0 + (j d0 + slope j (j - 1) / 2)
     "f8 t0_s d0_s slope_s",
     "i8 step0",
@@ -52,28 +60,32 @@ REPLICA = record(
     "i8 counted",
     # blocks and context
     "i8 context free evictable base",
-    "i8 residue_base group_base count_base wait_base",
-    # the mixed step in progress, split by what causes it
+    "i8 residue_base count_base wait_base flight_base",
+    # the single step scheduled last, split by what causes it
     "f8 began_s dt_s entry_s token_s",
     "f8 emit_s decode_s",
     "i8 num_tokens",
-    "i4 num_aborts abort_head",
+    "i4 num_chunks num_aborts abort_head abort_tail",
+    "i8 last_prefill",
+    "i4 saturated num_fruitless",
     # running integrals since step `origin`: per decoding sequence; per context token; that weighted by the step number
     "f8 per_seq_s per_context_s per_context_step_s",
     "f8 busy_s energy_j",
-    "i8 origin admissions stamp num_steps",
+    "i8 origin admissions num_steps",
+    "f8 booked_s booked_w",  # busy time is booked up to here; power of the step booked last
     # gauges: integrals over time up to `gauge_s`, KV up to `kv_at_s`
     "f8 gauge_s running_s waiting_s kv_at_s kv_s kv_blocks",
     "f8 online_at_s online_s",
-    "i4 abort_tail",
+    # cached blocks
+    "i4 lru_head lru_tail by_blocks block_base bucket_base num_hashes",
 )
 
 REQUEST = record(
     # queues and the visit under way
     "i4 state next prev replica",
     "i4 prompt output emitted computed",
-    "i4 chunk shared group visit",
-    "i4 level prefix",
+    "i4 chunk pending mid visit",
+    "i4 group level prefix",
     "i8 admitted",
     # the decode run it is part of
     "i8 end_step join_offset",
@@ -93,13 +105,19 @@ REQUEST = record(
     "f8 cost_usd guard_s",
     "i4 full_prompt full_output cached num_preemptions",
     "i4 language history user_tokens bucket aborted",
+    # its text and its blocks: see content.py and cache.py
+    "u8 stream",
+    "i4 older began_at began_turn goes_on",  # the conversation's
+    "i4 segments own_from",  # the visit's
+    "i4 leaf published num_blocks",
 )
 
 POOL = record(
     "i4 first_replica max_replicas num_active router",
     "i8 rotation",
-    "i4 max_seqs max_tokens block_size usable watermark",
+    "i4 max_seqs max_admitted max_tokens block_size usable watermark",
     "i4 reserve_full chunked caching by_priority num_levels num_pieces",
+    "i4 depth threshold adaptive interval by_blocks num_buckets",
     "i8 max_model_len",
     "i8 batch_s decode_batch_s sample_s power_w",
     "i8 decode_offset_s decode_slope_s knot_tokens",
@@ -132,13 +150,32 @@ OBSERVED = np.dtype(
 """A pool at one instant: what it holds, and its counters and integrals since the start."""
 
 BUCKET = np.dtype(fields("f8 level at_s rate_per_s capacity"))
-GROUP = np.dtype(fields("i4 cached depth", "i8 base stamp"))
-"""A shared prefix on one replica: leading blocks in the index, the deepest in use, when last released."""
+STRETCH = np.dtype(fields("u8 key", "i4 end next"))
+"""A stretch of a prompt's text, up to position `end`; tokens are equal where key and offset are."""
+EXTENT = record(
+    "u8 first last",
+    "i4 parent num_children start length num_users owner",
+    "i4 older newer chained block",
+)
+"""Consecutive cached blocks of one chain with the same users: `sim/plane/extents.py`."""
+BLOCK = np.dtype(fields("u8 hash", "i4 num_users older newer chained"))
+"""One KV block: `sim/plane/blockwise.py`."""
+HELD = np.dtype(fields("i4 block below above pad"))
+"""An entry of a request's block table, and the entries before and after it."""
+ROOM = np.dtype(fields("i8 rows used spare first slack"))
+"""Rows of a cache table: all, those ever used, those of them given back (`first` of a list), and what an event may need."""
+EXTENTS, BLOCKS, BLOCK_BUCKETS, HELD_ENTRIES = range(4)
+"""Rows of the table `rooms`."""
+FLIGHT = np.dtype(fields("f8 end_s dt_s", "i4 num_decodes num_outputs copied pad"))
+"""A single step in flight, by the parity of its number: when it ends and how long it takes, how many decoding sequences
+it carries (by group: copied counts, or the totals of the moment), how many requests have an output of their own."""
+LOG = np.dtype(fields("f8 t_s", "i8 a b c", "i4 kind replica"))
+"""A row of the log of steps: `sim/plane/log.py`."""
 WAIT = np.dtype(fields("i4 head tail"))
 OUT = np.dtype(fields("f8 t_s", "i4 kind id", "i8 key"))
 NODE = np.dtype(fields("f8 t_s", "i8 id"))
 DUE = np.dtype(fields("f8 t_s", "i8 key slot"))
-F8, I8, I4 = (np.dtype([("v", code)]) for code in ("f8", "i8", "i4"))
+F8, I8, I4, U8 = (np.dtype([("v", code)]) for code in ("f8", "i8", "i4", "u8"))
 
 TABLES: dict[str, np.dtype[np.void]] = {
     "replicas": REPLICA,
@@ -147,17 +184,28 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "visits": VISIT,
     "classes": CLASS,
     "buckets": BUCKET,
-    "groups": GROUP,
-    "depths": I4,
+    "group_keys": U8,
+    "stretches": STRETCH,
+    "segments": SEGMENT,
+    "extents": EXTENT,
+    "extent_buckets": I4,
+    "blocks": BLOCK,
+    "block_buckets": I4,
+    "held": HELD,
+    "rooms": ROOM,
     "waits": WAIT,
     "active": I4,
     "outstanding": I4,
     "ends": I8,
-    "prefilled": I4,
+    "flights": FLIGHT,
+    "outputs": I4,
+    "chunks": I4,
     "ended": I4,
     "residues": I4,
     "counts": I4,
+    "flight_counts": I4,
     "itl": I8,
+    "log": LOG,
     "out": OUT,
     "done": DONE,
     "arrivals": ARRIVAL,
@@ -171,11 +219,13 @@ TABLES: dict[str, np.dtype[np.void]] = {
 PLANE = record(
     "i8 num_out num_done done_room wake cursor leap",
     "i8 next_arrival num_arrivals arrivals_end free_slot num_free num_requests",
-    "i8 next_serial num_events",
+    "i8 next_serial num_events stuck num_fallbacks",
+    "i8 logging num_log log_room",
+    "i8 next_segment free_stretch num_free_stretches stretch_slack",
     "f8 now_s horizon_s",
-    "i8 num_replicas num_groups num_itl tree_size",
+    "i8 num_replicas num_itl tree_size",
     "i8 wheel_at num_wheel num_due due_size",
-    "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key",
+    "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key content_key",
     "i8 " + " ".join(TABLES),
 )
 
@@ -183,7 +233,9 @@ plane_at = rows(PLANE)
 replica_at, request_at, pool_at, visit_at, class_at, bucket_at = map(
     rows, (REPLICA, REQUEST, POOL, VISIT, CLASS, BUCKET)
 )
-group_at, wait_at, out_at, node_at, due_at = map(rows, (GROUP, WAIT, OUT, NODE, DUE))
-done_at, arrival_at = rows(DONE), rows(ARRIVAL)
+wait_at, out_at, node_at, due_at = map(rows, (WAIT, OUT, NODE, DUE))
+flight_at, log_at = map(rows, (FLIGHT, LOG))
+stretch_at, extent_at, block_at, held_at, room_at = map(rows, (STRETCH, EXTENT, BLOCK, HELD, ROOM))
+done_at, arrival_at, segment_at = rows(DONE), rows(ARRIVAL), rows(SEGMENT)
 observed_at = rows(OBSERVED)
-f8_at, i8_at, i4_at = map(rows, (F8, I8, I4))
+f8_at, i8_at, i4_at, u8_at = map(rows, (F8, I8, I4, U8))

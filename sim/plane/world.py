@@ -19,6 +19,7 @@ sources; `sim.spec.fleet` refuses more before a World is made."""
 TABLE_STEPS = 1024
 """A quantile table has one value more than this."""
 POLICIES = ("fcfs", "priority")
+CACHES = ("extents", "blocks")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,16 @@ class Pool:
     enable_chunked_prefill: bool = True
     enable_prefix_caching: bool = True
     scheduling_policy: str = "fcfs"
+    async_scheduling: bool = False
+    """Two steps in flight: the next is formed while one runs."""
+    long_prefill_token_threshold: int = 0
+    """Largest prefill chunk of one request while others are there [tokens]; 0: no limit."""
+    long_prefill_token_threshold_adaptive: bool = False
+    prefill_schedule_interval: int = 1
+    max_num_active_seqs: int = 0
+    """Admit up to this many sequences instead of `max_num_seqs`; 0: off."""
+    cache: str = "extents"
+    """How cached blocks are kept: `extents` (runs of blocks of one chain) or `blocks` (one by one); results agree."""
     usd_per_replica_s: float = 0.0
     frontend_s: float = 0.0
     """Host time a client sees on top of the engine's, once a request [s]."""

@@ -34,7 +34,7 @@ _DEPTHS: Final = ((0, 0), (2048, 16), (3072, 28), (4096, 32), (5120, 40), (8192,
 _TIED_BELOW: Final = 4e9
 _STEPS: Final = (256, 128, 64, 32, 16, 8)
 """Multiples an MLP width may be rounded to: GPUs like them large, the parameter count likes them small."""
-_MLA: Final = {"kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128}
+MLA: Final = {"kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128}
 _Q_LORA_RANK: Final = 1536
 
 
@@ -246,15 +246,15 @@ def _frame(short: ShortForm, hidden: int, layers: int, heads: tuple[int, int, in
 
 def _mla_parameters(hidden: int, heads: int) -> int:
     """Return the parameters of one MLA layer (DeepSeek-V3: compressed queries, one shared latent, its norms)."""
-    latent, nope, rope, value = _MLA.values()
-    rank = _q_rank(hidden)
+    latent, nope, rope, value = MLA.values()
+    rank = q_lora_rank(hidden)
     query = heads * (nope + rope)
     queries = hidden * rank + rank + rank * query if rank else hidden * query
     keys_values = hidden * (latent + rope) + latent + latent * heads * (nope + value)
     return queries + keys_values + heads * value * hidden
 
 
-def _q_rank(hidden: int) -> int | None:
+def q_lora_rank(hidden: int) -> int | None:
     return _Q_LORA_RANK if hidden >= 4096 else None
 
 
@@ -307,8 +307,8 @@ def _model(short: ShortForm, frame: _Frame, width: int, vocab: int, *, tied: boo
         "source": short.source,
     }
     if short.attention == "mla":
-        head_dim = _MLA["qk_nope_head_dim"] + _MLA["qk_rope_head_dim"]
-        fields |= _MLA | {"q_lora_rank": _q_rank(frame.hidden), "head_dim": head_dim}
+        head_dim = MLA["qk_nope_head_dim"] + MLA["qk_rope_head_dim"]
+        fields |= MLA | {"q_lora_rank": q_lora_rank(frame.hidden), "head_dim": head_dim}
     if short.num_experts:
         chosen = _experts_per_token(short)
         fields |= {

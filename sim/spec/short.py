@@ -62,7 +62,7 @@ def read_short(document: Document, name: str | None = None) -> ModelSpec:
     """
     data = document.data
     if isinstance(data, str):
-        data = _fields(data, document) | {"name": name or data, "source": f'short form "{data}"'}
+        data = read_phrases(data, document) | {"name": name or data, "source": f'short form "{data}"'}
     else:
         data = ({"name": name} if name else {}) | data
     try:
@@ -72,8 +72,8 @@ def read_short(document: Document, name: str | None = None) -> ModelSpec:
         raise SpecError(*problems) from None
 
 
-def _fields(text: str, document: Document) -> dict[str, Any]:
-    """Return the fields that the phrases of a text name."""
+def read_phrases(text: str, document: Document) -> dict[str, Any]:
+    """Return the fields of `ShortForm` that the phrases of a text name; raises SpecError for those not understood."""
     fields: dict[str, Any] = {}
     problems: list[Problem] = []
     for phrase in re.split(r"[;\n]|,(?!\d{3}\b)", text):

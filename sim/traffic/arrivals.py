@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, overload
+from typing import Any, NamedTuple, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +19,28 @@ ARRIVAL = np.dtype(
         ("class_id", "i4"),  # index into Source.classes
         ("language", "i4"),
         ("bucket", "i4"),  # row of Source.buckets, or -1
-        ("pad", "i4"),
+        ("num_segments", "i4"),  # rows of SEGMENT that describe the new tokens; 0: text of its own
     ]
 )
+# A stretch of a recorded prompt: token x of it equals token x of any other stretch of that key.
+SEGMENT = np.dtype([("key", "u8"), ("tokens", "i4"), ("pad", "i4")])
+NO_SEGMENTS = np.zeros(0, dtype=SEGMENT)
 # A token bucket in requests: refills at `rate_per_s` up to `capacity`, full at the start; a request takes one.
 BUCKET = np.dtype([("rate_per_s", "f8"), ("capacity", "f8")])
 MAX_CHUNK_ROWS = 65_536
 # People have numbers from 0 on, clients of the API from here, those of agents from twice this.
 FIRST_PROGRAM = 1 << 40
 NO_LIMIT = 1 << 30
+
+
+class Chunk(NamedTuple):
+    """Some arrivals."""
+
+    rows: NDArray[np.void]
+    """dtype ARRIVAL, in order of time."""
+    segments: NDArray[np.void] = NO_SEGMENTS
+    """dtype SEGMENT: those of each row that has any, one row's after the other's. Such a row has one turn only, and its
+    segments' tokens add up to its `user_tokens`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +79,8 @@ class Source(Protocol):
     def buckets(self) -> NDArray[np.void]:
         """The token buckets that `bucket` counts (dtype BUCKET)."""
 
-    def chunks(self) -> Iterator[NDArray[np.void]]:
-        """Arrivals (dtype ARRIVAL, at most MAX_CHUNK_ROWS rows each), times never decreasing; fresh at every call."""
+    def chunks(self) -> Iterator[Chunk]:
+        """Arrivals (at most MAX_CHUNK_ROWS rows each), times never decreasing; fresh at every call."""
 
     def describe(self) -> dict[str, Any]:
         """The inputs in numbers, so that a run can be checked against them."""

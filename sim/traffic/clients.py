@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from sim.traffic import draws
-from sim.traffic.arrivals import ARRIVAL, TrafficClass
+from sim.traffic.arrivals import ARRIVAL, Chunk, TrafficClass
 from sim.traffic.daily import DailyRate
 from sim.traffic.expect import conversation_tokens
 from sim.traffic.lengths import Table, table_mean
@@ -118,7 +118,7 @@ class Clients:
             burstiness_cv=[float(cv) for cv in self.cv],
         )
 
-    def chunks(self) -> Iterator[NDArray[np.void]]:
+    def chunks(self) -> Iterator[Chunk]:
         """Arrivals, sorted by time."""
         clients = np.arange(len(self.shares), dtype=np.uint64) + np.uint64(self.first_client)
         word = draws.bits(draws.key(self.seed, draws.CLIENT_RATE), clients, _ONE, _ZERO)

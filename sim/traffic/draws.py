@@ -32,6 +32,7 @@ APP = 15
 LANGUAGE = 16
 SAMPLE = 17
 DAY = 18
+CONTENT = 19
 
 # 2**64 divided by the golden ratio, made odd: the increment of SplitMix64 (same source as `mix`).
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)

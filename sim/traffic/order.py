@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.traffic.arrivals import ARRIVAL, Source, TrafficClass
+from sim.traffic.arrivals import ARRIVAL, NO_SEGMENTS, Chunk, Source, TrafficClass
 from sim.traffic.rows import in_chunks
 from sim.traffic.summary import added
 
@@ -22,6 +22,16 @@ def time_order(offset_ns: NDArray[np.int64]) -> NDArray[np.int64]:
     words = (offset_ns << _ROW_BITS) + np.arange(len(offset_ns))
     words.sort()
     return words & ((1 << _ROW_BITS) - 1)
+
+
+def by_time(rows: NDArray[np.void], segments: NDArray[np.void]) -> Chunk:
+    """Rows by time, equal times as they stood, each with its segments."""
+    order = np.argsort(rows["t_s"], kind="stable")
+    if len(segments):
+        first = (np.cumsum(rows["num_segments"]) - rows["num_segments"])[order]
+        num = rows["num_segments"][order]
+        segments = segments[np.repeat(first - (np.cumsum(num) - num), num) + np.arange(len(segments))]
+    return Chunk(rows[order], segments)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +54,7 @@ class Merged:
         """The inputs of all sources together, and each source's own."""
         return added([source.describe() for source in self.sources])
 
-    def chunks(self) -> Iterator[NDArray[np.void]]:
+    def chunks(self) -> Iterator[Chunk]:
         """Arrivals of all sources in order of time."""
         streams, first_class, first_bucket = [], 0, 0
         for source in self.sources:
@@ -58,17 +68,17 @@ class Merged:
             until = min(ends)
             cut = ends.index(until)
             parts = [s.take(until, "right" if i <= cut else "left") for i, s in enumerate(live)]
-            rows = np.concatenate(parts)
-            if sum(len(part) > 0 for part in parts) > 1:
-                rows = rows[np.argsort(rows["t_s"], kind="stable")]
-            yield from in_chunks(rows)
+            merged = Chunk(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+            if sum(len(part.rows) > 0 for part in parts) > 1:
+                merged = by_time(*merged)
+            yield from in_chunks(*merged)
 
 
 class _Stream:
     """One source's rows at hand, numbered among the merged classes and buckets."""
 
     def __init__(self, source: Source, first_class: int, first_bucket: int) -> None:
-        self.rows = np.zeros(0, dtype=ARRIVAL)
+        self.rows, self._segments = np.zeros(0, dtype=ARRIVAL), NO_SEGMENTS
         self._chunks = source.chunks()
         self._first_class, self._first_bucket = first_class, first_bucket
 
@@ -78,15 +88,17 @@ class _Stream:
             chunk = next(self._chunks, None)
             if chunk is None:
                 return False
-            self.rows = chunk.copy()
+            self.rows, self._segments = chunk.rows.copy(), chunk.segments
             self.rows["class_id"] += self._first_class
-            self.rows["bucket"][chunk["bucket"] >= 0] += self._first_bucket
+            self.rows["bucket"][chunk.rows["bucket"] >= 0] += self._first_bucket
         return True
 
-    def take(self, until_s: float, side: Any) -> NDArray[np.void]:
+    def take(self, until_s: float, side: Any) -> Chunk:
         """Remove and return the rows up to a time, rows of that time included for side "right"."""
         count = np.searchsorted(self.rows["t_s"], until_s, side=side)
-        taken, self.rows = self.rows[:count], self.rows[count:]
+        num_segments = self.rows["num_segments"][:count].sum()
+        taken = Chunk(self.rows[:count], self._segments[:num_segments])
+        self.rows, self._segments = self.rows[count:], self._segments[num_segments:]
         return taken
 
 

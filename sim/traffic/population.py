@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sim.traffic import draws
 from sim.traffic.activity import MAX_PER_DAY, Activity, ActivityTables
-from sim.traffic.arrivals import ARRIVAL, MAX_CHUNK_ROWS, TrafficClass
+from sim.traffic.arrivals import ARRIVAL, MAX_CHUNK_ROWS, Chunk, TrafficClass
 from sim.traffic.daily import DailyRate
 from sim.traffic.expect import conversation_tokens
 from sim.traffic.lengths import Table, lookup, table_mean
@@ -111,7 +111,7 @@ class Population:
             tier_user_frac={c.tier: float(frac) for c, frac in zip(self.classes, activity.tier_frac, strict=True)},
         )
 
-    def chunks(self) -> Iterator[NDArray[np.void]]:
+    def chunks(self) -> Iterator[Chunk]:
         """Conversation starts, sorted by time."""
         for day in range(int(self.start_s // DAY_S), int(-(-self.horizon_s // DAY_S))):
             slices = self._day(day)
@@ -146,7 +146,7 @@ class Population:
 
     def _sorted(
         self, day: int, index: int, word_parts: list[NDArray[np.int64]], user_parts: list[NDArray[np.uint64]]
-    ) -> Iterator[NDArray[np.void]]:
+    ) -> Iterator[Chunk]:
         """One half hour's conversations in order of time, then user."""
         words, users = np.concatenate(word_parts), np.concatenate(user_parts)
         in_slice_ns = words >> _K_BITS
@@ -158,7 +158,7 @@ class Population:
             part = slice(begin, min(begin + MAX_CHUNK_ROWS, high))
             rows = order[part]
             conversations = ((day + FIRST_DAY) << 12) + (words[rows] & _K_MASK)
-            yield self._arrivals(times_s[part], users[rows], conversations)
+            yield Chunk(self._arrivals(times_s[part], users[rows], conversations))
 
     def _arrivals(
         self, times_s: NDArray[np.float64], users: NDArray[np.uint64], conversations: NDArray[np.int64]

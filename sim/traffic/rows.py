@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.traffic import draws
-from sim.traffic.arrivals import MAX_CHUNK_ROWS, TrafficClass
+from sim.traffic.arrivals import MAX_CHUNK_ROWS, NO_SEGMENTS, Chunk, TrafficClass
 from sim.traffic.lengths import Table, tokens
 
 
@@ -22,7 +22,10 @@ def fill(rows: NDArray[np.void], seed: int, turns: Table, traffic_class: Traffic
         rows[column] = tokens(table, draws.uniform(word))
 
 
-def in_chunks(rows: NDArray[np.void]) -> Iterator[NDArray[np.void]]:
-    """Rows in pieces of at most MAX_CHUNK_ROWS."""
+def in_chunks(rows: NDArray[np.void], segments: NDArray[np.void] = NO_SEGMENTS) -> Iterator[Chunk]:
+    """Rows in pieces of at most MAX_CHUNK_ROWS, each with its segments."""
     for begin in range(0, len(rows), MAX_CHUNK_ROWS):
-        yield rows[begin : begin + MAX_CHUNK_ROWS]
+        part = rows[begin : begin + MAX_CHUNK_ROWS]
+        num_segments = int(part["num_segments"].sum())
+        yield Chunk(part, segments[:num_segments])
+        segments = segments[num_segments:]

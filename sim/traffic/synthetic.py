@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.traffic.arrivals import ARRIVAL, TrafficClass
+from sim.traffic.arrivals import ARRIVAL, Chunk, TrafficClass
 from sim.traffic.daily import MINUTES, DailyRate
 from sim.traffic.lengths import table_mean
 from sim.traffic.renewal import Renewals
@@ -53,7 +53,7 @@ class OpenLoop:
             num_requests=self.num_requests,
         )
 
-    def chunks(self) -> Iterator[NDArray[np.void]]:
+    def chunks(self) -> Iterator[Chunk]:
         """Requests, sorted by time."""
         one_sender = Renewals(
             seed=self.seed,
@@ -108,7 +108,7 @@ class ClosedLoop:
             reissue_delay_s=self.traffic_class.min_think_s,
         )
 
-    def chunks(self) -> Iterator[NDArray[np.void]]:
+    def chunks(self) -> Iterator[Chunk]:
         """One row for each user."""
         rows = np.zeros(self.concurrency, dtype=ARRIVAL)
         rows["t_s"], rows["user"] = self.start_s, np.arange(self.concurrency)

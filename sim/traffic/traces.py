@@ -10,7 +10,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
@@ -170,8 +170,8 @@ def _mooncake_row(text: str) -> Row:
     if isinstance(time, bool) or not isinstance(time, int | float) or not 0 <= time < _MAX_MS:
         raise _RowError(f"timestamp must be a time from 0 on [ms], got {json.dumps(time)}")
     hash_ids = row.get("hash_ids", [])
-    if not isinstance(hash_ids, list) or not all(type(block) is int for block in hash_ids):
-        raise _RowError("hash_ids must be a list of whole numbers")
+    if not isinstance(hash_ids, list) or not all(type(block) is int and 0 <= block < 2**63 for block in hash_ids):
+        raise _RowError("hash_ids must be a list of whole numbers from 0 on")
     prompt, output = _count(row["input_length"], "input_length"), _count(row["output_length"], "output_length")
     return round(time * 1_000_000), prompt, output, hash_ids
 
@@ -186,13 +186,3 @@ def _count(value: Any, name: str) -> int:
         given = value if isinstance(value, str) else json.dumps(value)
         raise _RowError(f"{name} must be a whole number from 1 on, got {given or 'nothing'}")
     return count
-
-
-def ideal_hit_tokens(hash_ids: Sequence[list[int]], prompt_tokens: NDArray[np.int64], seen: set[int]) -> int:
-    """Prompt tokens that a prefix cache without limit would have had; `seen` grows by the requests' blocks."""
-    hits = 0
-    for blocks, tokens in zip(hash_ids, prompt_tokens, strict=True):
-        leading = next((i for i, block in enumerate(blocks) if block not in seen), len(blocks))
-        hits += min(leading * HASH_BLOCK_TOKENS, int(tokens))
-        seen.update(blocks)
-    return hits

@@ -8,7 +8,7 @@ from small import kind, pool, world
 from sim.fleet.clocks import CompiledClock
 from sim.metrics.records import DONE
 from sim.plane.owner import Plane
-from sim.traffic.arrivals import ARRIVAL
+from sim.traffic.arrivals import ARRIVAL, Chunk
 
 CHUNK = 1 << 16
 ROOMY = {"num_gpu_blocks": 1 << 30, "block_size": 16}
@@ -36,7 +36,7 @@ def play(t_s, num_tokens, step_s=0.0, *, token_s=0.0, num_servers=1, patience_s=
             rows["num_turns"] = rows["user_tokens"] = 1
             rows["bucket"] = -1
             rows["output_tokens"] = num_tokens[n : n + CHUNK]
-            yield rows
+            yield Chunk(rows)
 
     kept = np.zeros(len(t_s), [(name, DONE[name]) for name in KEPT])
     num_kept = 0

@@ -264,7 +264,7 @@ def test_requests_of_a_scenario(played):
     run, player, records = played
     endings = run.result["sim"]["endings"]
     assert endings["num_requests"] == sum(endings[f"num_{name}"] for name in ENDINGS) == len(records)
-    came = np.concatenate(list(player.built.source.chunks()))
+    came = np.concatenate([chunk.rows for chunk in player.built.source.chunks()])
     assert np.count_nonzero(records["turn"] == 0) == len(came)
     tiers = run.result["sim"]["by_tier"].values()
     for name in ENDINGS:

@@ -9,6 +9,7 @@ import sim
 from sim.fleet.build import build
 from sim.fleet.run import Player
 from sim.metrics.writer import INFO
+from sim.traffic import Chunk
 
 SHORT = {"horizon": "10 min", "run_in": "5 min", "report_interval": "5 min"}
 # A replica comes and goes, so control processes take part.
@@ -28,8 +29,8 @@ class Cut:
         return getattr(self._source, name)
 
     def chunks(self):
-        for chunk in self._source.chunks():
-            yield from (chunk[n : n + self._size] for n in range(0, len(chunk), self._size))
+        for rows, _ in self._source.chunks():
+            yield from (Chunk(rows[n : n + self._size]) for n in range(0, len(rows), self._size))
 
 
 def scenario(**changes):

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -9,10 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import slow_draws as draws
 
 from sim.cost.step_times import StepTimes
 from sim.plane.world import Pool, Visit, World
-from sim.traffic.arrivals import ARRIVAL, TrafficClass
+from sim.traffic.arrivals import ARRIVAL, SEGMENT, Chunk, TrafficClass
+
+SEED = 1
+TIME_TOL = 1e-9
+SETTINGS = (
+    "num_gpu_blocks", "max_num_seqs", "max_num_batched_tokens", "block_size", "max_model_len", "watermark",
+    "scheduler_reserve_full_isl", "enable_chunked_prefill", "enable_prefix_caching", "async_scheduling",
+    "long_prefill_token_threshold", "long_prefill_token_threshold_adaptive", "prefill_schedule_interval",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,21 +35,6 @@ class Case:
     steps: list[dict[str, Any]]
     records: list[dict[str, str]]
 
-    @property
-    def has_hits(self) -> bool:
-        return any(int(record["cached_tokens"]) + int(record["recached_tokens"]) for record in self.records)
-
-    @property
-    def has_preemptions(self) -> bool:
-        return any(int(record["preemptions"]) for record in self.records)
-
-    @property
-    def is_plain(self) -> bool:
-        """No setting that the plane lacks."""
-        config = self.config
-        lacks = config["async_scheduling"] or config["long_prefill_token_threshold"] or config["max_num_active_seqs"]
-        return not lacks and config["prefill_schedule_interval"] == 1
-
 
 def read_case(folder: Path) -> Case:
     """Read one folder of records."""
@@ -51,101 +46,137 @@ def read_case(folder: Path) -> Case:
     return Case(folder.name, config, json.loads((folder / "requests.json").read_text()), steps, records)
 
 
-def shared_prefix(case: Case, request: dict[str, Any]) -> tuple[str, int]:
-    """Name and length of a prompt's first segment if other prompts begin with it too, else nothing."""
-    name, length = request["prompt"][0]
-    sharers = sum(other["prompt"][0][0] == name for other in case.requests)
-    whole = len(request["prompt"]) == 1
-    return (name, length) if sharers > 1 and not whole else ("", 0)
+def key_of(segment: str) -> int:
+    """A segment's key: of `out:i`, the answer of request i, the one that user i's first conversation writes."""
+    if segment.startswith("out:"):
+        return draws.bits(SEED, draws.CONTENT, int(segment.removeprefix("out:")), 0, 0)
+    return int.from_bytes(hashlib.blake2b(segment.encode(), digest_size=8).digest(), "little")
 
 
-def as_world(case: Case, *, caching: bool) -> tuple[World, np.ndarray, list[int]]:
-    """The case as a world of one replica, its arrivals, and the recorded id of each row.
-
-    With `caching`, a prompt's first segment is the shared prefix of its class: only that is cached.
-    """
+def as_world(case: Case) -> tuple[World, Chunk, list[int]]:
+    """The case as a world of one replica, its arrivals (request i is user i), and the recorded id of each row."""
     config = case.config
-    step_time = [config["step_time"][name] for name in ("c0", "c1", "c2", "c3")]
+    most_seqs = max(config["max_num_seqs"], config["max_num_active_seqs"] or 0)
+    coefficients = [config["step_time"][name] for name in ("c0", "c1", "c2", "c3")]
     pool = Pool(
         name="main",
-        step_times=StepTimes.linear(*step_time, config["max_num_batched_tokens"], config["max_num_seqs"]),
+        step_times=StepTimes.linear(*coefficients, config["max_num_batched_tokens"], most_seqs),
         num_replicas=1,
-        enable_prefix_caching=caching,
         scheduling_policy=config["policy"],
-        **{
-            name: config[name]
-            for name in (
-                "num_gpu_blocks", "max_num_seqs", "max_num_batched_tokens", "block_size", "max_model_len", "watermark",
-                "scheduler_reserve_full_isl", "enable_chunked_prefill",
-            )
-        },
-    )  # fmt: skip
-    kinds: dict[tuple[str, int, int], int] = {}
-    rows = []
+        max_num_active_seqs=config["max_num_active_seqs"] or 0,
+        **{name: config[name] for name in SETTINGS},
+    )
     order = sorted(case.requests, key=lambda request: (request["arrival"], request["id"]))
+    priorities = sorted({request.get("priority", 0) for request in order})
+    rows, segments = [], []
     for request in order:
-        prefix_group, prefix_tokens = shared_prefix(case, request) if caching else ("", 0)
-        kind = (prefix_group, prefix_tokens, request.get("priority", 0))
-        class_id = kinds.setdefault(kind, len(kinds))
-        user_tokens = sum(length for _, length in request["prompt"]) - prefix_tokens
-        rows.append((request["arrival"], request["id"], 0, 1, user_tokens, request["output"], class_id, 0, -1, 0))
+        prompt, class_id = request["prompt"], priorities.index(request.get("priority", 0))
+        lengths = sum(tokens for _, tokens in prompt), request["output"]
+        rows.append((request["arrival"], request["id"], 0, 1, *lengths, class_id, 0, -1, len(prompt)))
+        segments += [(key_of(name), tokens, 0) for name, tokens in prompt]
     none = np.zeros(1025)
     classes = tuple(
         TrafficClass(
-            name=f"{group}/{priority}", tier="all", path="main", priority=priority, prefix_tokens=prefix_tokens,
-            prefix_group=group, user_tokens=none, output_tokens=none, gap_s=none, patience_s=None, min_think_s=0.0,
-            keep_history=False, max_context_tokens=1 << 30, is_program=True,
+            name=f"priority {priority}", tier="all", path="main", priority=priority, prefix_tokens=0, prefix_group="",
+            user_tokens=none, output_tokens=none, gap_s=none, patience_s=None, min_think_s=0.0, keep_history=False,
+            max_context_tokens=1 << 30, is_program=True,
         )
-        for group, prefix_tokens, priority in kinds
+        for priority in priorities
     )  # fmt: skip
-    world = World(pools=(pool,), paths={"main": (Visit(0),)}, classes=classes)
-    return world, np.array(rows, dtype=ARRIVAL), [request["id"] for request in order]
+    world = World(pools=(pool,), paths={"main": (Visit(0),)}, classes=classes, seed=SEED)
+    return world, Chunk(np.array(rows, ARRIVAL), np.array(segments, SEGMENT)), [request["id"] for request in order]
+
+
+def same(got: Any, want: Any) -> bool:
+    """Integers and lists exactly, times closely."""
+    return math.isclose(got, want, rel_tol=TIME_TOL, abs_tol=TIME_TOL) if isinstance(want, float) else got == want
 
 
 def differences_of_records(case: Case, records: list[dict[str, Any]], ids: list[int]) -> list[str]:
-    """Where a play's request records differ from the recorded ones (times: 1e-9)."""
+    """Where a play's request records differ from the recorded ones."""
     found = []
     wanted = {int(record["id"]): record for record in case.records}
     for record in records:
         want = wanted.pop(ids[record["serial"]])
-        numbers = {
-            "prompt_tokens": "prompt_tokens", "output_tokens": "output_tokens", "num_preemptions": "preemptions",
-            "cached_tokens": "cached_tokens",
-        }  # fmt: skip
-        for ours, theirs in numbers.items():
-            if record[ours] != int(want[theirs]):
-                found.append(f"request {want['id']}: {ours} is {record[ours]}, recorded {want[theirs]}")
-        first_token_s = float(want["arrival"]) + float(want["ttft"])
-        times = {
+        arrived_s = float(want["arrival"])
+        fields = {
+            "arrived_s": arrived_s,
+            "prompt_tokens": int(want["prompt_tokens"]),
+            "output_tokens": int(want["output_tokens"]),
+            "cached_tokens": int(want["cached_tokens"]),
+            "num_preemptions": int(want["preemptions"]),
             "scheduled_s": float(want["first_sched"]),
-            "first_token_s": first_token_s,
+            "first_token_s": arrived_s + float(want["ttft"]),
             "end_s": float(want["finish"]),
         }
-        for name, want_s in times.items():
-            if not math.isclose(record[name], want_s, rel_tol=1e-9, abs_tol=1e-9):
-                found.append(f"request {want['id']}: {name} is {record[name]!r}, recorded {want_s!r}")
+        for name, value in fields.items():
+            if not same(record[name], value):
+                found.append(f"request {want['id']}: {name} is {record[name]!r}, recorded {value!r}")
+        if not same(record["end_s"] - arrived_s, float(want["e2e"])):
+            found.append(f"request {want['id']}: took {record['end_s'] - arrived_s!r} s, recorded {want['e2e']}")
     return found + [f"request {number} has no record" for number in wanted]
 
 
+def differences_of_tokens(case: Case, steps: list[Any], ids: list[int]) -> list[str]:
+    """Where the tokens that a play's steps gave, and the hits of resumed requests, differ from the recorded ones."""
+    numbers: dict[int, list[int]] = {number: [] for number in ids}
+    recached = dict.fromkeys(ids, 0)
+    for number, step in enumerate(steps):
+        for entry in step.entries:
+            if entry.emits:
+                numbers[ids[entry.seq.serial]].append(number)
+        for serial, cached, resumed in step.admitted:
+            recached[ids[serial]] += cached * resumed
+    found = []
+    for want in case.records:
+        mine = numbers[int(want["id"])]
+        times_s = [steps[number].end_s for number in mine]
+        gaps_s = sorted(np.diff(times_s).tolist())
+        fields: dict[str, tuple[Any, Any]] = {
+            "token_steps": (mine, spread(want["token_steps"])),
+            "recached_tokens": (recached[int(want["id"])], int(want["recached_tokens"])),
+        }
+        if gaps_s:
+            fields["itl_mean"] = sum(gaps_s) / len(gaps_s), float(want["itl_mean"])
+            fields["itl_p50"] = gaps_s[(len(gaps_s) - 1) // 2], float(want["itl_p50"])
+            fields["itl_max"] = gaps_s[-1], float(want["itl_max"])
+        elif want["itl_mean"]:
+            found.append(f"request {want['id']}: no gaps, recorded {want['itl_mean']} s")
+        for name, (got, value) in fields.items():
+            if not same(got, value):
+                found.append(f"request {want['id']}: {name} is {got!r}, recorded {value!r}")
+    return found
+
+
+def spread(ranges: str) -> list[int]:
+    """The numbers of '3-5 9'."""
+    bounds = [[int(number) for number in part.split("-")] for part in ranges.split()]
+    return [number for pair in bounds for number in range(pair[0], pair[-1] + 1)]
+
+
 def differences_of_steps(case: Case, steps: list[Any], ids: list[int]) -> list[str]:
-    """Where a play's steps (slow_replica.Step) differ from the recorded ones."""
+    """Where a play's steps (slow_step.Step) differ from the recorded ones."""
     found = []
     if len(steps) != len(case.steps):
         found.append(f"{len(steps)} steps, recorded {len(case.steps)}")
     for number, (step, want) in enumerate(zip(steps, case.steps, strict=False)):
         got = {
+            "step": number,
+            "t_sched": step.scheduled_s,
+            "t_start": step.start_s,
+            "t_end": step.end_s,
             "sched": [[ids[entry.seq.serial], entry.num_tokens, entry.before] for entry in step.entries],
             "admit": [[ids[serial], cached, int(resumed)] for serial, cached, resumed in step.admitted],
             "preempt": [ids[serial] for serial in step.preempted],
             "running": step.num_running,
             "waiting": step.num_waiting,
             "free": step.free_blocks,
+            "hashed": step.cached_blocks,
+            "finish": [ids[serial] for serial in step.finished],
             "free_end": step.free_blocks_end,
         }
+        assert got.keys() == want.keys()
         for name, value in got.items():
-            if value != want[name]:
+            if not same(value, want[name]):
                 found.append(f"step {number}: {name} is {value}, recorded {want[name]}")
-        for name, t_s in (("t_start", step.start_s), ("t_end", step.end_s)):
-            if not math.isclose(t_s, want[name], rel_tol=1e-9, abs_tol=1e-9):
-                found.append(f"step {number}: {name} is {t_s!r}, recorded {want[name]!r}")
     return found

@@ -11,15 +11,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import slow_draws as draws
-from slow_replica import ACTIVE, DRAINING, OFF, Replica, Sequence, Step
+from slow_content import Content, Texts
+from slow_replica import ACTIVE, DRAINING, OFF, Replica
+from slow_sequence import RUNNING, Sequence
+from slow_step import Step
 
 from sim.plane.world import Visit, World
-from sim.traffic.arrivals import TrafficClass
+from sim.traffic.arrivals import SEGMENT, TrafficClass
 
 COMPLETED, RATE_LIMITED, SHED, REFUSED, BLOCKED, TIMED_OUT, ABANDONED, FAILED, IN_FLIGHT = range(9)
 CONTROL, ARRIVAL, TIMER, TRANSFER, REPLICA = range(5)  # classes of events at one instant, in their order
 
+NO_SEGMENTS = np.zeros(0, SEGMENT)
 Command = tuple[Any, ...]
 """(t_s, "add" | "drain", pool, count) or (t_s, "abort", serial)."""
 
@@ -34,6 +39,8 @@ class Request:
     path: "list[Visit]"
     history_tokens: int
     """History that the next turn starts from."""
+    content: Content
+    """Text of prompt and answer."""
     visit: int = -1
     seq: Sequence | None = None
     replica: Replica | None = None
@@ -78,17 +85,14 @@ class Model:
 
     def __post_init__(self) -> None:
         world = self.world
-        texts: list[tuple[str, Any]] = [("class", kind.prefix_group) for kind in world.classes]
-        for name, path in world.paths.items():
-            texts += [(name, v) for v, visit in enumerate(path) if visit.kind == "classify"]
-        self.groups = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+        self.texts = Texts(world)
         self.pools: list[list[Replica]] = []
         self.replicas: list[Replica] = []
         for pool in world.pools:
             members = []
             for number in range(pool.max_replicas or pool.num_replicas):
                 state = ACTIVE if number < pool.num_replicas else OFF
-                members.append(Replica(len(self.replicas) + number, pool, len(self.groups), state))
+                members.append(Replica(len(self.replicas) + number, pool, state))
             self.pools.append(members)
             self.replicas += members
         self.turns = [0] * len(world.pools)  # round robin
@@ -101,15 +105,15 @@ class Model:
     def push(self, t_s: float, rank: int, key: int, what: Any = None) -> None:
         heapq.heappush(self.events, (t_s, rank, key, what))
 
-    def draw(self, stream: int, request: Request, index: int) -> float:
-        record = request.record
+    def draw(self, stream: int, record: dict[str, Any], index: int) -> float:
         return draws.uniform(draws.bits(self.world.seed, stream, record["user"], record["conversation"], index))
 
     # Turns
 
-    def issue(self, now: float, row: Any, turn: int, history_tokens: int) -> None:
-        """A turn comes in."""
+    def issue(self, now: float, row: Any, segments: Any, before: Request | None) -> None:
+        """A turn comes in; `before`: the one before it."""
         kind = self.world.classes[int(row["class_id"])]
+        turn = 0 if before is None else before.record["turn"] + 1
         record: dict[str, Any] = {
             "serial": len(self.requests), "turn": turn, "arrived_s": now, "ending": IN_FLIGHT,
             "classified_s": math.nan, "scheduled_s": math.nan, "first_token_s": math.nan, "end_s": math.nan,
@@ -117,19 +121,29 @@ class Model:
             "pool": -1, "replica": -1, "cost_usd": 0.0, "busy_s": 0.0, "guard_s": 0.0,
         }  # fmt: skip
         record |= {name: int(row[name]) for name in ("user", "conversation", "class_id", "language")}
-        path = list(self.world.paths[kind.path])
-        request = Request(record, row, kind, path, history_tokens)
-        self.requests.append(request)
 
         user_tokens, output_tokens = int(row["user_tokens"]), int(row["output_tokens"])
         if turn > 0:
-            user_tokens = draws.tokens(kind.user_tokens, self.draw(draws.USER_TOKENS, request, turn))
-            output_tokens = draws.tokens(kind.output_tokens, self.draw(draws.OUTPUT_TOKENS, request, turn))
-        prompt_tokens = kind.prefix_tokens + history_tokens + user_tokens
+            user_tokens = draws.tokens(kind.user_tokens, self.draw(draws.USER_TOKENS, record, turn))
+            output_tokens = draws.tokens(kind.output_tokens, self.draw(draws.OUTPUT_TOKENS, record, turn))
+        history_tokens = before.history_tokens if before is not None and kind.keep_history else 0
+        whole_tokens = prompt_tokens = kind.prefix_tokens + history_tokens + user_tokens
         if prompt_tokens + output_tokens > kind.max_context_tokens:
             prompt_tokens = max(kind.prefix_tokens + user_tokens, kind.max_context_tokens - output_tokens)
         record["prompt_tokens"], record["requested_tokens"] = prompt_tokens, output_tokens
         record["user_tokens"] = user_tokens
+
+        if before is None:
+            content = self.texts.first(record, kind, segments)
+        elif prompt_tokens < whole_tokens or not kind.keep_history:
+            content = self.texts.anew(record, before.content)
+        elif before.record["ending"] == COMPLETED:
+            content = before.content
+        else:
+            content = self.texts.after(record, before.content, kind.prefix_tokens + history_tokens)
+        path = list(self.world.paths[kind.path])
+        request = Request(record, row, kind, path, history_tokens, content)
+        self.requests.append(request)
 
         if not self.take_from_bucket(now, int(row["bucket"])):
             self.end(request, RATE_LIMITED, now, now)
@@ -137,10 +151,12 @@ class Model:
             self.end(request, REFUSED, now, now)
         else:
             if kind.patience_s is not None:
-                wait_s = draws.lookup(kind.patience_s, self.draw(draws.PATIENCE, request, turn))
+                wait_s = draws.lookup(kind.patience_s, self.draw(draws.PATIENCE, record, turn))
                 request.patience = True
                 self.push(draws.whole_ns(now + wait_s), TIMER, record["serial"], "patience")
             self.next_visit(request, now)
+
+    # Limits and endings
 
     def take_from_bucket(self, now: float, number: int) -> bool:
         if number < 0:
@@ -180,7 +196,7 @@ class Model:
         record, kind = request.record, request.kind
         if record["turn"] + 1 >= int(request.row["num_turns"]):
             return
-        gap_s = draws.lookup(kind.gap_s, self.draw(draws.GAP, request, record["turn"] + 1))
+        gap_s = draws.lookup(kind.gap_s, self.draw(draws.GAP, record, record["turn"] + 1))
         t_s = draws.whole_ns(max(record["arrived_s"] + gap_s, record["end_s"] + kind.min_think_s))
         if t_s < self.world.horizon_s:
             self.push(max(t_s, now), TIMER, record["serial"], "turn")
@@ -196,15 +212,13 @@ class Model:
         if replica is None:
             self.end(request, SHED, now, now)
             return
-        group = self.groups["class", kind.prefix_group]
-        prefix_tokens = kind.prefix_tokens
-        if visit.kind == "classify":
-            group, prefix_tokens = self.groups[kind.path, request.visit], visit.template_tokens
         if request.answering:
             record["pool"], record["replica"] = visit.pool, replica.index
+        content = request.content
+        if visit.kind == "classify":
+            content = self.texts.visit(record, kind.path, request.visit, content)
         lengths = self.lengths(request, visit)
-        arrived_s, serial = record["arrived_s"], record["serial"]
-        request.seq = Sequence(request, serial, *lengths, prefix_tokens, group, kind.priority, arrived_s)
+        request.seq = Sequence(request, record["serial"], *lengths, content, kind.priority, record["arrived_s"])
         request.replica = replica
         replica.join(request.seq)
         if not replica.has_event:
@@ -232,26 +246,34 @@ class Model:
     # Replicas
 
     def replica_event(self, replica: Replica, now: float) -> None:
-        """A step ends or a kick comes: outputs, aborts, the next batch."""
-        replica.finish_step(self.emit, self.spend)  # who joins meanwhile needs no kick
+        """The oldest step in flight ends, or a kick comes: outputs, aborts, the next batches."""
+        if replica.in_flight:  # who joins meanwhile needs no kick
+            if not replica.pool.async_scheduling:
+                self.book(replica, replica.in_flight[0])
+            replica.process_output(self.emit)
         for seq in replica.aborted:
-            if seq in replica.running:
+            if seq.status == RUNNING:
                 self.drop(seq.request, *seq.request.abort, now)
         replica.aborted = []
         replica.turn_off_if_drained()
-        step = replica.schedule(now)
-        replica.has_event = step is not None
-        if step is not None:
+        for step in replica.fill(now):
             self.steps.append(step)
-            self.schedule_event(replica, step.end_s)
+            if replica.pool.async_scheduling:
+                self.book(replica, step)
             for entry in step.entries:
                 if entry.seq.request.answering:
                     entry.seq.request.record["scheduled_s"] = entry.seq.scheduled_s
+        replica.has_event = bool(replica.in_flight)
+        if replica.in_flight:
+            self.schedule_event(replica, replica.in_flight[0].end_s)
 
-    def spend(self, seq: Sequence, share_s: float) -> None:
-        request = seq.request
-        request.record["busy_s" if request.answering else "guard_s"] += share_s
-        request.record["cost_usd"] += share_s * request.replica.pool.usd_per_replica_s
+    def book(self, replica: Replica, step: Step) -> None:
+        """Charge a step to the requests that it carries."""
+        replica.busy_s += step.step_s
+        for entry, share_s in zip(step.entries, step.shares_s, strict=True):
+            request = entry.seq.request
+            request.record["busy_s" if request.answering else "guard_s"] += share_s
+            request.record["cost_usd"] += share_s * replica.pool.usd_per_replica_s
 
     def emit(self, seq: Sequence, now: float) -> None:
         """A sequence has a new token."""
@@ -272,7 +294,7 @@ class Model:
         else:
             self.leave(request)
             visit, index = request.path[request.visit], 8 * record["turn"] + request.visit
-            if self.draw(draws.BLOCK, request, index) < visit.block_frac:
+            if self.draw(draws.BLOCK, record, index) < visit.block_frac:
                 self.end(request, BLOCKED, now, now)
             else:
                 self.next_visit(request, now)
@@ -325,8 +347,7 @@ class Model:
 
     def timer(self, now: float, request: Request, what: str) -> None:
         if what == "turn":
-            history_tokens = request.history_tokens if request.kind.keep_history else 0
-            self.issue(now, request.row, request.record["turn"] + 1, history_tokens)
+            self.issue(now, request.row, (), request)
         elif request.patience:
             self.abort(request, ABANDONED, now)
 
@@ -334,7 +355,7 @@ class Model:
         if rank == CONTROL:
             self.control(now, *what)
         elif rank == ARRIVAL:
-            self.issue(now, what, 0, 0)
+            self.issue(now, *what, None)
         elif rank == TIMER:
             self.timer(now, self.requests[key], what)
         else:
@@ -342,14 +363,20 @@ class Model:
 
 
 def play(
-    world: World, rows: Any, commands: Iterable[Command] = (), until: float = math.inf, max_steps: int = 100_000
+    world: World,
+    rows: Any,
+    commands: Iterable[Command] = (),
+    until: float = math.inf,
+    max_steps: int = 100_000,
+    segments: Any = NO_SEGMENTS,
 ) -> Result:
-    """Play all events strictly before `until`; `rows` are arrivals (dtype ARRIVAL) in order."""
+    """Play all events strictly before `until`; `rows` (dtype ARRIVAL) in order, `segments` those of all rows."""
     model = Model(world)
     for number, command in enumerate(commands):
         model.push(command[0], CONTROL, number, command[1:])
-    for number, row in enumerate(rows):
-        model.push(float(row["t_s"]), ARRIVAL, number, row)
+    ends = np.cumsum(rows["num_segments"])
+    for number, (row, end) in enumerate(zip(rows, ends, strict=True)):
+        model.push(float(row["t_s"]), ARRIVAL, number, (row, segments[end - row["num_segments"] : end]))
     played = []
     while model.events and model.events[0][0] < until and len(model.steps) < max_steps:
         now, rank, key, what = heapq.heappop(model.events)

@@ -1,161 +1,147 @@
-"""One replica of the readable model: vLLM's scheduler (synchronous), request by request and block by block.
+"""One replica of the readable model: vLLM's scheduler as its specification has it, request by request, block by block.
 
-Only the prefix that a group of requests shares is cached. A cached block knows its group and its place in the group's
-chain; `BlockPool.chains[g]` lists the chain's blocks that are in the index, always a run from block 0.
+"Section" means a section of that specification (Part B). Left out is what cannot happen here: a request that would
+outgrow `max_model_len`, or the blocks of an empty replica, was refused before it came.
 """
 
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
-from slow_step import Entry, step_and_shares
+from slow_content import Token
+from slow_sequence import GONE, PREEMPTED, RUNNING, Sequence
+from slow_step import Entry, Step, step_and_shares
 
 from sim.plane.world import Pool
 
 ACTIVE, DRAINING, OFF = "active", "draining", "off"
+NO_LIMIT = 1 << 62
+
+
+# Section 4: blocks
 
 
 @dataclass(eq=False)
 class Block:
-    """A KV block; unhashed unless it belongs to a group."""
+    """A KV block. Free if nobody uses it; cached if it has a hash; it may be both."""
 
-    group: int = -1
     num_users: int = 0
-    released: int = -1
-    """Number of the release that brought it to no users."""
-
-
-@dataclass(eq=False)
-class Sequence:
-    """One visit of a request, as a replica sees it."""
-
-    request: Any
-    serial: int
-    prompt_tokens: int
-    output_tokens: int
-    prefix_tokens: int
-    group: int
-    priority: int
-    arrived_s: float
-    num_emitted: int = 0
-    num_computed: int = 0
-    in_prefill: bool = True
-    blocks: list[Block] = field(default_factory=list)
-    cached_tokens: int | None = None
-    """Hits at the first admission; None before it."""
-    num_preemptions: int = 0
-    scheduled_s: float | None = None
-
-    @property
-    def num_tokens(self) -> int:
-        """Prompt and the output so far."""
-        return self.prompt_tokens + self.num_emitted
-
-    @property
-    def order(self) -> tuple[int, float, int]:
-        """Place in a waiting queue under the priority policy."""
-        return self.priority, self.arrived_s, self.serial
+    hash: int | None = None
 
 
 class BlockPool:
-    """The blocks of one replica."""
+    """The blocks of one replica: the queue of free ones, and the index of cached ones."""
 
-    def __init__(self, pool: Pool, num_groups: int) -> None:
-        self.block_size = pool.block_size
-        self.caching = pool.enable_prefix_caching
-        self.unhashed = [Block() for _ in range(pool.num_gpu_blocks - 1)]  # one is the null block
-        self.chains: list[list[Block]] = [[] for _ in range(num_groups)]
-        self.num_releases = 0
-
-    @property
-    def num_cached(self) -> int:
-        return sum(len(chain) for chain in self.chains)
+    def __init__(self, pool: Pool) -> None:
+        self.free = OrderedDict.fromkeys(Block() for _ in range(pool.num_gpu_blocks - 1))  # one is the null block
+        self.index: dict[int, list[Block]] = {}
+        """Blocks of equal hash, in order of publishing."""
+        self.hashes: dict[tuple[int | None, tuple[Token, ...]], int] = {}
 
     @property
     def num_free(self) -> int:
-        return len(self.unhashed) + sum(block.num_users == 0 for chain in self.chains for block in chain)
+        """Free blocks, cached ones included."""
+        return len(self.free)
+
+    @property
+    def num_cached(self) -> int:
+        """Distinct hashes in the index."""
+        return len(self.index)
+
+    def hash_of(self, parent: int | None, tokens: tuple[Token, ...]) -> int:
+        """A number that stands for a block's tokens and all before them, given its predecessor's number (4.2)."""
+        return self.hashes.setdefault((parent, tokens), len(self.hashes))
 
     def take(self) -> Block:
-        """A free block; if need be the tail of the chain whose tail was released longest ago."""
-        if not self.unhashed:
-            tails = [chain[-1] for chain in self.chains if chain and chain[-1].num_users == 0]
-            oldest = min(tails, key=lambda tail: tail.released)
-            self.chains[oldest.group].pop()
-            self.unhashed.append(Block())
-        block = self.unhashed.pop()
+        """The first of the free queue; if it was cached, it is not any more (4.3)."""
+        block, _ = self.free.popitem(last=False)
+        if block.hash is not None:
+            self.index[block.hash].remove(block)
+            if not self.index[block.hash]:
+                del self.index[block.hash]
+            block.hash = None
         block.num_users = 1
         return block
 
-    def hits(self, seq: Sequence) -> list[Block]:
-        """The cached blocks that this sequence could use; the last token is always computed."""
-        if not self.caching:
-            return []
-        full = min(seq.prefix_tokens // self.block_size, (seq.num_tokens - 1) // self.block_size)
-        return self.chains[seq.group][:full]
+    def touch(self, hits: Iterable[Block]) -> None:
+        """Use blocks that a lookup found (4.4)."""
+        for block in hits:
+            if block.num_users == 0:
+                del self.free[block]
+            block.num_users += 1
 
-    def publish(self, seq: Sequence, num_tokens: int) -> None:
-        """Index the prefix blocks that become full by `num_tokens`, as long as the sequence holds the whole run before.
+    def publish(self, block: Block, hash_: int) -> None:
+        """Put a block into the index, behind those of the same hash (4.5)."""
+        block.hash = hash_
+        self.index.setdefault(hash_, []).append(block)
 
-        A block that somebody else published first stays private, and so do all after it: the users of a chain then
-        never grow in number along it.
-        """
-        if not self.caching:
-            return
-        chain = self.chains[seq.group]
-        for place in range(seq.num_computed // self.block_size, num_tokens // self.block_size):
-            held = sum(block.group >= 0 for block in seq.blocks)
-            if place < seq.prefix_tokens // self.block_size and place == len(chain) == held:
-                seq.blocks[place].group = seq.group
-                chain.append(seq.blocks[place])
+    def lookup(self, hashes: Iterable[int]) -> list[Block]:
+        """The cached blocks of a chain, up to the first that is missing; of equal ones the first published (4.6)."""
+        hits = []
+        for hash_ in hashes:
+            if hash_ not in self.index:
+                break
+            hits.append(self.index[hash_][0])
+        return hits
 
-    def release(self, seq: Sequence) -> None:
-        """Give all blocks of a sequence back."""
-        freed = []
-        for block in seq.blocks:
+    def release(self, table: list[Block]) -> None:
+        """Give back a request's blocks, last first: unhashed ones to the front, cached ones to the back (4.7)."""
+        for block in table:
             block.num_users -= 1
-            if block.group < 0:
-                self.unhashed.append(block)
-            elif block.num_users == 0:
-                freed.append(block)
-        if freed:
-            self.num_releases += 1
-        for block in freed:
-            block.released = self.num_releases
-        seq.blocks = []
+        freed = [block for block in reversed(table) if block.num_users == 0]
+        for block in reversed([block for block in freed if block.hash is None]):
+            self.free[block] = None
+            self.free.move_to_end(block, last=False)
+        for block in [block for block in freed if block.hash is not None]:
+            self.free[block] = None
+
+
+# The scheduler
 
 
 @dataclass(eq=False)
-class Step:
-    """A step as it was scheduled, and what was left after it."""
+class Batch:
+    """What schedule() has decided so far."""
 
-    replica: int
-    start_s: float
-    step_s: float
-    end_s: float
-    entries: list[Entry]
-    shares_s: list[float]
-    admitted: list[tuple[int, int, bool]]
-    """(serial, cached tokens, resumed)."""
-    preempted: list[int]
-    num_running: int
-    num_waiting: int
-    free_blocks: int
-    free_blocks_end: int = -1
+    budget: int
+    threshold: int
+    """Largest chunk of one request [tokens]."""
+    hold: bool
+    """No prefill in this step."""
+    entries: list[Entry] = field(default_factory=list)
+    admitted: list[tuple[int, int, bool]] = field(default_factory=list)
+    preempted: list[int] = field(default_factory=list)
+    prefill: bool = False
+    """Prefill was scheduled, though maybe withdrawn."""
+
+    def add(self, seq: Sequence, num_tokens: int) -> None:
+        self.entries.append(Entry(seq, num_tokens, seq.num_computed))
+        self.budget -= num_tokens
+
+    def withdraw(self, seq: Sequence) -> None:
+        for entry in [entry for entry in self.entries if entry.seq is seq]:
+            self.entries.remove(entry)
+            self.budget += entry.num_tokens
 
 
 class Replica:
     """A scheduler, its queues and its blocks."""
 
-    def __init__(self, index: int, pool: Pool, num_groups: int, state: str) -> None:
-        self.index, self.pool, self.num_groups, self.state = index, pool, num_groups, state
+    def __init__(self, index: int, pool: Pool, state: str) -> None:
+        self.index, self.pool, self.state = index, pool, state
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.aborted: list[Sequence] = []
-        self.blocks = BlockPool(pool, num_groups)
-        self.step: Step | None = None
+        self.blocks = BlockPool(pool)
+        self.in_flight: deque[Step] = deque()
         self.has_event = False
         self.busy_s = 0.0
         self.num_steps = 0
+        self.num_scheduled = 0
+        """Steps that were scheduled: `executed` in section 9."""
+        self.last_prefill = -pool.prefill_schedule_interval
+        """The number of the last of them that carried prefill."""
+        self.saturated = False
         self.unreported: list[int] = []
         """Victims of empty schedules, told with the next step."""
 
@@ -171,67 +157,132 @@ class Replica:
 
     def leave(self, seq: Sequence) -> None:
         """Take a sequence out, with all it holds."""
-        (self.running if seq in self.running else self.waiting).remove(seq)
-        self.blocks.release(seq)
+        (self.running if seq.status == RUNNING else self.waiting).remove(seq)
+        seq.status = GONE
+        self.release(seq)
 
     def turn_off_if_drained(self) -> None:
-        """A draining replica without requests goes off and forgets its cache."""
-        if self.state == DRAINING and self.outstanding == 0:
+        """A draining replica with nothing left to do goes off and forgets its cache."""
+        if self.state == DRAINING and self.outstanding == 0 and not self.in_flight:
             self.state = OFF
-            self.blocks = BlockPool(self.pool, self.num_groups)
+            self.blocks = BlockPool(self.pool)
+
+    # What a sequence does with blocks
+
+    def chain(self, seq: Sequence, count: int) -> list[int]:
+        """Hashes of a sequence's first `count` blocks."""
+        size = self.pool.block_size
+        for place in range(len(seq.hashes), count):
+            parent = seq.hashes[-1] if seq.hashes else None
+            tokens = seq.content.tokens(place * size, (place + 1) * size)
+            seq.hashes.append(self.blocks.hash_of(parent, tokens))
+        return seq.hashes[:count]
+
+    def hits(self, seq: Sequence) -> list[Block]:
+        """The cached blocks that it could use; its last token is always computed (4.6)."""
+        if not self.pool.enable_prefix_caching:
+            return []
+        return self.blocks.lookup(self.chain(seq, (seq.num_tokens - 1) // self.pool.block_size))
 
     def num_missing(self, seq: Sequence, num_tokens: int) -> int:
-        """Blocks that a sequence lacks to hold `num_tokens`."""
+        """Blocks that it lacks to hold `num_tokens`."""
         return max(0, -(-num_tokens // self.pool.block_size) - len(seq.blocks))
 
-    def preempt(self) -> Sequence:
-        """Throw one sequence out of `running`, back into `waiting`."""
-        if self.pool.scheduling_policy == "priority":
-            victim = max(self.running, key=lambda seq: seq.order[:2])  # the first of several equal ones
-        else:
-            victim = self.running[-1]
-        self.leave(victim)
-        victim.num_computed, victim.in_prefill = 0, True
-        victim.num_preemptions += 1
-        if self.pool.scheduling_policy == "priority":
-            self.join(victim)
-        else:
-            self.waiting.insert(0, victim)
-        return victim
+    def extend(self, seq: Sequence, n: int) -> None:
+        """Take the blocks for n more tokens, and publish those that they fill, though not yet computed."""
+        for _ in range(self.num_missing(seq, seq.num_computed + n)):
+            seq.blocks.append(self.blocks.take())
+        self.publish(seq, seq.num_computed + n)
 
-    def schedule_running(self, entries: list[Entry], preempted: list[int]) -> int:
-        """Pass 1; returns the budget that is left [tokens]."""
-        budget, i = self.pool.max_num_batched_tokens, 0
-        while i < len(self.running) and budget > 0:
+    def publish(self, seq: Sequence, num_tokens: int) -> None:
+        """Publish its blocks that lie within `num_tokens`, as far as their tokens are known (4.5)."""
+        full = min(num_tokens, seq.num_tokens) // self.pool.block_size
+        if not self.pool.enable_prefix_caching or full <= seq.num_published:
+            return
+        for block, hash_ in list(zip(seq.blocks, self.chain(seq, full), strict=False))[seq.num_published :]:
+            self.blocks.publish(block, hash_)
+        seq.num_published = full
+
+    def release(self, seq: Sequence) -> None:
+        """Give its blocks back."""
+        self.blocks.release(seq.blocks)
+        seq.blocks, seq.num_published, seq.num_computed = [], 0, 0
+
+    # Sections 6 and 8: preemption
+
+    def victim(self) -> Sequence:
+        """Who is thrown out when blocks are short."""
+        if self.pool.scheduling_policy == "priority":
+            return max(self.running, key=lambda seq: seq.order[:2])  # the first of several equal ones
+        return self.running[-1]
+
+    def preempt(self, seq: Sequence) -> None:
+        """Put a running sequence back into `waiting`; what it has in flight will come, but is not in the cache."""
+        self.running.remove(seq)
+        self.release(seq)
+        seq.status = PREEMPTED
+        seq.stale, seq.pending = seq.in_flight, 0
+        seq.num_preemptions += 1
+        if self.pool.scheduling_policy == "priority":
+            self.join(seq)
+        else:
+            self.waiting.insert(0, seq)
+
+    # Sections 3, 5 and 9: schedule()
+
+    def threshold(self) -> int:
+        """Largest chunk of one request in the next step [tokens]."""
+        pool = self.pool
+        if pool.long_prefill_token_threshold == 0 or self.outstanding <= 1:
+            return NO_LIMIT
+        if pool.long_prefill_token_threshold_adaptive:
+            return max(pool.long_prefill_token_threshold, pool.max_num_batched_tokens // self.outstanding)
+        return pool.long_prefill_token_threshold
+
+    def holds_prefill(self) -> bool:
+        """Whether the next step leaves prefill to a later one."""
+        recent = self.num_scheduled + 1 - self.last_prefill < self.pool.prefill_schedule_interval
+        return recent and not self.saturated and not all(seq.mid_prefill for seq in self.running)
+
+    def schedule_running(self, batch: Batch) -> None:
+        """Pass 1."""
+        i = 0
+        while i < len(self.running) and batch.budget > 0:
             seq = self.running[i]
-            n = min(seq.num_tokens - seq.num_computed, budget)
-            victim = None
-            while victim is not seq and self.num_missing(seq, seq.num_computed + n) > self.blocks.num_free:
-                victim = self.preempt()
-                preempted.append(victim.serial)
-                for entry in [entry for entry in entries if entry.seq is victim]:  # it stood before place i
-                    entries.remove(entry)
-                    budget += entry.num_tokens
+            n = min(seq.num_tokens + seq.pending - seq.num_computed, batch.threshold, batch.budget)
+            ends_in_flight = seq.pending > 0 and seq.num_computed + 2 - seq.pending >= seq.most_tokens
+            if n == 0 or ends_in_flight or (batch.hold and seq.mid_prefill):
+                i += 1
+                continue
+            while self.num_missing(seq, seq.num_computed + n) > self.blocks.num_free:
+                victim = self.victim()
+                if self.running.index(victim) < i:
                     i -= 1
-            if victim is seq:
-                continue  # the next one has moved to place i
-            self.extend(seq, n)
-            entries.append(Entry(seq, n, seq.num_computed, is_decode=not seq.in_prefill))
-            budget -= n
-            i += 1
-        return budget
+                self.preempt(victim)
+                batch.withdraw(victim)
+                batch.preempted.append(victim.serial)
+                if victim is seq:
+                    break  # the next one has moved to place i
+            else:
+                self.extend(seq, n)
+                batch.add(seq, n)
+                batch.prefill |= seq.mid_prefill
+                i += 1
 
-    def schedule_waiting(self, entries: list[Entry], admitted: list[tuple[int, int, bool]], budget: int) -> None:
-        """Pass 2."""
+    def schedule_waiting(self, batch: Batch) -> None:
+        """Pass 2: it stops at the first that cannot be admitted."""
         pool, block_size = self.pool, self.pool.block_size
-        while self.waiting and budget > 0 and len(self.running) < pool.max_num_seqs:
+        while self.waiting and batch.budget > 0 and len(self.running) < (pool.max_num_active_seqs or pool.max_num_seqs):
             seq = self.waiting[0]
-            hits = self.blocks.hits(seq)
+            assert seq.stale == 0  # two steps in flight at most: a victim's output comes before the next schedule()
+            hits = self.hits(seq)
             cached = len(hits) * block_size
-            n = seq.num_tokens - cached
-            if n > budget and not pool.enable_chunked_prefill:
+            n = min(seq.num_tokens - cached, batch.threshold)
+            if n > batch.budget and not pool.enable_chunked_prefill:
                 return
-            n = min(n, budget)
+            n = min(n, batch.budget)
+            if batch.hold and cached < seq.num_tokens - 1:
+                return
             watermark = int(pool.watermark * pool.num_gpu_blocks) if self.running else 0
             free = self.blocks.num_free - watermark - sum(block.num_users == 0 for block in hits)
             if pool.scheduler_reserve_full_isl and -(-seq.num_tokens // block_size) - len(hits) > free:
@@ -239,59 +290,84 @@ class Replica:
             if -(-(cached + n) // block_size) - len(hits) > free:
                 return
             self.waiting.pop(0)
-            for block in hits:
-                block.num_users += 1
-            seq.blocks = list(hits)
-            seq.num_computed = cached
+            self.blocks.touch(hits)
+            seq.blocks, seq.num_published, seq.num_computed = list(hits), len(hits), cached
             self.extend(seq, n)
             self.running.append(seq)
-            admitted.append((seq.serial, cached, seq.num_preemptions > 0))
+            batch.add(seq, n)
+            batch.prefill |= cached < seq.num_tokens - 1
+            batch.admitted.append((seq.serial, cached, seq.status == PREEMPTED))
+            seq.status = RUNNING
             if seq.cached_tokens is None:
                 seq.cached_tokens = cached
-            entries.append(Entry(seq, n, cached, is_decode=False))
-            budget -= n
 
-    def extend(self, seq: Sequence, n: int) -> None:
-        """Take the blocks for n more tokens, and publish those that they fill."""
-        for _ in range(self.num_missing(seq, seq.num_computed + n)):
-            seq.blocks.append(self.blocks.take())
-        self.blocks.publish(seq, seq.num_computed + n)
-
-    def schedule(self, now: float) -> Step | None:
-        """Form the next batch; None: nothing to do."""
-        entries: list[Entry] = []
-        preempted: list[int] = []
-        admitted: list[tuple[int, int, bool]] = []
-        budget = self.schedule_running(entries, preempted)
-        if not preempted:
-            self.schedule_waiting(entries, admitted, budget)
-        self.unreported += preempted
-        if not entries:
-            return self.schedule(now) if preempted else None
-        for entry in entries:
+    def schedule(self) -> Batch:
+        """Both passes, and what they leave behind; a batch without entries is no step."""
+        batch = Batch(self.pool.max_num_batched_tokens, self.threshold(), self.holds_prefill())
+        self.schedule_running(batch)
+        if not batch.preempted:
+            self.schedule_waiting(batch)
+            if not batch.hold:
+                self.saturated = bool(self.waiting)
+        if batch.prefill:
+            self.last_prefill = self.num_scheduled + 1
+        self.num_scheduled += bool(batch.entries)
+        self.unreported += batch.preempted
+        for entry in batch.entries:
             seq = entry.seq
             seq.num_computed += entry.num_tokens
-            entry.emits = seq.num_computed == seq.num_tokens
-            if seq.scheduled_s is None:
-                seq.scheduled_s = now
-        step_s, shares_s = step_and_shares(self.pool.step_times, entries)
-        numbers = (len(self.running), len(self.waiting), self.blocks.num_free)
-        self.step = Step(self.index, now, step_s, now + step_s, entries, shares_s, admitted, self.unreported, *numbers)
-        self.unreported = []
-        return self.step
+            seq.in_flight += entry.num_tokens
+            seq.mid_prefill = seq.num_computed < seq.num_tokens + seq.pending
+            entry.emits = not seq.mid_prefill
+            seq.pending += entry.emits
+        return batch
 
-    def finish_step(self, emit: Callable[[Sequence, float], None], spend: Callable[[Sequence, float], None]) -> None:
-        """Process the output of the step that ran: `spend` is told each share, `emit` each new token."""
-        step, self.step = self.step, None
-        if step is None:
-            return
+    # Sections 2, 7 and 10: steps
+
+    def fill(self, now: float) -> list[Step]:
+        """Schedule until enough steps are in flight or nothing can be computed; the steps that came of it."""
+        found: list[Step] = []
+        while len(self.in_flight) < (2 if self.pool.async_scheduling else 1):
+            batch = self.schedule()
+            if batch.entries:
+                found.append(self.begin(batch, now))
+            elif self.in_flight or not batch.preempted:
+                break  # else: again, which has an end, since each time fewer are running
+        return found
+
+    def begin(self, batch: Batch, now: float) -> Step:
+        """The step of a batch; it runs when the one before it has ended."""
+        start_s = self.in_flight[-1].end_s if self.in_flight else now
+        step_s, shares_s = step_and_shares(self.pool.step_times, batch.entries)
+        for entry in batch.entries:
+            if entry.seq.scheduled_s is None:
+                entry.seq.scheduled_s = start_s
+        step = Step(
+            self.index, now, start_s, step_s, start_s + step_s, batch.entries, shares_s, batch.admitted,
+            self.unreported, len(self.running), len(self.waiting), self.blocks.num_free, self.blocks.num_cached,
+        )  # fmt: skip
+        self.unreported = []
+        self.in_flight.append(step)
+        return step
+
+    def process_output(self, emit: Callable[[Sequence, float], None]) -> None:
+        """The oldest step in flight has ended: deliver its tokens, in the order of its schedule."""
+        step = self.in_flight.popleft()
         self.num_steps += 1
-        self.busy_s += step.step_s
-        for entry, share_s in zip(step.entries, step.shares_s, strict=True):
-            spend(entry.seq, share_s)
         for entry in step.entries:
+            seq = entry.seq
+            if seq.status == GONE:
+                continue  # aborted after this was scheduled
+            seq.in_flight -= entry.num_tokens
+            preempted = seq.stale > 0
+            if preempted:
+                seq.stale -= entry.num_tokens
             if entry.emits:
-                entry.seq.in_prefill = False
-                entry.seq.num_emitted += 1
-                emit(entry.seq, step.end_s)
+                seq.num_emitted += 1
+                if not preempted:
+                    seq.pending -= 1
+                    self.publish(seq, seq.num_computed - seq.in_flight)
+                emit(seq, step.end_s)
+                if seq.status == GONE:
+                    step.finished.append(seq.serial)
         step.free_blocks_end = self.blocks.num_free

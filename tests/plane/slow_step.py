@@ -3,13 +3,13 @@
 Every sum runs over the entries of the step; the tables of StepTimes are read by plain indexing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sim.cost.step_times import StepTimes
 
 if TYPE_CHECKING:
-    from slow_replica import Sequence
+    from slow_sequence import Sequence
 
 
 @dataclass(eq=False)
@@ -20,9 +20,12 @@ class Entry:
     num_tokens: int
     before: int
     """Tokens computed before this step."""
-    is_decode: bool
-    """One new token of a sequence whose (re)prefill is over; else a chunk of prefill."""
     emits: bool = False
+
+    @property
+    def is_decode(self) -> bool:
+        """One token past the prompt, also when it is computed again after a preemption; else a chunk of prefill."""
+        return self.num_tokens == 1 and self.before >= self.seq.prompt_tokens
 
     @property
     def context(self) -> int:
@@ -33,6 +36,29 @@ class Entry:
     def pairs(self) -> int:
         """Query x context pairs of a prefill chunk."""
         return sum(self.before + j + 1 for j in range(self.num_tokens))
+
+
+@dataclass(eq=False)
+class Step:
+    """A step as it was scheduled, and what was left after it."""
+
+    replica: int
+    scheduled_s: float
+    """Time of the schedule() call."""
+    start_s: float
+    step_s: float
+    end_s: float
+    entries: list[Entry]
+    shares_s: list[float]
+    admitted: list[tuple[int, int, bool]]
+    """(serial, cached tokens, resumed)."""
+    preempted: list[int]
+    num_running: int
+    num_waiting: int
+    free_blocks: int
+    cached_blocks: int
+    finished: list[int] = field(default_factory=list)
+    free_blocks_end: int = -1
 
 
 def piece_of(times: StepTimes, context: int) -> int:

@@ -1,62 +1,131 @@
 """Laws that every play of the readable model keeps, and its own draws and tables against the shared ones."""
 
 import math
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import slow_draws as own
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from slow_model import BLOCKED, COMPLETED, IN_FLIGHT, OFF, play
-from slow_replica import Sequence
+from slow_content import Content
+from slow_model import BLOCKED, COMPLETED, IN_FLIGHT, OFF, RUNNING, play
+from slow_sequence import Sequence
 from slow_step import Entry, step_and_shares
 from small import kind, pool, rows, world
-from worlds import Clock, play_scene, scenes, step_times
+from worlds import MAX_STEPS, Clock, play_scene, scenes, step_times
 
 from sim.traffic import draws
-from sim.traffic.arrivals import whole_ns
+from sim.traffic.arrivals import SEGMENT, whole_ns
 
 WORDS = st.integers(0, (1 << 63) - 1)
 
 
+@st.composite
+def eager_scenes(draw):
+    """Scenes with every setting of the scheduler, and recorded prompts made of few stretches."""
+    scene = draw(scenes(exact=True))
+    pools = tuple(
+        replace(
+            pool,
+            async_scheduling=draw(st.booleans()),
+            long_prefill_token_threshold=draw(st.sampled_from([0, 0, 1, 4])),
+            long_prefill_token_threshold_adaptive=draw(st.booleans()),
+            prefill_schedule_interval=draw(st.sampled_from([1, 1, 2, 4])),
+            max_num_active_seqs=draw(st.integers(0, pool.max_num_seqs)),
+        )
+        for pool in scene.world.pools
+    )
+    rows, segments = scene.rows.copy(), []
+    for row in rows:
+        if row["num_turns"] == 1:
+            lengths = draw(st.lists(st.integers(1, int(row["user_tokens"])), max_size=3))
+            lengths = [n for n in lengths if n < row["user_tokens"]]
+            ends = sorted({*lengths, int(row["user_tokens"])})
+            segments += [(draw(st.integers(1, 3)), end - start, 0) for start, end in pairwise([0, *ends])]
+            row["num_segments"] = len(ends)
+    world_ = replace(scene.world, pools=pools)
+    return world_, rows, scene.commands, scene.until, np.array(segments, SEGMENT)
+
+
 @settings(max_examples=60)
-@given(st.booleans().flatmap(lambda exact: st.tuples(st.just(exact), scenes(exact=exact))))
-def test_everything_is_conserved(drawn):
-    exact, scene = drawn
-    result = play_scene(scene, exact=exact)
+@given(eager_scenes())
+def test_everything_is_conserved(scene):
+    world_, rows, commands, until, segments = scene
+    result = play(world_, rows, commands, until, MAX_STEPS, segments)
+    assume(result.complete)
     records, replicas = result.records, result.replicas
-    pools = scene.world.pools
 
     spent_s = sum(record["busy_s"] + record["guard_s"] for record in records)
     assert spent_s == pytest.approx(sum(replica.busy_s for replica in replicas), rel=1e-9)
     paid = sum(replica.busy_s * replica.pool.usd_per_replica_s for replica in replicas)
     assert sum(record["cost_usd"] for record in records) == pytest.approx(paid, rel=1e-9)
-
     for replica in replicas:
-        sequences = replica.running + replica.waiting
-        held = {id(block) for seq in sequences for block in seq.blocks}
-        assert len(held) + replica.blocks.num_free == replica.pool.num_gpu_blocks - 1
-        for chain in replica.blocks.chains:
-            users = [block.num_users for block in chain]
-            assert users == sorted(users, reverse=True)
-            assert users == [sum(block in seq.blocks for seq in sequences) for block in chain]
-        assert replica.state != OFF or not sequences
+        check_blocks(replica)
+        steps = [step for step in result.steps if step.replica == replica.index]
+        assert all(step.end_s <= after.start_s for step, after in pairwise(steps))
+        assert replica.num_steps == len(steps) - len(replica.in_flight)
 
     tokens = [record["output_tokens"] for record in records]
     assert sum(map(len, result.gaps_s)) == sum(max(0, count - 1) for count in tokens)
-    assert math.isinf(scene.until) <= (IN_FLIGHT not in [record["ending"] for record in records])
+    assert math.isinf(until) <= (IN_FLIGHT not in [record["ending"] for record in records])
     for record in records:
         times = [record[name] for name in ("arrived_s", "classified_s", "scheduled_s", "first_token_s")]
         known = [t_s for t_s in times if not math.isnan(t_s)]
         assert known == sorted(known) == times[: len(known)]
         assert record["output_tokens"] <= record["requested_tokens"]
+        assert record["cached_tokens"] < record["prompt_tokens"]
         if record["ending"] == COMPLETED:
             assert record["output_tokens"] == record["requested_tokens"]
             assert record["end_s"] >= record["first_token_s"]
         if record["ending"] == BLOCKED:
             assert record["guard_s"] > 0
         if record["replica"] >= 0:
-            assert replicas[record["replica"]].pool is pools[record["pool"]]
+            assert replicas[record["replica"]].pool is world_.pools[record["pool"]]
+
+
+def check_blocks(replica):
+    """Every block is free or held; the index has every hashed one; a block's predecessor is in the index too."""
+    blocks, sequences = replica.blocks, replica.running + replica.waiting
+    users = Counter(block for seq in sequences for block in seq.blocks)
+    assert len(users) + blocks.num_free == replica.pool.num_gpu_blocks - 1
+    assert all(block.num_users == count for block, count in users.items())
+    assert all(block.num_users == 0 for block in blocks.free)
+    hashed = {block: block.hash for block in [*users, *blocks.free] if block.hash is not None}
+    assert {block: hash_ for hash_, same in blocks.index.items() for block in same} == hashed
+    parents = {hash_: parent for (parent, _), hash_ in blocks.hashes.items()}
+    assert all(parents[hash_] in {None, *blocks.index} for hash_ in blocks.index)
+    for seq in sequences:
+        assert [block.hash for block in seq.blocks[: seq.num_published]] == seq.hashes[: seq.num_published]
+        assert all(block.hash is None for block in seq.blocks[seq.num_published :])
+        assert (seq.status == RUNNING) == (seq in replica.running) == (len(seq.blocks) > 0)
+        if seq.status == RUNNING:
+            assert len(seq.blocks) == -(-seq.num_computed // replica.pool.block_size)
+    assert replica.state != OFF or not (sequences or replica.in_flight)
+
+
+@settings(max_examples=60)
+@given(eager_scenes())
+def test_who_shares_nothing_is_served_alike_with_and_without_a_cache(scene):
+    # One turn each, nobody thrown out, no common text: no block is ever found, so caching must not show.
+    world_, rows, commands, until, _ = scene
+    rows["num_turns"], rows["num_segments"], rows["user"] = 1, 0, np.arange(len(rows))
+    classes = tuple(replace(kind, prefix_tokens=0) for kind in world_.classes)
+    paths = {name: path[-1:] for name, path in world_.paths.items()}
+    plays = [
+        play(
+            replace(
+                world_, classes=classes, paths=paths,
+                pools=[replace(pool, enable_prefix_caching=caching) for pool in world_.pools],
+            ),
+            rows, commands, until, MAX_STEPS,
+        )
+        for caching in (False, True)
+    ]  # fmt: skip
+    assume(all(record["num_preemptions"] == 0 for record in plays[0].records))
+    assert repr(plays[0].records) == repr(plays[1].records)
 
 
 @settings(max_examples=30)
@@ -101,7 +170,7 @@ def test_little_holds_in_the_queue():
 # Draws, tables, step times
 
 
-@given(WORDS, st.integers(1, 18), WORDS, WORDS, st.integers(0, 1 << 31))
+@given(WORDS, st.integers(1, 19), WORDS, WORDS, st.integers(0, 1 << 31))
 def test_draws_are_those_of_the_traffic(seed, stream, user, conversation, index):
     key = draws.key(np.uint64(seed), stream)
     word = draws.bits(key, np.uint64(user), np.uint64(conversation), np.uint64(index))
@@ -110,7 +179,7 @@ def test_draws_are_those_of_the_traffic(seed, stream, user, conversation, index)
 
 
 def test_streams_have_the_traffics_numbers():
-    for name in ("USER_TOKENS", "OUTPUT_TOKENS", "GAP", "PATIENCE", "BLOCK", "ROUTE"):
+    for name in ("USER_TOKENS", "OUTPUT_TOKENS", "GAP", "PATIENCE", "BLOCK", "ROUTE", "CONTENT"):
         assert getattr(own, name) == getattr(draws, name)
 
 
@@ -130,9 +199,9 @@ def test_lookup_interpolates(u):
 def batches(draw):
     """Step times, and entries with at least one token."""
     times = draw(step_times(Clock(exact=False, seed=draw(st.integers(0, 99))), 64, 8))
-    seq = Sequence(None, 0, 1, 1, 0, 0, 0, 0.0)
-    decodes = [Entry(seq, 1, draw(st.integers(0, 60)), True, True) for _ in range(draw(st.integers(0, 4)))]
-    chunks = st.builds(Entry, st.just(seq), st.integers(1, 15), st.integers(0, 60), st.just(False), st.booleans())
+    seq, long = (Sequence(None, 0, prompt, 1, Content(((0, 0),), 0, 0), 0, 0.0) for prompt in (1, 100))
+    decodes = [Entry(seq, 1, draw(st.integers(1, 60)), draw(st.booleans())) for _ in range(draw(st.integers(0, 4)))]
+    chunks = st.builds(Entry, st.just(long), st.integers(1, 15), st.integers(0, 60), st.booleans())
     prefills = draw(st.lists(chunks, min_size=0 if decodes else 1, max_size=4))
     return times, decodes, prefills
 
@@ -144,7 +213,7 @@ def test_step_time_is_that_of_the_profile_and_shares_add_up(batch):
     num_tokens = len(decodes) + sum(entry.num_tokens for entry in prefills)
     context = sum(entry.before + 1 for entry in decodes)
     pairs = sum(e.num_tokens * e.before + e.num_tokens * (e.num_tokens + 1) / 2 for e in prefills)
-    emitting = len(decodes) + sum(entry.emits for entry in prefills)
+    emitting = sum(entry.emits for entry in decodes + prefills)
     assert step_s == pytest.approx(times.step_s(num_tokens, len(decodes), context, emitting, pairs), rel=1e-12)
     assert sum(shares_s) == pytest.approx(step_s, rel=1e-12)
 

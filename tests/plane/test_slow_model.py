@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
+import slow_draws as draws
 from slow_model import ABANDONED, BLOCKED, COMPLETED, FAILED, IN_FLIGHT, RATE_LIMITED, REFUSED, SHED, play
-from slow_replica import ACTIVE, Replica, Sequence
 from small import constant, kind, pool, rows, world
 
 from sim.plane.world import Bucket, Visit
+from sim.traffic.arrivals import SEGMENT
 
 
 def ends(result):
@@ -90,7 +92,7 @@ def test_prefix_hit_worked_by_hand():
     assert schedules(result)[0] == (0.0, [(0, 11, 0), (1, 6, 8)])
     assert schedules(result)[1] == (50.0, [(2, 2, 8)])
     assert [record["cached_tokens"] for record in result.records] == [0, 8, 8]
-    assert result.replicas[0].blocks.num_cached == 2
+    assert result.replicas[0].blocks.num_cached == 3  # the second request's third block is its own
     assert result.replicas[0].blocks.num_free == 1000
 
 
@@ -99,30 +101,6 @@ def test_a_fully_cached_prompt_still_computes_its_last_token():
     times = [(0.0, 4, 1), (20.0, 1, 1)]
     result = play(world(main, [kind(prefix_tokens=8, max_context_tokens=64)]), rows(*times))
     assert schedules(result) == [(0.0, [(0, 12, 0)]), (20.0, [(1, 1, 8)])]
-
-
-def test_eviction_takes_the_tail_of_the_chain_released_longest_ago():
-    classes = [kind(prefix_tokens=8, prefix_group="red"), kind(prefix_tokens=8, prefix_group="blue"), kind()]
-    main = pool(num_gpu_blocks=9, enable_prefix_caching=True)  # eight blocks; red and blue keep two each
-    visits = rows((0.0, 1, 1, 0), (5.0, 1, 1, 1), (10.0, 1, 1, 0), (20.0, 19, 1, 2))
-    result = play(world(main, classes), visits)
-    # The last takes five blocks: four free ones, and the tail of blue, which was released before red.
-    assert [len(chain) for chain in result.replicas[0].blocks.chains] == [2, 1, 0]
-    again = play(world(main, classes), [*visits, *rows((30.0, 3, 1, 1), (40.0, 1, 1, 0))])
-    assert [record["cached_tokens"] for record in again.records] == [0, 0, 8, 0, 4, 8]
-
-
-def test_a_block_that_another_published_first_stays_private():
-    # Two requests compute one prefix side by side (no schedule seems to do this: a prompt that is not through takes all
-    # of the budget). The second never holds the chain's first block, so it may not publish the next one either.
-    replica = Replica(0, pool(enable_prefix_caching=True), 1, ACTIVE)
-    first, second = (Sequence(None, serial, 20, 1, 16, 0, 0, 0.0) for serial in (0, 1))
-    for seq, num_tokens in ((first, 4), (second, 8), (second, 4), (first, 8), (first, 8)):
-        replica.extend(seq, num_tokens)
-        seq.num_computed += num_tokens
-    assert [block.group for block in second.blocks] == [-1, -1, -1]
-    assert replica.blocks.chains == [first.blocks[:4]]
-    assert [block.num_users for block in first.blocks] == [1] * 5
 
 
 def test_watermark_and_whole_prompt_gate_admission_but_not_running():
@@ -233,6 +211,76 @@ def test_a_conversation_goes_on_without_the_answer_it_did_not_get():
     assert [record["prompt_tokens"] for record in result.records] == [6, 6 + 8 + 5, 6 + 8 + 5, 19 + 3 + 5]
 
 
+def cached(result):
+    return [record["cached_tokens"] for record in result.records]
+
+
+def test_turns_find_what_the_turns_before_left():
+    settings = {"keep_history": True, "user_tokens": constant(6), "output_tokens": constant(7), "gap_s": constant(20)}
+    main = pool(enable_prefix_caching=True, max_num_batched_tokens=128)
+    # 13 tokens a turn, of which the last is not computed when the turn ends.
+    assert cached(play(world(main, [kind(**settings)]), rows((0.0, 6, 7, 0, 4)))) == [0, 12, 24, 36]
+    # The second turn is given up at its first token, with 13 + 6 tokens computed: what the third has in common with it
+    # is the history. The fourth goes on from the third: 13, and twice 13.
+    orders = [(20.5, "abort", 1)]
+    assert cached(play(world(main, [kind(**settings)]), rows((0.0, 6, 7, 0, 4)), orders)) == [0, 12, 12, 24]
+    # Two in a row.
+    orders.append((40.5, "abort", 2))
+    result = play(world(main, [kind(**settings)]), rows((0.0, 6, 7, 0, 5)), orders)
+    assert [record["prompt_tokens"] for record in result.records] == [6, 19, 19, 19, 32]
+    assert cached(result) == [0, 12, 12, 12, 24]
+    # Without history, nothing but the prefix is found; with a part of it, too, since nothing is where it was.
+    result = play(world(main, [kind(**settings | {"keep_history": False}, prefix_tokens=9)]), rows((0.0, 6, 7, 0, 3)))
+    assert cached(result) == [0, 8, 8]
+    talker = kind(**settings, prefix_tokens=4, max_context_tokens=4 + 30)
+    result = play(world(main, [talker]), rows((0.0, 6, 7, 0, 4)))
+    assert [record["prompt_tokens"] for record in result.records] == [10, 23, 27, 27]
+    assert cached(result) == [0, 16, 4, 4]
+
+
+def test_a_turn_after_a_cut_one_that_failed_has_new_text_behind_the_history():
+    # The second turn's history is cut and it fails: the third has the first's history again, 13 tokens, in the text
+    # that the second began, and then new text.
+    user_tokens = constant(6)
+    talker = kind(
+        keep_history=True, user_tokens=user_tokens, output_tokens=constant(7), gap_s=constant(20),
+        max_context_tokens=25,
+    )  # fmt: skip
+    main = pool(enable_prefix_caching=True)
+    result = play(world(main, [talker]), rows((0.0, 6, 7, 0, 3)), [(20.5, "abort", 1)])
+    assert [record["prompt_tokens"] for record in result.records] == [6, 18, 18]
+    assert cached(result) == [0, 0, 0]
+
+
+def test_classifiers_find_what_they_read_before():
+    def guarded(prompt):
+        path = (Visit(0, kind="classify", prompt=prompt, template_tokens=5), Visit(1))
+        talker = kind(
+            keep_history=True, user_tokens=constant(8), output_tokens=constant(8), gap_s=constant(20), prefix_tokens=3
+        )
+        pools = pool(enable_prefix_caching=True), pool(name="main")
+        return play(world(pools, [talker], paths={"main": path}), rows((0.0, 8, 8, 0, 2)))
+
+    # Template, prefix and user make 16 tokens in the first turn, 32 in the second; of these the first 16 are known.
+    steps = [step for step in guarded("full").steps if step.replica == 0]
+    assert [[(e.num_tokens, e.before) for e in step.entries] for step in steps] == [[(16, 0)], [(16, 16)]]
+    # Of the user's words alone, nothing but the template's one full block.
+    steps = [step for step in guarded("user").steps if step.replica == 0]
+    assert [[(e.num_tokens, e.before) for e in step.entries] for step in steps] == [[(13, 0)], [(9, 4)]]
+
+
+def test_recorded_prompts_share_what_they_have_in_common_and_may_continue_an_answer():
+    main = pool(enable_prefix_caching=True)
+    arrivals = rows((0.0, 10, 7), (20.0, 14, 1), (30.0, 22, 1))
+    answer = draws.bits(1, draws.CONTENT, 0, 0, 0)
+    segments = [[(1, 6), (2, 4)], [(1, 6), (3, 8)], [(1, 6), (2, 4), (answer, 7), (4, 5)]]
+    arrivals["num_segments"] = [len(prompt) for prompt in segments]
+    flat = np.array([(key, tokens, 0) for prompt in segments for key, tokens in prompt], SEGMENT)
+    result = play(world(main, [kind(prefix_tokens=2)]), arrivals, segments=flat)
+    # Behind a prefix of two tokens: 8 are common to all; the third finds 12 + 6 computed tokens of the first.
+    assert cached(result) == [0, 8, 16]
+
+
 def test_a_closed_loop_sends_again_after_its_pause():
     talker = kind(min_think_s=0.5, output_tokens=constant(2), user_tokens=constant(7))
     result = play(world(pool(), [talker]), rows((0.0, 4, 1, 0, 3), (0.0, 4, 4, 0, 1)))
@@ -280,7 +328,7 @@ def test_replicas_drain_go_off_and_come_back_empty():
     # Replica 1 drains until t = 4; at 2.5 only replica 2 is off, so one of the two asked for comes.
     assert [record["replica"] for record in result.records] == [0, 1, 0, 2, 0, 2, 0, 1]
     assert [record["cached_tokens"] for record in result.records] == [0, 0, 8, 0, 8, 8, 8, 0]
-    assert result.replicas[1].blocks.num_cached == 2
+    assert result.replicas[1].blocks.num_cached == 3  # 13 tokens: the prefix, and text of the request's own
     with pytest.raises(ValueError, match="drain 2 of 2"):
         play(world_, arrivals, [(1.5, "drain", 0, 2)])
 

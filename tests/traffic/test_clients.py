@@ -13,7 +13,7 @@ TRAFFIC = {"kind": "population", "monthly_users": 20_000, "api": API, "agents": 
 
 
 def arrivals(source):
-    return np.concatenate(list(source.chunks()))
+    return np.concatenate([chunk.rows for chunk in source.chunks()])
 
 
 def test_volumes_are_tied_to_the_tokens_of_the_chat(scenario):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.traffic import order
-from sim.traffic.arrivals import ARRIVAL, BUCKET
+from sim.traffic.arrivals import ARRIVAL, BUCKET, Chunk
 from sim.traffic.order import merge, time_order
 from sim.traffic.summary import Volume, described
 
@@ -27,7 +27,7 @@ class Listed:
             rows = np.zeros(len(times), dtype=ARRIVAL)
             rows["t_s"], rows["user"] = times, number
             rows["bucket"] = len(self.buckets) - 1
-            yield rows
+            yield Chunk(rows)
 
 
 # Times on a coarse grid, so that equal ones are common; cut into chunks anywhere.
@@ -42,7 +42,7 @@ def test_merging_is_a_stable_sort_of_all(drawn):
         Listed(f"s{i}", np.split(np.array(ts, dtype=float), cs), num_buckets=i % 2) for i, (ts, cs) in enumerate(drawn)
     ]
     merged = merge(listed)
-    chunks = list(merged.chunks())
+    chunks = [chunk.rows for chunk in merged.chunks()]
     found = np.concatenate([*chunks, np.zeros(0, dtype=ARRIVAL)])
     every = np.concatenate([np.array(ts, dtype=float) for ts, _ in drawn])
     source = np.concatenate([np.full(len(ts), i) for i, (ts, _) in enumerate(drawn)])

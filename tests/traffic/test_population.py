@@ -14,7 +14,7 @@ USERS = 200_000
 
 
 def arrivals(source):
-    return np.concatenate(list(source.chunks()))
+    return np.concatenate([chunk.rows for chunk in source.chunks()])
 
 
 def of_users(users, weights=None):
@@ -68,7 +68,7 @@ def test_tiers_and_active_users_have_their_shares(scenario, within):
 def test_rows_are_sorted_in_chunks_of_the_right_form(scenario):
     source = build(scenario())
     last_s = -np.inf
-    for chunk in source.chunks():
+    for chunk, _ in source.chunks():
         assert chunk.dtype == ARRIVAL
         assert 0 < len(chunk) <= MAX_CHUNK_ROWS
         times_s = np.append(last_s, chunk["t_s"])
@@ -125,7 +125,7 @@ def test_the_same_rows_whatever_the_blocks(scenario, monkeypatch):
     assert np.array_equal(expected, arrivals(source))
     monkeypatch.setattr(population, "BLOCK_USERS", 777)
     monkeypatch.setattr(population, "MAX_CHUNK_ROWS", 33)
-    chunks = list(source.chunks())
+    chunks = [chunk.rows for chunk in source.chunks()]
     assert max(map(len, chunks)) == 33
     assert np.array_equal(expected, np.concatenate(chunks))
 
@@ -139,7 +139,7 @@ def test_memory_is_bounded_by_one_day(scenario):
     def peak_bytes(horizon):
         source = build(scenario(run_in=0, horizon=horizon))
         tracemalloc.start()
-        num_rows = sum(len(chunk) for chunk in source.chunks())
+        num_rows = sum(len(chunk.rows) for chunk in source.chunks())
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak, num_rows

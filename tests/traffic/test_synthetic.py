@@ -24,7 +24,7 @@ CLOSED = {
 
 
 def arrivals(source):
-    return np.concatenate(list(source.chunks()))
+    return np.concatenate([chunk.rows for chunk in source.chunks()])
 
 
 def test_a_poisson_process_has_its_rate_and_its_lengths(scenario, within):
@@ -67,7 +67,7 @@ def test_the_number_of_requests_is_kept(scenario):
 
 def test_a_closed_loop_is_one_row_a_user(scenario):
     source = build(scenario(traffic=CLOSED, run_in=0))
-    chunks = list(source.chunks())
+    chunks = [chunk.rows for chunk in source.chunks()]
     assert [len(chunk) for chunk in chunks] == [65_536, 4464]
     found = np.concatenate(chunks)
     assert np.array_equal(found["user"], np.arange(70_000))

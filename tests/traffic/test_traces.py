@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sim.errors import TraceError
 from sim.traffic import build, traces
-from sim.traffic.traces import MAX_PROBLEMS, ideal_hit_tokens, read_trace
+from sim.traffic.traces import MAX_PROBLEMS, read_trace
 
 # Synthetic samples: the formats are those of the public traces, the numbers are made up.
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
@@ -61,8 +61,6 @@ def test_mooncake_rows_and_their_blocks_are_read(written):
     (block,) = blocks(written(MOONCAKE), "mooncake")
     assert block.time_ns.tolist() == [0, 0, 3_000_500_000]
     assert block.hash_ids == [[1, 2], [1, 2, 3], [1, 9]]
-    # The second request has both blocks of the first (1000 tokens of its own), the third the first block.
-    assert ideal_hit_tokens(block.hash_ids, block.prompt_tokens, set()) == 1024 + 512
 
 
 @pytest.mark.parametrize("trace_format", GOOD)
@@ -113,6 +111,7 @@ MOONCAKE_ROWS = {
     '{"timestamp": 4000, "input_length": true, "output_length": 5}': "input_length must be a whole number",
     '{"timestamp": 4000, "input_length": 5, "output_length": null}': "output_length must be a whole number",
     '{"timestamp": 4000, "input_length": 5, "output_length": 5, "hash_ids": [1, "a"]}': "hash_ids must be a list",
+    '{"timestamp": 4000, "input_length": 5, "output_length": 5, "hash_ids": [-1]}': "hash_ids must be a list",
     '{"timestamp": 2000, "input_length": 5, "output_length": 5}': "the time goes back by 1.0005 s",
 }
 WRONG = [("azure", *item) for item in AZURE_ROWS.items()] + [("mooncake", *item) for item in MOONCAKE_ROWS.items()]
@@ -203,7 +202,8 @@ def replayed(scenario, path, trace_format, **more):
 
 def test_a_trace_is_replayed_as_it_was(scenario, written):
     source = replayed(scenario, written(AZURE), "azure", rate_scale=2.0)
-    (rows,) = source.chunks()
+    ((rows, segments),) = source.chunks()
+    assert len(segments) == 0
     assert rows["t_s"].tolist() == [0.0, 5e-8, 2.1572895]
     assert rows["user"].tolist() == [0, 1, 2]
     assert rows["user_tokens"].tolist() == [374, 396, 879]
@@ -219,10 +219,16 @@ def test_a_trace_is_replayed_as_it_was(scenario, written):
 def test_a_trace_ends_at_the_horizon(scenario, written):
     traffic = {"kind": "trace", "format": "mooncake", "path": str(written(MOONCAKE)), "tier": "free"}
     source = build(scenario(traffic=traffic, run_in=0, horizon="3 s"))
-    assert [len(chunk) for chunk in source.chunks()] == [2]
+    assert [len(chunk.rows) for chunk in source.chunks()] == [2]
     said = source.describe()
     assert (said["requests"], said["prompt_tokens"]) == (2, 2500)
     assert said["inputs"]["trace"]["ideal_prefix_hit_frac"] == 1024 / 2500
+
+
+def test_an_unlimited_cache_has_what_prompts_have_in_common(scenario, written):
+    said = replayed(scenario, written(MOONCAKE), "mooncake").describe()
+    # The second request has both blocks of the first (1000 tokens of its own), the third the first block.
+    assert said["inputs"]["trace"]["ideal_prefix_hit_frac"] == (1024 + 512) / 3100
 
 
 def test_a_wrong_trace_is_refused_before_the_run(scenario, written):
@@ -242,7 +248,7 @@ PUBLIC = {
 def test_public_traces(scenario, shared, name):
     trace_format, num_rows, prompt_tokens, output_tokens = PUBLIC[name]
     source = replayed(scenario, shared / "data" / "traces" / name, trace_format)
-    rows = np.concatenate(list(source.chunks()))
+    rows = np.concatenate([chunk.rows for chunk in source.chunks()])
     said = source.describe()
     assert len(rows) == said["requests"] == num_rows
     assert rows["user_tokens"].sum() == said["prompt_tokens"] == prompt_tokens

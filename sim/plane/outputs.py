@@ -1,0 +1,190 @@
+"""A step ends (`finish`): its tokens go out, in the order of its schedule; then those that were aborted."""
+
+# ruff: noqa: ANN001, ANN201
+import numpy as np
+
+from sim.plane.batch import drop, forget_outputs, outputs_base, start_decoding, take_ended
+from sim.plane.cache import extend
+from sim.plane.compiled import jit
+from sim.plane.decoding import add_gap, add_itl, bin_of, close_run, count_run, flight_of, gauge_kv
+from sim.plane.engine import book_single, commit, extend_decodes
+from sim.plane.events import cancel_timer
+from sim.plane.journey import complete_visit, end_request, leave_pool
+from sim.plane.log import log_finish
+from sim.plane.queues import leave_waiting
+from sim.plane.tables import (
+    APPEND,
+    DECODE,
+    DECODING,
+    FAR,
+    IDLE,
+    OWN_GAP,
+    WAITING,
+    i4_at,
+    pool_at,
+    replica_at,
+    request_at,
+    visit_at,
+)
+
+
+@jit
+def finish(p, r, now):
+    """The oldest step in flight of replica r has ended, or the steps of a leap."""
+    s = replica_at(p.replicas, r)
+    pool = pool_at(p.pools, s.pool)
+    commit(p, pool, s)
+    if s.doing == DECODE:
+        end_decode_steps(p, pool, s, s.step - s.depth)
+    else:
+        end_single(p, pool, s, now)
+    s.doing = IDLE
+    if pool.depth == 0:
+        take_ended(p, pool, s, 0)
+    deliver_outputs(p, pool, s, s.processed - 1, now)
+    if s.num_aborts > 0:
+        carry_out_aborts(p, pool, s, now)
+
+
+@jit
+def end_decode_steps(p, pool, s, processed):
+    """Count what the steps of a run gave, as far as they have ended."""
+    steps = processed - s.processed
+    s.processed = processed
+    count_run(p, s, processed)
+    s.num_steps += steps
+    pool.output_tokens += s.num_decoding * steps
+    s.num_fruitless = 0
+    if s.by_blocks == 1:
+        extend_decodes(p, pool, s)
+
+
+@jit
+def end_single(p, pool, s, now):
+    """Count what a single step gave."""
+    flight = flight_of(p, pool, s, s.processed)
+    if flight.num_decodes > 0:
+        s.num_fruitless = 0
+        pool.output_tokens += flight.num_decodes
+        if flight.copied == 1:
+            base = 2 * s.count_base + (s.processed & 1) * p.num_itl
+            add_itl(p, p.flight_counts, base, bin_of(flight.dt_s), 1)
+        else:
+            add_itl(p, p.counts, s.count_base, bin_of(flight.dt_s), 1)
+    if pool.depth == 0:
+        book_single(p, pool, s, s.processed)
+        gauge_kv(pool, s, now)
+    flight.num_decodes = 0
+    s.processed += 1
+    s.num_steps += 1
+
+
+# ------------------------------------------------------------------ outputs of their own
+
+
+@jit
+def sort_outputs(p, base, n):
+    """Bring a step's outputs into the order of its schedule, which is that of admission."""
+    for x in range(1, n):
+        item = i4_at(p.outputs, base + x).v
+        admitted = request_at(p.requests, item >> 2).admitted
+        y = x
+        while y > 0 and request_at(p.requests, i4_at(p.outputs, base + y - 1).v >> 2).admitted > admitted:
+            i4_at(p.outputs, base + y).v = i4_at(p.outputs, base + y - 1).v
+            y -= 1
+        i4_at(p.outputs, base + y).v = item
+
+
+@jit
+def deliver_outputs(p, pool, s, step, now):
+    """Hand out what a step owes to single requests."""
+    flight = flight_of(p, pool, s, step)
+    n = flight.num_outputs
+    flight.num_outputs = 0
+    base = outputs_base(pool, s, step)
+    sort_outputs(p, base, n)
+    for x in range(n):
+        item = i4_at(p.outputs, base + x).v
+        deliver(p, pool, s, item >> 2, item & 3, now)
+
+
+@jit
+def deliver(p, pool, s, slot, marks, now):
+    """A request gets a token of its own: the first, one after a pause, or the last."""
+    q = request_at(p.requests, slot)
+    if marks & APPEND:
+        q.emitted += 1
+        q.pending = 0
+    if marks & OWN_GAP:
+        s.num_fruitless = 0
+        pool.output_tokens += 1
+        if q.emitted > 1:
+            add_gap(p, q, now - q.last_token_s)
+        if np.isnan(q.first_token_s) and visit_at(p.visits, q.visit).generate == 1:
+            q.first_token_s = now
+            if q.timer_s != FAR:
+                cancel_timer(p, slot)
+    q.last_token_s = now
+    finished = q.emitted == q.output and q.state != DECODING
+    if q.state == WAITING:  # preempted while the token was under way
+        if finished:
+            leave_waiting(p, pool, s, slot, now)
+    elif q.state != DECODING:
+        if pool.depth > 0:
+            extend(p, pool, s, slot, q.computed, q.computed)
+        if finished:
+            drop(p, pool, s, slot, now)
+        elif pool.depth == 0:
+            start_decoding(p, pool, s, slot)
+    if finished:
+        log_finish(p, s, q, now)
+        if q.aborted >= 0:
+            forget_abort(p, s, slot)
+        complete_visit(p, slot, now)
+
+
+# ------------------------------------------------------------------ aborts
+
+
+@jit
+def carry_out_aborts(p, pool, s, now):
+    """End the running requests that were aborted; what they have in a later step is ignored when that ends."""
+    slot = s.abort_head
+    s.num_aborts = 0
+    while slot >= 0:
+        q = request_at(p.requests, slot)
+        after = q.link
+        if q.state == DECODING:
+            close_run(p, pool, s)
+            if s.step > s.processed:
+                leave_flight(p, pool, s, q)
+        drop(p, pool, s, slot, now)
+        forget_outputs(p, pool, s, slot)
+        leave_pool(p, q)
+        end_request(p, slot, q.aborted, q.abort_s)
+        slot = after
+
+
+@jit
+def leave_flight(p, pool, s, q):
+    """The step in flight gives no token to one of its decoding sequences."""
+    flight = flight_of(p, pool, s, s.processed)
+    flight.num_decodes -= 1
+    base = 2 * s.count_base + (s.processed & 1) * p.num_itl
+    i4_at(p.flight_counts, base + q.itl_group).v -= 1
+
+
+@jit
+def forget_abort(p, s, slot):
+    """Take a request that finished in the very step out of its replica's list of aborts."""
+    s.num_aborts -= 1
+    after = request_at(p.requests, slot).link
+    if s.abort_head == slot:
+        s.abort_head = after
+        return
+    before = s.abort_head
+    while request_at(p.requests, before).link != slot:
+        before = request_at(p.requests, before).link
+    request_at(p.requests, before).link = after
+    if s.abort_tail == slot:
+        s.abort_tail = before

@@ -1,0 +1,101 @@
+"""Which text a request carries: the stretches of a conversation from turn to turn, and those of its visits.
+
+A conversation is one stream of text as long as each turn completes: its next prompt repeats it and goes on. A turn that
+fails leaves nothing behind, so the next begins a stream of its own behind the history there is; a prompt that was cut,
+or a class that keeps no history, begins anew behind the shared prefix. `content.py` reads what is written here.
+"""
+
+# ruff: noqa: ANN001, ANN201
+import numpy as np
+
+from sim.plane.compiled import jit, jit_with
+from sim.plane.tables import segment_at, stretch_at
+from sim.traffic import draws
+
+bits = jit_with(draws.bits, mix=jit(draws.mix))
+VISIT_BITS = 32
+"""The streams of a request's visits are numbered apart: (ordinal + 1) << VISIT_BITS."""
+
+
+@jit
+def stream_key(p, q, index):
+    """Key of a stream of a request's conversation."""
+    return bits(p.content_key, np.uint64(q.user), np.uint64(q.conversation), np.uint64(index))
+
+
+@jit
+def add_stretch(p, q, key, end):
+    """Add a stretch behind the older ones of a conversation."""
+    new = p.free_stretch
+    x = stretch_at(p.stretches, new)
+    p.free_stretch = x.next
+    p.num_free_stretches -= 1
+    x.key = key
+    x.end = end
+    x.next = -1
+    if q.older < 0:
+        q.older = new
+        return
+    last = np.int64(q.older)
+    while stretch_at(p.stretches, last).next >= 0:
+        last = np.int64(stretch_at(p.stretches, last).next)
+    stretch_at(p.stretches, last).next = new
+
+
+@jit
+def forget_stretches(p, q):
+    """A conversation has no older stretches any more."""
+    while q.older >= 0:
+        x = stretch_at(p.stretches, q.older)
+        after = x.next
+        x.next = p.free_stretch
+        p.free_stretch = q.older
+        p.num_free_stretches += 1
+        q.older = after
+
+
+@jit
+def begin_text(p, q, kind, num_segments):
+    """The text of a new arrival: behind the shared prefix, its segments if it has any, then its own."""
+    q.older = -1
+    q.goes_on = 0
+    q.began_turn = 0
+    q.began_at = kind.prefix_tokens
+    for _ in range(num_segments):
+        segment = segment_at(p.segments, p.next_segment)
+        p.next_segment += 1
+        q.began_at += segment.tokens
+        add_stretch(p, q, segment.key, q.began_at)
+
+
+@jit
+def go_on_with_text(p, q, kind, was_cut):
+    """The text of a conversation's next turn."""
+    if q.turn > 0 and (q.goes_on == 0 or was_cut):
+        end = kind.prefix_tokens + q.history
+        if was_cut or kind.keep_history == 0:
+            forget_stretches(p, q)
+            q.began_at = kind.prefix_tokens
+        elif end > q.began_at:
+            add_stretch(p, q, stream_key(p, q, q.began_turn), end)
+            q.began_at = end
+        q.began_turn = q.turn
+    q.goes_on = 0
+
+
+@jit
+def open_text(p, q, kind, visit):
+    """The text that a visit reads."""
+    if visit.generate == 1:
+        q.group = kind.group
+        q.prefix = kind.prefix_tokens
+        q.segments = q.older
+        q.own_from = q.began_at
+        q.stream = stream_key(p, q, q.began_turn)
+        return
+    q.group = visit.group
+    q.prefix = visit.template_tokens
+    q.segments = -1
+    q.own_from = visit.template_tokens
+    index = q.began_turn if visit.reads_full == 1 else q.turn
+    q.stream = stream_key(p, q, ((visit.ordinal + 1) << VISIT_BITS) | index)
