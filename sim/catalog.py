@@ -164,6 +164,11 @@ def _check(scenario: Scenario) -> Iterator[tuple[str, str]]:
                 load_prices(scenario.prices).price(str(pool.hardware))
             except SpecError as error:
                 yield at, str(error)
+        if pool.speculative_config is not None:
+            try:
+                load_acceptance(pool.speculative_config)
+            except SpecError as error:
+                yield f"{at}.speculative_config.acceptance", "; ".join(problem.message for problem in error.problems)
 
 
 def _references(scenario: Scenario) -> Iterator[tuple[str, Callable[[str], object], str]]:
@@ -177,6 +182,9 @@ def _references(scenario: Scenario) -> Iterator[tuple[str, Callable[[str], objec
         ):
             if (name := getattr(part, field)) is not None:
                 yield f"{at}{field}", reader, name
+    for name, pool in scenario.fleet.pools.items():
+        if pool.speculative_config is not None and pool.speculative_config.model is not None:
+            yield f"fleet.pools.{name}.speculative_config.model", load_model, pool.speculative_config.model
     traffic = scenario.traffic
     if isinstance(traffic, PopulationTraffic):
         yield "traffic.curve", load_curve, traffic.curve

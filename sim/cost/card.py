@@ -12,6 +12,7 @@ from sim.cost.machine import Machine
 from sim.cost.memory import Memory
 from sim.cost.power import read_bytes
 from sim.cost.shapes import kv_bytes_per_sequence, kv_bytes_per_token_layer, linear_flops_per_token, parameters
+from sim.cost.speculation import Speculation
 from sim.cost.step import padded_tokens, token_parts
 from sim.cost.step_times import StepTimes
 from sim.spec.hardware import Sourced
@@ -36,14 +37,23 @@ class CardRow:
     """Where equation and inputs come from."""
 
 
-def make_card(machine: Machine, memory: Memory, times: StepTimes, gpu_memory_utilization: float) -> tuple[CardRow, ...]:
+def make_card(
+    machine: Machine,
+    memory: Memory,
+    times: StepTimes,
+    stage_times: StepTimes,
+    speculation: Speculation | None,
+    gpu_memory_utilization: float,
+) -> tuple[CardRow, ...]:
     """Return all intermediates of a profile, in the order in which they follow from one another."""
     return (
         *_model_rows(machine),
         *_gpu_rows(machine),
         *_memory_rows(machine, memory, gpu_memory_utilization),
         *_part_rows(machine, times),
-        *_step_rows(times),
+        *_step_rows(machine, times),
+        *_stage_rows(machine, stage_times),
+        *_speculation_rows(speculation, times),
         *_first_token_rows(machine, times),
         *_power_rows(machine, times),
     )
@@ -115,7 +125,7 @@ def _part_rows(machine: Machine, times: StepTimes) -> Iterator[CardRow]:
             yield CardRow(name, float(each_s), "s", f"{part.equation}; {part.count} a step", part.source)
 
 
-def _step_rows(times: StepTimes) -> Iterator[CardRow]:
+def _step_rows(machine: Machine, times: StepTimes) -> Iterator[CardRow]:
     source, attention = f"{EQUATIONS}, step time", f"{EQUATIONS}, attention"
     for tokens in SAMPLES:
         if tokens <= times.max_num_batched_tokens:
@@ -131,15 +141,47 @@ def _step_rows(times: StepTimes) -> Iterator[CardRow]:
             f"decode attention offset, {what}", offset_s, "s", "n x (layers x per sequence + window)", attention
         )
         slope_s = times.decode_slope_s[seqs, 0]
-        equation = "layers x sqrt(read^2 + (serial / n)^2)"
+        equation = "layers x sqrt(read^2 + (serial / n)^2)" if machine.use_cache else "layers over the context anew"
         yield CardRow(f"decode attention per token, {what}", slope_s, "s", equation, attention)
         step_s = times.step_s(seqs, seqs, 1000 * seqs, seqs)
         yield CardRow(f"decode step, {what} of 1000 tokens", step_s, "s", "pure decode", source)
-    yield CardRow("prefill per pair", times.pair_s, "s", "layers x 4 heads head_dim / (peak x efficiency)", attention)
+    equation = "layers x 4 heads head_dim / (peak x efficiency)"
+    if machine.eager:
+        equation = "2 layers x (4 heads head_dim / product rate + 8 heads / (bandwidth x be))"
+    yield CardRow("prefill per pair", times.pair_s, "s", equation, attention)
     yield CardRow("prefill step", times.prefill_step_s, "s", "layers x prefill_layer_s", f"{EQUATIONS}, step time")
     if times.max_num_batched_tokens >= 2048:
         step_s = times.step_s(2048, 0, 0, 1, 2048 * 2049 / 2)
         yield CardRow("prefill of 2048 tokens", step_s, "s", "mixed step, one sequence", source)
+
+
+def _stage_rows(machine: Machine, times: StepTimes) -> Iterator[CardRow]:
+    if machine.layout.pipeline_parallel_size == 1:
+        return
+    equation = "fullest stage's share of the layers + max(host + transfer, sample)"
+    for seqs in SAMPLES:
+        if seqs <= times.max_num_seqs:
+            step_s = times.step_s(seqs, seqs, 1000 * seqs, seqs)
+            name = f"slowest stage of a decode step, {seqs} sequences of 1000 tokens"
+            yield CardRow(name, step_s, "s", equation, f"{EQUATIONS}, pipeline stages")
+
+
+def _speculation_rows(speculation: Speculation | None, plain: StepTimes) -> Iterator[CardRow]:
+    if speculation is None:
+        return
+    k, source = speculation.num_speculative_tokens, f"{EQUATIONS}, speculation"
+    for position, share in enumerate(speculation.accept_frac, start=1):
+        yield CardRow(f"acceptance at position {position}", share, "1", "given those before it", speculation.source)
+    tokens = speculation.expected_tokens
+    yield CardRow(f"tokens a step, {k} drafts", tokens, "1", "1 + sum of products of acceptances", source)
+    for seqs in SAMPLES:
+        if seqs <= plain.max_num_seqs:
+            what = f"{seqs} sequences of 1000 tokens"
+            step_s = speculation.step_times.step_s(seqs, seqs, 1000 * seqs, seqs)
+            yield CardRow(f"speculating step, {what}", step_s, "s", "verify k + 1 tokens a sequence, draft k", source)
+            yield CardRow(f"drafting of it, {seqs} sequences", speculation.draft_s[seqs], "s", "k passes", source)
+            gain = speculation.speedup(plain, seqs, 1000 * seqs)
+            yield CardRow(f"speed-up, {what}", gain, "1", "tokens a step x plain step / speculating step", source)
 
 
 def _first_token_rows(machine: Machine, times: StepTimes) -> Iterator[CardRow]:

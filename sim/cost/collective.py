@@ -55,7 +55,7 @@ def all_to_all_s(message_bytes: Floats, num_gpus: int, gpu: GpuSpec, kernels: Ke
 
 
 def dispatch_bytes(hidden_bytes: Floats, num_experts_per_tok: int, expert_gpus: int) -> Floats:
-    """Bytes that a GPU sends to have its share of the batch computed by experts elsewhere, of `hidden_bytes` in all [B].
+    """Bytes that go out to experts on other GPUs, of the `hidden_bytes` of a whole batch [B].
 
     All-to-all: each token goes to k of g GPUs, k T h / g in all; all-gather: every token goes everywhere, T h. An
     engine has both (vLLM: DeepEP; allgather_reducescatter); whichever moves less is taken.

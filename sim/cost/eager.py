@@ -10,7 +10,7 @@ from sim.spec.model import ModelSpec
 
 SCORE_PASSES = 4
 """Times a score crosses the memory: scores written, read by the softmax, probabilities written, read by the second
-product (FlashAttention, arXiv:2205.14135, algorithm 0). Scaling, masking and a softmax in fp32 of their own add more."""
+product (FlashAttention, arXiv:2205.14135, algorithm 0). Scaling, masking and an fp32 softmax of their own add more."""
 SCORE_BYTES = 2
 """Bytes of a score or probability: bf16, as in the paper."""
 UNMASKED = 2.0

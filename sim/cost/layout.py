@@ -54,16 +54,16 @@ def layout_problems(
         if ep > 1:
             yield Problem(f"{model.name} has no experts to spread; leave it at 1", path="expert_parallel_size")
         if dp > 1:
-            message = f"{model.name} has no experts to share, so its ranks are independent: take {dp} times the replicas"
+            message = f"{model.name} has no experts to share, so its ranks are replicas: take {dp} times the replicas"
             yield Problem(message, path="data_parallel_size")
         return
-    group, width = tp * dp, model.moe_intermediate_size
+    group, expert_width = tp * dp, model.moe_intermediate_size
     if group % ep or model.num_experts % ep:
         sizes = f"tensor_parallel_size x data_parallel_size ({group})"
         message = f"must divide {sizes} and the {model.num_experts} experts, got {ep}"
         yield Problem(message, path="expert_parallel_size")
-    elif group // ep > width:
-        message = f"{group} GPUs cannot split experts of width {width}. Try enable_expert_parallel"
+    elif group // ep > expert_width:
+        message = f"{group} GPUs cannot split experts of width {expert_width}. Try enable_expert_parallel"
         yield Problem(message, path="data_parallel_size")
 
 

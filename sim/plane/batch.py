@@ -148,8 +148,11 @@ def stop_decoding(p, pool, s, slot, now):
     close_run(p, pool, s)
     remove_end(p, s, find_end(p, s, slot))
     s.num_decoding -= 1
-    leave_totals(p, pool, s, slot)
     q = request_at(p.requests, slot)
+    is_owed = q.pending == 1  # it has just joined: the step in flight owes it the token that completes its prompt
+    leave_totals(p, pool, s, slot)
+    if is_owed:
+        return
     if q.pending > 0:
         owe_output(p, pool, s, s.processed, slot, APPEND)
     else:

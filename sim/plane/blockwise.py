@@ -44,11 +44,9 @@ def find(p, pool, s, word):
 
 
 @jit
-def publish_block(p, pool, s, b, word):
+def put_in_index(p, pool, s, b, word):
     """Give a block its hash; equal ones that are there stay before it."""
     x = block_at(p.blocks, b)
-    if find(p, pool, s, word) < 0:
-        s.num_hashes += 1
     x.hash = word
     x.chained = 0
     head = bucket_of(p, pool, s, word)
@@ -59,6 +57,14 @@ def publish_block(p, pool, s, b, word):
     while y.chained != 0:
         y = block_at(p.blocks, np.int64(y.chained) - 1)
     y.chained = b + 1
+
+
+@jit
+def publish_block(p, pool, s, b, word):
+    """Put a block into the index."""
+    if find(p, pool, s, word) < 0:
+        s.num_hashes += 1
+    put_in_index(p, pool, s, b, word)
 
 
 @jit
@@ -296,7 +302,7 @@ def release(p, pool, s, slot):
 
 @jit
 def give_rows(p, pool, s):
-    """The first row of a replica's blocks, all without a hash and unused, with an empty queue and index."""
+    """The first row of a replica's blocks, all without a hash and unused, with an empty index."""
     if s.block_base < 0:
         blocks, buckets = room_at(p.rooms, BLOCKS), room_at(p.rooms, BLOCK_BUCKETS)
         s.block_base, s.bucket_base = blocks.used, buckets.used
@@ -308,8 +314,6 @@ def give_rows(p, pool, s):
         x.num_users = 0
     for i in range(s.bucket_base, s.bucket_base + pool.num_buckets):
         i4_at(p.block_buckets, i).v = 0
-    s.lru_head = s.lru_tail = -1
-    s.num_hashes = 0
     return np.int64(s.block_base)
 
 
@@ -317,7 +321,8 @@ def give_rows(p, pool, s):
 def begin(p, pool, s):
     """Put all blocks of a replica into its free queue, in order."""
     base = give_rows(p, pool, s)
+    s.lru_head = s.lru_tail = -1
     for b in range(base, base + pool.usable):
         link(p, s, b, np.int64(s.lru_tail))
-    s.free, s.evictable = pool.usable, 0
+    s.free, s.evictable, s.num_hashes = pool.usable, 0, 0
     s.by_blocks = 1

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sim.plane.blockwise import begin
 from sim.plane.compiled import jit
-from sim.plane.extents import put_in_bucket
+from sim.plane.extent_rows import COPY, put_in_bucket
 from sim.plane.tables import (
     BLOCK_BUCKETS,
     BLOCKS,
@@ -133,5 +133,5 @@ def find_again(address: Any) -> None:
         e = x.chained
     for e in range(room.used):
         x = extent_at(p.extents, e)
-        if x.length > 0 or x.owner >= 0:
+        if (x.length > 0 or x.owner >= 0) and x.num_children != COPY:
             put_in_bucket(p, e)

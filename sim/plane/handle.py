@@ -302,19 +302,23 @@ def settle(address, now):
         pool = pool_at(p.pools, s.pool)
         if s.doing == DECODE:
             ended = steps_by(p, s, r, now)
-            has_blocks = ended == s.step
-            s.target = ended if pool.depth == 0 else ended + 1 + s.depth
+            formed = ended + s.depth
+            has_blocks = formed == s.step
+            s.target = formed
             commit(p, pool, s)
             end_decode_steps(p, pool, s, ended)
-            if pool.depth == 0 and not has_blocks and s.by_blocks == 0:
-                take(p, pool, s, blocks_at(p, pool, s, s.step))
-            s.granted = np.int64(pool.depth == 0)
+            if not has_blocks and s.by_blocks == 0:
+                take(p, pool, s, blocks_at(p, pool, s, formed))
+            s.granted = 1
             if s.by_blocks == 1:
                 extend_decodes(p, pool, s)
-        elif pool.depth > 0:
-            commit(p, pool, s)
+            s.target = formed + 1
         if s.doing != IDLE:
+            formed = s.step
+            if pool.depth > 0:
+                s.step = s.target
             close_run(p, pool, s)
+            s.step = formed
             s.doing = IDLE
 
 

@@ -155,7 +155,7 @@ STRETCH = np.dtype(fields("u8 key", "i4 end next"))
 EXTENT = record(
     "u8 first last",
     "i4 parent num_children start length num_users owner",
-    "i4 older newer chained block",
+    "i4 older newer chained copies block",
 )
 """Consecutive cached blocks of one chain with the same users: `sim/plane/extents.py`."""
 BLOCK = np.dtype(fields("u8 hash", "i4 num_users older newer chained"))

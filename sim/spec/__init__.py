@@ -5,6 +5,7 @@ from sim.spec.distribution import Distribution, TimeDistribution, TokenDistribut
 from sim.spec.fleet import Fleet, Operation, Pool, Visit
 from sim.spec.load import read_file, read_scenario
 from sim.spec.scenario import Scenario
+from sim.spec.speculation import SpeculativeConfig
 from sim.spec.tier import RateLimit, Slo, Tier
 from sim.spec.traffic import (
     ClosedLoopTraffic,
@@ -28,6 +29,7 @@ __all__ = [
     "Scenario",
     "Slo",
     "Spec",
+    "SpeculativeConfig",
     "Tier",
     "TimeDistribution",
     "TokenDistribution",

@@ -19,6 +19,7 @@ from sim.spec.base import (
     Text,
     UsdPerHour,
 )
+from sim.spec.speculation import SpeculativeConfig
 
 
 def _drop_null(value: Any) -> Any:
@@ -42,25 +43,44 @@ class Pool(Spec):
     """Replicas of one model on one kind of GPU with one scheduler. Names and defaults are vLLM's (0.33.0)."""
 
     model: Text | None = None
-    """Key of an entry in models/. Default: the scenario's `model`."""
+    """Key of an entry in models/, or one with what differs, such as "llama-3.1-70b, 64 KV heads". Default: the
+    scenario's `model`."""
     hardware: Text | None = None
     """GPU: name of an entry in hardware_profiles/gpus/. Default: the scenario's `hardware`."""
     replicas: NumReplicas = 1
-    """Replicas at the start. A replica has tensor x pipeline parallel size GPUs."""
+    """Replicas at the start. A replica has tensor x pipeline x data parallel size GPUs."""
     max_replicas: NumReplicas | None = None
     """Most replicas there can ever be. Default: as many as `replicas` and the operations ask for."""
     tensor_parallel_size: PositiveInt = 1
     """GPUs that share each layer. Default 1."""
     pipeline_parallel_size: PositiveInt = 1
-    """Stages that the layers are split into. Default 1."""
+    """Stages that the layers are split into; more than a node's GPUs go over the network. Default 1."""
+    data_parallel_size: PositiveInt = 1
+    """Ranks of a MoE model with attention and KV cache of their own, in lock-step; limits of a batch and of memory are
+    each rank's. Default 1."""
+    enable_expert_parallel: bool = False
+    """Keep each expert whole and spread them over all tensor x data parallel GPUs. Default false: every expert is
+    split among them."""
     expert_parallel_size: PositiveInt = 1
-    """GPUs that the experts of a MoE model are spread over. Default 1."""
+    """GPUs that the experts are spread over, for engines that also allow a part of them (TensorRT-LLM's
+    moe_expert_parallel_size); the rest split each expert. Default 1; see `enable_expert_parallel`."""
     weights: Literal["bf16", "fp16", "fp8", "int8", "int4", "mxfp4"] = "bf16"
     """Precision of the weights. Default bf16: as most checkpoints are published."""
     activations: Literal["bf16", "fp16", "fp8", "int8"] | None = None
     """Precision of the matrix products. Default: what `weights` implies."""
     kv_cache_dtype: Literal["auto", "bf16", "fp16", "fp8"] = "auto"
     """Precision of the KV cache. Default auto: that of the model."""
+    kv_cache_layout: Literal["paged", "contiguous"] = "paged"
+    """paged: KV-cache blocks as a sequence grows. contiguous: max_model_len tokens reserved for each sequence, as
+    engines did before PagedAttention. Default paged."""
+    use_cache: bool = True
+    """Keep keys and values from step to step (Hugging Face's name). false: every step computes the whole of every
+    sequence again. Default true."""
+    attn_implementation: Literal["flash_attention", "eager"] = "flash_attention"
+    """Attention kernels (Hugging Face's name). eager: scores are written to memory and read back. Default
+    flash_attention: scores stay on the chip."""
+    speculative_config: SpeculativeConfig | None = None
+    """Speculative decoding. Default: none."""
     max_model_len: PositiveInt | None = None
     """Longest prompt plus answer [tokens]. Default: the model's context length, or what the KV cache holds."""
     max_num_seqs: PositiveInt = 256
@@ -91,7 +111,7 @@ class Pool(Spec):
     @property
     def num_gpus_per_replica(self) -> int:
         """GPUs that one replica occupies."""
-        return self.tensor_parallel_size * self.pipeline_parallel_size
+        return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield vLLM's rules between fields that are broken."""
@@ -103,8 +123,25 @@ class Pool(Spec):
                 "max_num_batched_tokens",
                 f"must be >= max_model_len ({longest}) where enable_chunked_prefill is false, got {budget}",
             )
+        yield from self._cache_problems()
         if self.max_replicas is not None and self.max_replicas < self.replicas:
             yield "max_replicas", f"must be >= replicas ({self.replicas}), got {self.max_replicas}"
+
+    def _cache_problems(self) -> Iterator[tuple[str, str]]:
+        """Yield what does not go together with a cache that is contiguous or absent."""
+        if self.kv_cache_layout == "contiguous":
+            if self.max_model_len is None:
+                yield "max_model_len", "missing: a contiguous cache reserves so many tokens for each sequence"
+            if self.enable_prefix_caching:
+                yield "enable_prefix_caching", "must be false where kv_cache_layout is contiguous: nothing is shared"
+            if not self.use_cache:
+                yield "kv_cache_layout", "must be paged where use_cache is false: there is no cache to lay out"
+        if not self.use_cache:
+            for name in ("enable_prefix_caching", "enable_chunked_prefill"):
+                if getattr(self, name):
+                    yield name, "must be false where use_cache is false: nothing is kept from step to step"
+            if self.speculative_config is not None:
+                yield "speculative_config", "needs use_cache: true; the drafter works on the cache"
 
 
 class Visit(Spec):

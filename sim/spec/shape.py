@@ -255,6 +255,7 @@ def _mla_parameters(hidden: int, heads: int) -> int:
 
 
 def q_lora_rank(hidden: int) -> int | None:
+    """Return the rank that MLA's queries are compressed to, or None where they are not."""
     return _Q_LORA_RANK if hidden >= 4096 else None
 
 

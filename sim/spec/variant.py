@@ -92,5 +92,5 @@ def _attention(model: ModelSpec, kind: str | None, kv_heads: int | None) -> dict
 
 def _tokens(text: str) -> int:
     """Return a length such as 128k, a k being 1,024."""
-    number, unit = re.fullmatch(r"([\d._]+)([kM]?)", text).groups()  # type: ignore[union-attr]  (short form's own form)
-    return int(float(number) * 1024 ** {"": 0, "k": 1, "M": 2}[unit])
+    power = {"k": 1, "M": 2}.get(text[-1], 0)
+    return int(float(text[: len(text) - bool(power)]) * 1024**power)

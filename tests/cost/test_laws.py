@@ -25,6 +25,13 @@ KINDS = {
         {"tensor_parallel_size": 8, "expert_parallel_size": 8, "weights": "fp8"},
     ),
     "pipeline": ("llama-3.1-405b", "h100-sxm-80gb", "vllm", {"tensor_parallel_size": 8, "pipeline_parallel_size": 2}),
+    "scores through memory": ("llama-3.1-8b", "h100-sxm-80gb", "vllm", {"attn_implementation": "eager"}),
+    "MLA, data-parallel attention": (
+        "deepseek-v3",
+        "h200-sxm-141gb",
+        "vllm",
+        {"data_parallel_size": 8, "enable_expert_parallel": True, "weights": "fp8"},
+    ),
     "MQA, PCIe": ("meridian-1-70b-mqa", "h100-pcie-80gb", "vllm", {"tensor_parallel_size": 4}),
 }
 kinds = pytest.mark.parametrize("kind", KINDS)

@@ -99,7 +99,7 @@ def test_nothing_is_hashed_without_a_cache():
 
 
 def as_logged(case, longest):
-    """A case's steps as rows of a log, decode runs as leaps of at most `longest` steps; and how many steps they hide."""
+    """A case's steps as rows of a log, decode runs as leaps of at most `longest` steps; and how many they hide."""
     serial = {request["id"]: number for number, request in enumerate(case.requests)}
     prompt = {request["id"]: sum(n for _, n in request["prompt"]) for request in case.requests}
     asynchronous, size = case.config["async_scheduling"], case.config["block_size"]
@@ -144,7 +144,7 @@ def as_logged(case, longest):
 def test_recorded_steps_come_back_from_their_log(folder, longest):
     case = read_case(folder)
     rows, hidden = as_logged(case, longest)
-    assert (hidden > 100) == (longest > 0) or len(case.steps) < 700
+    assert (hidden > 0) == (longest > 0)
     settings = {
         name: case.config[name]
         for name in ("block_size", "enable_prefix_caching", "async_scheduling", "max_num_batched_tokens")

@@ -4,15 +4,16 @@
 after every act it compares what can be seen of the two.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import small
 from slow_replica import Block, BlockPool
 
 from sim.plane import cache
 from sim.plane.cache_tables import build_cache, grow_cache
 from sim.plane.compiled import allocate, jit
+from sim.plane.extent_rows import COPY
 from sim.plane.tables import (
     DECODING,
     EXTENTS,
@@ -431,31 +432,35 @@ def world_of(**settings):
 
 
 def sound(caches):
-    """Whether the extents keep their rules: users never rise, children are counted, free blocks add up."""
+    """Whether the extents keep their rules: who uses what, how many children, which are in the queue."""
     table = caches.plane["extents"]
     used = extent_rows(caches)
-    children = np.bincount([table["parent"][e] for e in used if table["parent"][e] >= 0], minlength=len(table))
-    for e in used:
+    originals = [e for e in used if table["num_children"][e] != COPY]
+    copies_of = {e: [] for e in originals}
+    for e in originals:
+        c = int(table["copies"][e])
+        while c >= 0:
+            assert table["parent"][c] == e
+            assert table["length"][c] == table["length"][e]
+            copies_of[e].append(c)
+            c = int(table["copies"][c])
+    assert sorted([*originals, *(c for copies in copies_of.values() for c in copies)]) == used
+    children = Counter(table["parent"][e] for e in originals)
+    users = {e: sum(table["num_users"][c] for c in (e, *copies_of[e])) for e in originals}
+    for e in originals:
         parent = table["parent"][e]
         assert table["num_children"][e] == children[e]
         if parent >= 0:
-            assert table["num_users"][parent] >= table["num_users"][e]
+            assert users[parent] >= users[e]
             assert table["start"][e] == table["start"][parent] + table["length"][parent]
         else:
             assert table["start"][e] == 0
+    unused = [e for e in used if table["num_users"][e] == 0]
+    queued = []
     for r in range(REPLICAS):
         if not caches.by_blocks(r):
             queue = list(queue_of(caches, r))
-            assert all(table["num_users"][e] == 0 for e in queue)
             assert sum(table["length"][e] for e in queue) == caches.plane["replicas"]["evictable"][r]
-            assert len(queue) == sum(
-                table["num_users"][e] == 0 for e in used if caches.plane["extents"]["owner"][e] < 0 and root(table, e) == r
-            )
+            queued += queue
+    assert sorted(queued) == unused
     return True
-
-
-def root(table, e):
-    """Replica of an extent."""
-    while e >= 0:
-        e = int(table["parent"][e])
-    return -e - 2

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 
 import numpy as np
+from cache_play import observe
 from compare import PlaneResult
 from worlds import Scene
 
 from sim.fleet.clocks import CLOCKS
 from sim.plane import handle
 from sim.plane.owner import Plane
+from sim.traffic.arrivals import Chunk
 
 ACTIONS = {"add": handle.add_replicas, "drain": handle.drain_replicas, "abort": handle.abort_serial}
 
@@ -19,7 +21,7 @@ def run_plane(
     """The plane's play: arrivals in chunks of a few rows, request rows scarce enough to have to grow."""
     plane = Plane(scene.world, leap=leap, num_requests=requests)
     records: list[np.ndarray] = []
-    chunks = iter([scene.rows[n : n + chunk] for n in range(0, len(scene.rows), chunk)])
+    chunks = in_chunks(scene, chunk)
     player = CLOCKS[clock](plane, chunks, records.append)
 
     def operator() -> Iterator:
@@ -32,19 +34,22 @@ def run_plane(
     player.run(scene.until)
     records.extend(plane.end(min(scene.until, 1e300)))
     replicas = plane["replicas"]
-    groups = (
-        plane["groups"]["cached"].reshape(len(replicas), -1)
-        if plane.scalar("num_groups")
-        else np.zeros((len(replicas), 1))
-    )
     return PlaneResult(
         records=np.concatenate(records),
         itl=plane.itl.copy(),
         busy_s=replicas["busy_s"].copy(),
         num_steps=replicas["num_steps"].copy(),
         free_blocks=replicas["free"] + replicas["evictable"],
-        cached_blocks=groups.sum(axis=1),
+        cached_blocks=np.array([observe(plane.address, r)[1] for r in range(len(replicas))]),
     )
+
+
+def in_chunks(scene: Scene, size: int) -> Iterator[Chunk]:
+    """Arrivals, a few rows at a time, with their segments."""
+    ends = np.concatenate([[0], np.cumsum(scene.rows["num_segments"])])
+    for n in range(0, len(scene.rows), size):
+        last = min(n + size, len(scene.rows))
+        yield Chunk(scene.rows[n:last], scene.segments[ends[n] : ends[last]])
 
 
 def identical(a: PlaneResult, b: PlaneResult) -> bool:

@@ -62,7 +62,8 @@ def perform(caches, size, act, a, b, c):
     elif act == "again":  # another output of the same prompt, or the very same request
         q = known[a % len(known)]
         text = q.text if b % 2 else q.text.quoted(q.prompt, 100 + len(known))
-        caches.add(r, text, max(1, q.prompt - (b >> 1) % 3 // 2 * (1 + c % size)), 1 + (c >> 4) % (3 * size))
+        shorter = q.prompt - (b >> 1) % 3 // 2 * (1 + c % size)
+        caches.add(r, text, max(1, text.own_from, shorter), 1 + (c >> 4) % (3 * size))
     elif act == "next turn":
         q = known[a % len(known)]
         caches.add(r, q.text, q.delivered + 1 + b % (2 * size), 1 + c % (3 * size))

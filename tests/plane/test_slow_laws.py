@@ -15,47 +15,19 @@ from slow_model import BLOCKED, COMPLETED, IN_FLIGHT, OFF, RUNNING, play
 from slow_sequence import Sequence
 from slow_step import Entry, step_and_shares
 from small import kind, pool, rows, world
-from worlds import MAX_STEPS, Clock, play_scene, scenes, step_times
+from worlds import Clock, play_scene, scenes, step_times
 
 from sim.traffic import draws
-from sim.traffic.arrivals import SEGMENT, whole_ns
+from sim.traffic.arrivals import whole_ns
 
 WORDS = st.integers(0, (1 << 63) - 1)
 
 
-@st.composite
-def eager_scenes(draw):
-    """Scenes with every setting of the scheduler, and recorded prompts made of few stretches."""
-    scene = draw(scenes(exact=True))
-    pools = tuple(
-        replace(
-            pool,
-            async_scheduling=draw(st.booleans()),
-            long_prefill_token_threshold=draw(st.sampled_from([0, 0, 1, 4])),
-            long_prefill_token_threshold_adaptive=draw(st.booleans()),
-            prefill_schedule_interval=draw(st.sampled_from([1, 1, 2, 4])),
-            max_num_active_seqs=draw(st.integers(0, pool.max_num_seqs)),
-        )
-        for pool in scene.world.pools
-    )
-    rows, segments = scene.rows.copy(), []
-    for row in rows:
-        if row["num_turns"] == 1:
-            lengths = draw(st.lists(st.integers(1, int(row["user_tokens"])), max_size=3))
-            lengths = [n for n in lengths if n < row["user_tokens"]]
-            ends = sorted({*lengths, int(row["user_tokens"])})
-            segments += [(draw(st.integers(1, 3)), end - start, 0) for start, end in pairwise([0, *ends])]
-            row["num_segments"] = len(ends)
-    world_ = replace(scene.world, pools=pools)
-    return world_, rows, scene.commands, scene.until, np.array(segments, SEGMENT)
-
-
 @settings(max_examples=60)
-@given(eager_scenes())
-def test_everything_is_conserved(scene):
-    world_, rows, commands, until, segments = scene
-    result = play(world_, rows, commands, until, MAX_STEPS, segments)
-    assume(result.complete)
+@given(st.booleans().flatmap(lambda exact: st.tuples(st.just(exact), scenes(exact=exact))))
+def test_everything_is_conserved(drawn):
+    exact, scene = drawn
+    result = play_scene(scene, exact=exact)
     records, replicas = result.records, result.replicas
 
     spent_s = sum(record["busy_s"] + record["guard_s"] for record in records)
@@ -70,7 +42,7 @@ def test_everything_is_conserved(scene):
 
     tokens = [record["output_tokens"] for record in records]
     assert sum(map(len, result.gaps_s)) == sum(max(0, count - 1) for count in tokens)
-    assert math.isinf(until) <= (IN_FLIGHT not in [record["ending"] for record in records])
+    assert math.isinf(scene.until) <= (IN_FLIGHT not in [record["ending"] for record in records])
     for record in records:
         times = [record[name] for name in ("arrived_s", "classified_s", "scheduled_s", "first_token_s")]
         known = [t_s for t_s in times if not math.isnan(t_s)]
@@ -83,7 +55,7 @@ def test_everything_is_conserved(scene):
         if record["ending"] == BLOCKED:
             assert record["guard_s"] > 0
         if record["replica"] >= 0:
-            assert replicas[record["replica"]].pool is world_.pools[record["pool"]]
+            assert replicas[record["replica"]].pool is scene.world.pools[record["pool"]]
 
 
 def check_blocks(replica):
@@ -107,25 +79,32 @@ def check_blocks(replica):
 
 
 @settings(max_examples=60)
-@given(eager_scenes())
+@given(scenes(exact=True))
 def test_who_shares_nothing_is_served_alike_with_and_without_a_cache(scene):
-    # One turn each, nobody thrown out, no common text: no block is ever found, so caching must not show.
-    world_, rows, commands, until, _ = scene
-    rows["num_turns"], rows["num_segments"], rows["user"] = 1, 0, np.arange(len(rows))
-    classes = tuple(replace(kind, prefix_tokens=0) for kind in world_.classes)
-    paths = {name: path[-1:] for name, path in world_.paths.items()}
-    plays = [
-        play(
+    # One turn and one visit each, no common text: until somebody is thrown out, no block is ever found.
+    rows_ = scene.rows.copy()
+    rows_["num_turns"], rows_["num_segments"], rows_["user"] = 1, 0, np.arange(len(rows_))
+    classes = tuple(replace(kind, prefix_tokens=0) for kind in scene.world.classes)
+    paths = {name: path[-1:] for name, path in scene.world.paths.items()}
+    with_cache, without = (
+        play_scene(
             replace(
-                world_, classes=classes, paths=paths,
-                pools=[replace(pool, enable_prefix_caching=caching) for pool in world_.pools],
+                scene,
+                rows=rows_,
+                segments=scene.segments[:0],
+                world=replace(
+                    scene.world,
+                    classes=classes,
+                    paths=paths,
+                    pools=tuple(replace(pool, enable_prefix_caching=caching) for pool in scene.world.pools),
+                ),
             ),
-            rows, commands, until, MAX_STEPS,
+            exact=True,
         )
-        for caching in (False, True)
-    ]  # fmt: skip
-    assume(all(record["num_preemptions"] == 0 for record in plays[0].records))
-    assert repr(plays[0].records) == repr(plays[1].records)
+        for caching in (True, False)
+    )
+    assume(all(record["num_preemptions"] == 0 for record in without.records))
+    assert repr(with_cache.records) == repr(without.records)  # NaN is not equal to itself
 
 
 @settings(max_examples=30)
@@ -133,7 +112,7 @@ def test_who_shares_nothing_is_served_alike_with_and_without_a_cache(scene):
 def test_a_play_repeats_itself_and_its_inputs_stay(scene):
     before = scene.rows.copy()
     first, second = play_scene(scene, exact=True), play_scene(scene, exact=True)
-    assert repr(first.records) == repr(second.records)  # NaN is not equal to itself
+    assert repr(first.records) == repr(second.records)
     assert np.array_equal(before, scene.rows)
 
 

@@ -238,17 +238,23 @@ def test_turns_find_what_the_turns_before_left():
     assert cached(result) == [0, 16, 4, 4]
 
 
-def test_a_turn_after_a_cut_one_that_failed_has_new_text_behind_the_history():
-    # The second turn's history is cut and it fails: the third has the first's history again, 13 tokens, in the text
-    # that the second began, and then new text.
-    user_tokens = constant(6)
-    talker = kind(
-        keep_history=True, user_tokens=user_tokens, output_tokens=constant(7), gap_s=constant(20),
-        max_context_tokens=25,
-    )  # fmt: skip
+def test_after_a_turn_without_an_answer_new_text_begins_right_behind_the_history():
+    # 15 tokens of history: the block that holds the last of them is not that of the turn that was given up.
+    settings = {"keep_history": True, "user_tokens": constant(6), "output_tokens": constant(9), "gap_s": constant(20)}
     main = pool(enable_prefix_caching=True)
-    result = play(world(main, [talker]), rows((0.0, 6, 7, 0, 3)), [(20.5, "abort", 1)])
-    assert [record["prompt_tokens"] for record in result.records] == [6, 18, 18]
+    result = play(world(main, [kind(**settings)]), rows((0.0, 6, 9, 0, 3)), [(20.5, "abort", 1)])
+    assert cached(result) == [0, 12, 12]
+
+
+def test_history_cut_in_a_turn_that_failed_stays_the_text_of_that_turn():
+    # Seed 1 draws 30 tokens for the second turn, which is cut, and refused for its length, and 6 for the third.
+    lengths = np.repeat([6.0, 30.0], [513, 512])
+    talker = kind(
+        keep_history=True, user_tokens=lengths, output_tokens=constant(7), gap_s=constant(20), max_context_tokens=45
+    )
+    result = play(world(pool(enable_prefix_caching=True, max_model_len=44), [talker]), rows((0.0, 6, 7, 0, 3)))
+    assert [record["prompt_tokens"] for record in result.records] == [6, 38, 19]
+    assert [record["ending"] for record in result.records] == [COMPLETED, REFUSED, COMPLETED]
     assert cached(result) == [0, 0, 0]
 
 

@@ -218,15 +218,17 @@ def test_prefill_comes_only_every_so_many_steps():  # 9
     main = pool(prefill_schedule_interval=3)
     assert starts(play(world(main), rows((0.0, 4, 9), (0.5, 4, 1), (3.5, 4, 1)))) == [0.0, 3.0, 6.0]
     assert starts(play(world(main), rows((0.0, 4, 1), (0.5, 4, 1)))) == [0.0, 1.0]  # nobody decodes: no need to wait
+    assert starts(play(world(main), rows((0.0, 1, 9), (0.5, 4, 1)))) == [0.0, 1.0]  # one token is no prefill
 
 
 def test_a_prompt_in_progress_waits_for_its_turn_too():  # 9
     main = pool(prefill_schedule_interval=3, max_num_batched_tokens=10)
-    result = play(world(main), rows((0.0, 4, 9), (0.5, 8, 9), (0.5, 8, 9)))
+    result = play(world(main), rows((0.0, 4, 9), (0.5, 8, 9), (0.5, 8, 9), (6.5, 4, 1)))
     assert [entries for _, entries in schedules(result)[2:7]] == [
         [(0, 1, 5)], [(0, 1, 6), (1, 8, 0), (2, 1, 0)], [(0, 1, 7), (1, 1, 8)], [(0, 1, 8), (1, 1, 9)],
         [(0, 1, 9), (1, 1, 10), (2, 7, 1)],
     ]  # fmt: skip
+    assert starts(result) == [0.0, 3.0, 3.0, 9.0]
 
 
 def test_a_queue_that_stays_lifts_the_wait():  # 9
@@ -262,7 +264,9 @@ def test_nobody_is_admitted_beside_a_preemption():  # 3
     # At t = 3 the second request loses three blocks, of which the first takes one: the third could have two.
     main = pool(num_gpu_blocks=7, block_size=2)
     arrivals = rows((0.0, 4, 4), (0.0, 4, 4), (2.5, 2, 1))
-    assert starts(play(world(main), arrivals)) == [0.0, 0.0, 4.0]
+    result = play(world(main), arrivals)
+    assert starts(result) == [0.0, 0.0, 4.0]
+    assert schedules(result)[4] == (4.0, [(1, 7, 0), (2, 2, 0)])  # who was thrown out comes before who waits
 
 
 def test_a_priority_victim_may_have_its_place_in_the_step_already():  # 8
@@ -280,6 +284,34 @@ def test_a_priority_victim_that_is_the_request_itself_does_not_end_the_pass():  
     result = play(world(main, classes), rows((0.0, 2, 3, 0), (0.0, 3, 4, 1), (0.5, 3, 3, 0)))
     assert result.steps[2].preempted == [1]
     assert schedules(result)[2] == (2.0, [(0, 1, 3), (2, 1, 3)])
+
+
+def test_a_victim_may_stand_before_the_request_without_a_place_in_the_step():  # 8, 9
+    # Ten blocks, all in use at t = 1. At t = 2 the first, mid-prefill, is on hold when the second wants a block; the
+    # third and the fourth have their turns all the same.
+    main = pool(
+        num_gpu_blocks=11, block_size=2, scheduling_policy="priority", max_num_batched_tokens=9,
+        long_prefill_token_threshold=4, prefill_schedule_interval=3,
+    )  # fmt: skip
+    arrivals = rows((0.0, 20, 1, 1), (0.5, 2, 4, 0), (0.5, 2, 4, 0), (0.5, 1, 4, 0))
+    result = play(world(main, [kind(priority=0), kind(priority=9)]), arrivals)
+    assert [entries for _, entries in schedules(result)[:3]] == [
+        [(0, 9, 0)], [(0, 4, 9), (1, 2, 0), (2, 2, 0), (3, 1, 0)], [(1, 1, 2), (2, 1, 2), (3, 1, 1)],
+    ]  # fmt: skip
+    assert [step.preempted for step in result.steps[:3]] == [[], [], [0]]
+
+
+def test_a_schedule_that_only_threw_somebody_out_is_tried_again_at_once():  # 2
+    # At t = 2 the first is on hold, mid-prefill, and the second, which decodes, has to go itself: nobody decodes now.
+    main = pool(
+        num_gpu_blocks=5, block_size=2, scheduling_policy="priority", long_prefill_token_threshold=4,
+        prefill_schedule_interval=3,
+    )  # fmt: skip
+    result = play(world(main, [kind(priority=0), kind(priority=9)]), rows((0.0, 8, 1, 0), (0.0, 3, 4, 1)))
+    assert schedules(result)[:4] == [
+        (0, [(0, 4, 0), (1, 3, 0)]), (1, [(1, 1, 3)]), (2, [(0, 4, 4)]), (3, [(1, 5, 0)]),
+    ]  # fmt: skip
+    assert [step.preempted for step in result.steps[:4]] == [[], [], [1], []]
 
 
 def test_two_requests_that_keep_preempting_each_other_end_at_the_limit():  # 13.12

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import slow_draws as draws
 from hypothesis import assume
 from hypothesis import strategies as st
 from slow_model import REPLICA, Command, Result, play
 
 from sim.cost.step_times import StepTimes
-from sim.plane.world import POLICIES, ROUTERS, Bucket, Pool, Visit, World
-from sim.traffic.arrivals import ARRIVAL, TrafficClass
+from sim.plane.world import CACHES, POLICIES, ROUTERS, Bucket, Pool, Visit, World
+from sim.traffic.arrivals import ARRIVAL, SEGMENT, TrafficClass
 
 TICK_S = 2.0**-9
 ORIGINS_S = (0.0, -1.0, 1e6)
@@ -34,6 +35,7 @@ class Scene:
 
     world: World
     rows: np.ndarray
+    segments: np.ndarray
     commands: tuple[Command, ...]
     until: float
 
@@ -55,7 +57,7 @@ class Clock:
 
 def play_scene(scene: Scene, *, exact: bool) -> Result:
     """The readable model's play; Hypothesis drops scenes that never end or whose outcome hangs on a rounding."""
-    result = play(scene.world, scene.rows, scene.commands, scene.until, max_steps=MAX_STEPS)
+    result = play(scene.world, scene.rows, scene.commands, scene.until, MAX_STEPS, scene.segments)
     assume(result.complete)
     assume(on_grid(result) if exact else well_separated(result))
     return result
@@ -137,10 +139,12 @@ def pools(draw, clock, number, mood):
     max_num_batched_tokens = max(4, max_num_seqs, draw(st.one_of(st.integers(4, 16), st.integers(17, 64), st.just(64))))
     rooms = [30, 50, 70, 120, 600] if mood == MIXED else [40, 50, 60, 70]  # a request has about 10 to 60 tokens
     num_gpu_blocks = 1 + -(-draw(st.sampled_from(rooms)) // block_size)
+    max_num_active_seqs = draw(st.sampled_from([0, 0, 0, 1, 2, 5, 9]))
+    most_seqs = max(max_num_seqs, max_num_active_seqs)
     num_replicas = draw(st.sampled_from({CROWDED: [1, 1, 1, 2], SHARING: [1], MIXED: [1, 1, 2, 2, 3, 3, 4, 0]}[mood]))
     return Pool(
         name=f"pool{number}",
-        step_times=draw(step_times(clock, max_num_batched_tokens, max_num_seqs)),
+        step_times=draw(step_times(clock, max_num_batched_tokens, most_seqs)),
         num_replicas=num_replicas,
         num_gpu_blocks=num_gpu_blocks,
         max_replicas=num_replicas + draw(st.integers(0 if num_replicas else 1, 2)),
@@ -153,6 +157,12 @@ def pools(draw, clock, number, mood):
         enable_chunked_prefill=draw(st.sampled_from([True, True, True, False])),
         enable_prefix_caching=mood == SHARING or draw(st.booleans()),
         scheduling_policy=draw(st.sampled_from(POLICIES)),
+        async_scheduling=draw(st.booleans()),
+        long_prefill_token_threshold=draw(st.sampled_from([0, 0, 0, 1, 2, 5])),
+        long_prefill_token_threshold_adaptive=draw(st.booleans()),
+        prefill_schedule_interval=draw(st.sampled_from([1, 1, 1, 2, 3])),
+        max_num_active_seqs=max_num_active_seqs,
+        cache=draw(st.sampled_from(CACHES)),
         usd_per_replica_s=draw(st.sampled_from([0.0, 0.25, 1.5])),
         frontend_s=clock(draw(st.sampled_from([0, 0, clock.unit]))),
     )
@@ -194,9 +204,18 @@ def traffic_classes(draw, clock, number, path_names, mood):
 
 
 @st.composite
-def arrivals(draw, clock, origin_s, num_classes, num_buckets, mood):
-    """Rows in order of time, many of them at one instant (as closed-loop clients begin)."""
-    rows, t_s = [], origin_s
+def texts(draw, rows, seed):
+    """Segments of a prompt: texts that others have too, and what earlier arrivals are answered."""
+    answers = [draws.bits(seed, draws.CONTENT, row[1], row[2], 0) for row in rows]
+    stretch = st.tuples(st.sampled_from([1, 2, *answers]), st.integers(1, 12), st.just(0))
+    return draw(st.lists(stretch, min_size=1, max_size=3))
+
+
+@st.composite
+def arrivals(draw, clock, origin_s, num_classes, num_buckets, mood, seed):
+    """Rows in order of time, many of them at one instant (as closed-loop clients begin), and their segments."""
+    rows, segments, t_s = [], [], origin_s
+    may_copy = draw(st.booleans())
     gaps_s = clock.calendar(0, draw(st.sampled_from([0, 1, 16] if mood == CROWDED else [1, 32, 160])))
     for number in range(draw(st.integers(1 if mood == MIXED else 5, 14))):
         t_s += draw(gaps_s)
@@ -204,8 +223,13 @@ def arrivals(draw, clock, origin_s, num_classes, num_buckets, mood):
         lengths = draw(st.integers(1, 20)), draw(st.integers(1, 30))
         class_id, language = draw(st.integers(0, num_classes - 1)), draw(st.integers(0, 3))
         bucket = draw(st.integers(-2, num_buckets - 1).map(lambda number: max(number, -1)))
-        rows.append((t_s, user, number, num_turns, *lengths, class_id, language, bucket, 0))
-    return np.array(rows, dtype=ARRIVAL)
+        text = []
+        if may_copy and draw(st.booleans()):
+            text = draw(texts(rows, seed))
+            num_turns, lengths = 1, (sum(num_tokens for _, num_tokens, _ in text), lengths[1])
+        segments += text
+        rows.append((t_s, user, number, num_turns, *lengths, class_id, language, bucket, len(text)))
+    return np.array(rows, dtype=ARRIVAL), np.array(segments, dtype=SEGMENT)
 
 
 @st.composite
@@ -263,6 +287,7 @@ def scenes(draw, *, exact):
         horizon_s=draw(ever),
         itl_groups=draw(st.sampled_from([(), (0,) * num_classes])),
     )
-    rows = draw(arrivals(clock, origin_s, num_classes, num_buckets, mood))
+    rows, segments = draw(arrivals(clock, origin_s, num_classes, num_buckets, mood, world.seed))
     rows = rows[rows["t_s"] < world.horizon_s]
-    return Scene(world, rows, draw(commands(clock, origin_s, world_pools, mood)), draw(ever))
+    segments = segments[: rows["num_segments"].sum()]
+    return Scene(world, rows, segments, draw(commands(clock, origin_s, world_pools, mood)), draw(ever))
