@@ -85,7 +85,7 @@ def make_layout(precisions: Precisions, engine: EngineSpec, tp: int, pp: int, ep
     )
 
 
-def capacity_message(machine: Machine, limits: Limits, memory: Memory) -> str:
+def capacity_message(machine: Machine, limits: Limits, memory: Memory, draft: Draft | None = None) -> str:
     """Return by how much a machine is too small, and which other choices would do."""
     max_model_len = limits.max_model_len
     model, gpu, num_gpus = machine.model, machine.gpu, machine.num_gpus
@@ -101,11 +101,11 @@ def capacity_message(machine: Machine, limits: Limits, memory: Memory) -> str:
         f"{model.name} ({machine.precisions.weights}) does not fit {num_gpus} x {gpu.name}: a GPU would hold {parts}, "
         f"and offers {memory.usable_bytes / 1e9:.1f} GB at gpu_memory_utilization="
         f"{limits.gpu_memory_utilization:.2f}{cache}. It is short of {short_gb:.1f} GB a GPU. "
-        f"Try {' or '.join(_remedies(machine, limits, memory)) or 'a larger GPU'}."
+        f"Try {' or '.join(_remedies(machine, limits, memory, draft)) or 'a larger GPU'}."
     )
 
 
-def _remedies(machine: Machine, limits: Limits, memory: Memory) -> list[str]:
+def _remedies(machine: Machine, limits: Limits, memory: Memory, draft: Draft | None) -> list[str]:
     """Return changes, one of each kind, with which the model would fit; where none does, two changes at once.
 
     Of each kind the mildest that holds one whole context, else the one that holds most. The checkpoint's own precision
@@ -115,7 +115,7 @@ def _remedies(machine: Machine, limits: Limits, memory: Memory) -> list[str]:
     whole = max_model_len or machine.model.max_position_embeddings
 
     def best(kind: Iterator[tuple[str, Machine]]) -> list[str]:
-        rooms = {change: limits.plan(other).room_tokens for change, other in kind}
+        rooms = {change: limits.plan(other, draft).room_tokens for change, other in kind}
         enough = [change for change, room in rooms.items() if room >= whole]
         if not enough and not max_model_len and rooms:
             enough = [max(rooms, key=rooms.__getitem__)]

@@ -163,7 +163,7 @@ def compile(
     drafter, draft_memory = make_drafter(speculative_config, machine, draft) if speculative_config else (None, None)
     memory = limits.plan(machine, draft_memory)
     if memory.room_tokens < (max_model_len or 1):
-        raise CapacityError(capacity_message(machine, limits, memory))
+        raise CapacityError(capacity_message(machine, limits, memory, draft_memory))
     longest = max_model_len or min(model.max_position_embeddings, memory.room_tokens)
     times, in_stage = step_times(machine, max_num_seqs, max_num_batched_tokens, longest)
     speculation = None

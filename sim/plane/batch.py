@@ -35,7 +35,7 @@ def owe_output(p, pool, s, step, slot, marks):
 
 @jit
 def forget_outputs(p, pool, s, slot):
-    """A request is gone: steps in flight owe it nothing."""
+    """A request is gone: steps in flight owe it nothing, and give it no token."""
     for step in range(s.processed, s.step):
         flight = flight_of(p, pool, s, step)
         base = outputs_base(pool, s, step)
@@ -45,6 +45,10 @@ def forget_outputs(p, pool, s, slot):
             if item >> 2 != slot:
                 i4_at(p.outputs, base + n).v = item
                 n += 1
+            elif item & OWN_GAP == 0:
+                flight.num_decodes -= 1
+                counts = 2 * s.count_base + (step & 1) * p.num_itl
+                i4_at(p.flight_counts, counts + request_at(p.requests, slot).itl_group).v -= 1
         flight.num_outputs = n
 
 

@@ -55,7 +55,7 @@ def hold_hits(p, pool, s, slot, hits):
 
 @jit
 def extend(p, pool, s, slot, num_tokens, num_delivered):
-    """Take the blocks that a request lacks for `num_tokens` (they fit), and publish those that delivered tokens fill."""
+    """Take the blocks that a request lacks for `num_tokens` (they fit); publish those that delivered tokens fill."""
     if s.by_blocks == 0:
         if extents.extend(p, pool, s, slot, num_tokens, num_delivered):
             return

@@ -1,4 +1,4 @@
-"""Extents: runs of consecutive cached blocks of one chain that have the same users. Here: rows, and what is done to them.
+"""Extents, runs of consecutive cached blocks of one chain that have the same users: rows, and what is done to them.
 
 The cached chains are a tree. An extent knows the extent of the block before it (or the root of its replica), the
 content id of its first block, and the id that all its other blocks have, which a block after it would have too if it
@@ -241,7 +241,7 @@ def remove(p, s, e):
 
 @jit
 def evict(p, s, n):
-    """Take the hashes from the n blocks that were given back first, or from fewer: those of one row. Returns how many."""
+    """Take the hashes from the n blocks given back first, or from fewer: those of one row. Returns how many."""
     e = np.int64(s.lru_head)
     x = extent_at(p.extents, e)
     k = min(n, np.int64(x.length))

@@ -63,7 +63,7 @@ def fall_back(p, pool, s, slot):
 
 @jit
 def settle(p, pool, s, e, b):
-    """Give the block rows from `b` on to an extent and what is before it, with all copies; returns the row after them."""
+    """Give block rows from `b` on to an extent, its copies and what is before it; returns the row after them."""
     if e >= 0 and extent_at(p.extents, e).num_children == COPY:
         e = np.int64(extent_at(p.extents, e).parent)
     while e >= 0 and extent_at(p.extents, e).block < 0:

@@ -128,7 +128,7 @@ def start_visit(p, slot, now):
     if s.pending == 0:
         s.pending = 1
         emit(p, now, STEP, r, r)
-    elif is_head and s.num_running < pool.max_admitted:
+    elif (is_head or pool.adaptive == 1) and s.num_running < pool.max_admitted:  # a longer queue makes chunks shorter
         cut(p, s, r, now)
 
 

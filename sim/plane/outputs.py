@@ -6,7 +6,7 @@ import numpy as np
 from sim.plane.batch import drop, forget_outputs, outputs_base, start_decoding, take_ended
 from sim.plane.cache import extend
 from sim.plane.compiled import jit
-from sim.plane.decoding import add_gap, add_itl, bin_of, close_run, count_run, flight_of, gauge_kv
+from sim.plane.decoding import add_gap, add_itl, bin_of, count_run, flight_of, gauge_kv
 from sim.plane.engine import book_single, commit, extend_decodes
 from sim.plane.events import cancel_timer
 from sim.plane.journey import complete_visit, end_request, leave_pool
@@ -154,24 +154,11 @@ def carry_out_aborts(p, pool, s, now):
     while slot >= 0:
         q = request_at(p.requests, slot)
         after = q.link
-        if q.state == DECODING:
-            close_run(p, pool, s)
-            if s.step > s.processed:
-                leave_flight(p, pool, s, q)
         drop(p, pool, s, slot, now)
         forget_outputs(p, pool, s, slot)
         leave_pool(p, q)
         end_request(p, slot, q.aborted, q.abort_s)
         slot = after
-
-
-@jit
-def leave_flight(p, pool, s, q):
-    """The step in flight gives no token to one of its decoding sequences."""
-    flight = flight_of(p, pool, s, s.processed)
-    flight.num_decodes -= 1
-    base = 2 * s.count_base + (s.processed & 1) * p.num_itl
-    i4_at(p.flight_counts, base + q.itl_group).v -= 1
 
 
 @jit

@@ -163,7 +163,7 @@ BLOCK = np.dtype(fields("u8 hash", "i4 num_users older newer chained"))
 HELD = np.dtype(fields("i4 block below above pad"))
 """An entry of a request's block table, and the entries before and after it."""
 ROOM = np.dtype(fields("i8 rows used spare first slack"))
-"""Rows of a cache table: all, those ever used, those of them given back (`first` of a list), and what an event may need."""
+"""Rows of a cache table: all, those ever used, of these the ones given back (a list), and what an event may need."""
 EXTENTS, BLOCKS, BLOCK_BUCKETS, HELD_ENTRIES = range(4)
 """Rows of the table `rooms`."""
 FLIGHT = np.dtype(fields("f8 end_s dt_s", "i4 num_decodes num_outputs copied pad"))

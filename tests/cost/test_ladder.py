@@ -145,3 +145,16 @@ def test_a_rung_that_does_not_exist_is_said(models, h100, options, said):
     with pytest.raises(SpecError) as caught:
         compile(models("llama-3.1-8b"), h100, **options)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "weights", "batch", "published", "source"),
+    [
+        ("qwen3-32b", "int4", 1, 2.7, "aimultiple.com/llm-quantization, vLLM on H100, 2026-03"),
+        ("llama-3.1-8b", "fp8", 16, 1.34, "github:ssaketh-ch/llama31b-benchmark, vLLM 0.17 on H200, FP8 weights alone"),
+    ],
+)
+def test_lean_weights_decode_faster_within_thirty_percent(compiled, model, weights, batch, published, source):
+    plain, lean = (compiled(model, weights=name, max_model_len=2048) for name in ("bf16", weights))
+    gain = decode(plain.step_times, batch, 500) / decode(lean.step_times, batch, 500)
+    assert gain == pytest.approx(published, rel=0.30), source

@@ -241,7 +241,8 @@ class Caches:
         slot = len(self.requests)
         row = self.plane["requests"][slot]
         row["replica"], row["state"], row["prompt"], row["output"] = r, WAITING, prompt, output
-        row["group"], row["prefix"], row["stream"], row["own_from"] = text.group, text.prefix, text.stream, text.own_from
+        for name in ("group", "prefix", "stream", "own_from"):
+            row[name] = getattr(text, name)
         row["segments"], row["leaf"], row["next"] = -1, -1, -1
         stretches = self.plane["stretches"]
         for key, end in reversed(text.older):

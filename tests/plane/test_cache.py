@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 CACHE = pytest.mark.parametrize("kind", ["extents", "blocks"])
-ACTS = ("new", "new", "again", "next turn", "quote", "chunk", "chunk", "step", "step", "step", "preempt", "abort", "forget")
+ACTS = ("new", "new", "again", "next turn", "quote", "chunk", "chunk", *["step"] * 3, "preempt", "abort", "forget")
 NUMBER = st.integers(0, 1 << 16)
 
 
@@ -53,51 +53,49 @@ def play(kind, scene):
 def perform(caches, size, act, a, b, c):
     """One act on what there is."""
     r = int(c % 8 == 7)  # nearly always the first replica
-    known = caches.requests
     running = caches.running(r)
-    waiting = [q for q in known if q.replica == r and q.state == "waiting"]
-    if act == "new" or (act in {"again", "next turn", "quote"} and not known):
-        text = fresh_text(size, a, b, len(known))
-        caches.add(r, text, text.own_from + 1 + c % (3 * size), 1 + (c >> 4) % (3 * size))
-    elif act == "again":  # another output of the same prompt, or the very same request
-        q = known[a % len(known)]
-        text = q.text if b % 2 else q.text.quoted(q.prompt, 100 + len(known))
-        shorter = q.prompt - (b >> 1) % 3 // 2 * (1 + c % size)
-        caches.add(r, text, max(1, text.own_from, shorter), 1 + (c >> 4) % (3 * size))
-    elif act == "next turn":
-        q = known[a % len(known)]
-        caches.add(r, q.text, q.delivered + 1 + b % (2 * size), 1 + c % (3 * size))
-    elif act == "quote":  # what a request has said so far, maybe a little more, and then something else
-        q = known[a % len(known)]
-        text = q.text.quoted(q.delivered + b % (2 * size), 100 + len(known))
-        caches.add(r, text, max(1, text.own_from + c % 3), 1 + c % (3 * size))
-    elif act == "chunk":
-        todo = [q for q in running if q.state == "prefilling"] + waiting
-        if todo:
-            advance(caches, todo[a % len(todo)], 1 + b % (4 * size))
-        return
+    prefilling = [q for q in running if q.state == "prefilling"]
+    waiting = [q for q in caches.requests if q.replica == r and q.state == "waiting"]
+    if act == "chunk" and (todo := prefilling + waiting):
+        advance(caches, todo[a % len(todo)], 1 + b % (4 * size))
     elif act == "step":
-        todo = [q for q in running if q.state == "prefilling"]
 
         def between():
-            if todo and todo[a % len(todo)].state == "prefilling":
-                advance(caches, todo[a % len(todo)], 1 + b % (4 * size))
+            if prefilling and prefilling[a % len(prefilling)].state == "prefilling":
+                advance(caches, prefilling[a % len(prefilling)], 1 + b % (4 * size))
 
         caches.step(r, c % 3, between)
-        return
-    elif act in {"preempt", "abort"}:
-        if running:
-            (caches.preempt if act == "preempt" else caches.finish)(running[a % len(running)])
-        return
-    elif act == "forget":
-        if a % 4 == 0:
-            caches.forget(r)
-        return
-    q = known[-1]
-    if q.state == "waiting" and b % 8:
-        caches.admit(q, 1 + (b >> 3) % (6 * size))
+    elif act == "preempt" and running:
+        caches.preempt(running[a % len(running)])
+    elif act == "abort" and running:
+        caches.finish(running[a % len(running)])
+    elif act == "forget" and a % 4 == 0:
+        caches.forget(r)
+    elif act in {"new", "again", "next turn", "quote"}:
+        q = caches.add(r, *request(caches.requests, size, act, a, b, c))
+        if b % 8:
+            caches.admit(q, 1 + (b >> 3) % (6 * size))
         if q.state == "prefilling" and b % 3:
             caches.go_on(q, 1 << 20)
+
+
+def request(known, size, act, a, b, c):
+    """Text, prompt and output of a new request, which may have to do with one that is known."""
+    output, stream = 1 + (c >> 4) % (3 * size), 100 + len(known)
+    if act == "new" or not known:
+        text = fresh_text(size, a, b, len(known))
+        return text, text.own_from + 1 + c % (3 * size), output
+    if act == "next turn":
+        done = [q for q in known if q.state == "done"] if c % 16 else known
+        q = (done or known)[a % len(done or known)]
+        return q.text, q.delivered + 1 + b % (2 * size), output
+    q = known[a % len(known)]
+    if act == "again":  # another output of the same prompt, or rarely the very same request
+        text = q.text if b % 16 == 1 else q.text.quoted(q.prompt, stream)
+        return text, max(1, text.own_from, q.prompt - (b >> 1) % 3 // 2 * (1 + c % size)), output
+    # "quote": what a request has said so far, maybe a little more, and then something else
+    text = q.text.quoted(q.delivered + b % (2 * size), stream)
+    return text, max(1, text.own_from + c % 3), output
 
 
 def advance(caches, q, chunk):
