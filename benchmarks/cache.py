@@ -34,9 +34,13 @@ def request(p, n, number, stream):
         tokens = q.prompt + q.output - 1
         cache.close_stream(p, pool, s, slot, -(-tokens // SIZE), tokens // SIZE)
         cache.release(p, pool, s, slot)
-    # a conversation is three numbers: turns so far, tokens so far, its stream
-    at = 3 * (r * CONVERSATIONS + np.int64((word >> np.uint64(32)) % np.uint64(CONVERSATIONS)))
-    turn, said, own = i8_at(number, at), i8_at(number, at + 1), i8_at(number, at + 2)
+    # a conversation is four numbers: when its last request is done with, turns so far, tokens so far, its stream
+    conversation = np.int64((word >> np.uint64(32)) % np.uint64(CONVERSATIONS))
+    while i8_at(number, 4 * (r * CONVERSATIONS + conversation)).v > s.admissions:
+        conversation = (conversation + 1) % CONVERSATIONS
+    at = 4 * (r * CONVERSATIONS + conversation)
+    i8_at(number, at).v = s.admissions + IN_FLIGHT
+    turn, said, own = i8_at(number, at + 1), i8_at(number, at + 2), i8_at(number, at + 3)
     if turn.v % 3 == 0:
         turn.v, said.v, own.v = 0, 0, stream
     turn.v += 1
@@ -91,7 +95,7 @@ class Tables:
         self.own("requests", num_replicas * IN_FLIGHT)
         self.own("group_keys", GROUPS)["v"] = np.arange(1, GROUPS + 1) << 40
         build_cache(self, SimpleNamespace(pools=[SimpleNamespace(cache=kind)]))
-        self.number = allocate(3 * num_replicas * CONVERSATIONS, np.dtype([("v", "i8")]))
+        self.number = allocate(4 * num_replicas * CONVERSATIONS, np.dtype([("v", "i8")]))
 
     def __getitem__(self, name):
         return self.tables[name]

@@ -93,7 +93,8 @@ def compile_pools(scenario: Scenario) -> Pools:
     for name in scenario.fleet.pools:
         try:
             gpu = pools.gpus[name] = catalog.load_gpu(str(scenario.pool(name).hardware))
-            pools.profiles[name] = compile_pool(scenario, name, gpu)
+            pool = scenario.pool(name)
+            pools.profiles[name] = cost.compile_pool(pool, catalog.load_model(str(pool.model)), gpu)
             pools.prices[name] = gpu_price(scenario, name, gpu)
             SpecError.raise_if(block_problems(scenario.pool(name)))
         except SpecError as error:
@@ -108,27 +109,6 @@ def compile_pools(scenario: Scenario) -> Pools:
         raise CapacityError(*unfit)
     SpecError.raise_if([*problems, *unfit])
     return pools
-
-
-def compile_pool(scenario: Scenario, name: str, gpu: GpuSpec) -> cost.Profile:
-    """The profile of a pool's replicas."""
-    pool = scenario.pool(name)
-    return cost.compile(
-        catalog.load_model(str(pool.model)),
-        gpu,
-        tensor_parallel_size=pool.tensor_parallel_size,
-        pipeline_parallel_size=pool.pipeline_parallel_size,
-        expert_parallel_size=pool.expert_parallel_size,
-        weights=pool.weights,
-        activations=pool.activations,
-        kv=pool.kv_cache_dtype,
-        max_model_len=pool.max_model_len,
-        max_num_seqs=pool.max_num_seqs,
-        max_num_batched_tokens=pool.max_num_batched_tokens,
-        block_size=pool.block_size,
-        gpu_memory_utilization=pool.gpu_memory_utilization,
-        engine=pool.engine,
-    )
 
 
 def block_problems(pool: PoolSpec) -> Iterator[Problem]:
@@ -180,15 +160,20 @@ def make_world(
                 num_replicas=pool.replicas,
                 num_gpu_blocks=pool.num_gpu_blocks_override or profile.num_gpu_blocks,
                 max_replicas=pool.max_replicas or pool.replicas,
-                max_num_seqs=pool.max_num_seqs,
-                max_num_batched_tokens=pool.max_num_batched_tokens,
-                block_size=pool.block_size,
+                max_num_seqs=profile.max_num_seqs,
+                max_num_batched_tokens=profile.max_num_batched_tokens,
+                block_size=profile.block_size,
                 max_model_len=profile.max_model_len,
                 watermark=pool.watermark,
                 scheduler_reserve_full_isl=pool.scheduler_reserve_full_isl,
                 enable_chunked_prefill=pool.enable_chunked_prefill,
                 enable_prefix_caching=pool.enable_prefix_caching,
                 scheduling_policy=pool.scheduling_policy,
+                async_scheduling=pool.async_scheduling,
+                long_prefill_token_threshold=pool.long_prefill_token_threshold,
+                long_prefill_token_threshold_adaptive=pool.long_prefill_token_threshold_adaptive,
+                prefill_schedule_interval=pool.prefill_schedule_interval,
+                max_num_active_seqs=pool.max_num_active_seqs or 0,
                 usd_per_replica_s=float(prices[name]) * profile.num_gpus / 3600.0,
                 frontend_s=profile.frontend_s,
             )

@@ -111,6 +111,7 @@ def run_together(p, pool, s, limit, hold):
     take(p, pool, s, need)
     s.granted = 1
     grant(p, pool, s, s.loose, q, chunk)
+    list_chunk(p, pool, s, s.loose)
     return left - chunk
 
 
@@ -172,6 +173,8 @@ def run_one_by_one(p, pool, s, limit, hold, now):
         q = request_at(p.requests, slot)
         if q.state == DECODING:
             q.chunk = 0
+        elif q.chunk > 0:
+            list_chunk(p, pool, s, slot)
         slot = q.next
     s.granted = 1
     return left
@@ -227,6 +230,7 @@ def admit(p, pool, s, left, limit, hold, now):
         extend(p, pool, s, slot, cached + chunk, tokens)
         q.computed = cached
         q.chunk = chunk
+        list_chunk(p, pool, s, slot)
         left -= chunk
         pool.cached_tokens += cached
         log_admission(p, s, q, cached, now)
@@ -239,28 +243,9 @@ def admit(p, pool, s, left, limit, hold, now):
 
 
 @jit
-def list_chunks(p, pool, s):
-    """After both passes: write who computes something apart from the totals, and what the step owes them."""
-    s.num_chunks = 0
-    if s.num_loose == 0:
-        return
-    if s.num_loose == 1:
-        list_chunk(p, pool, s, s.loose)
-        return
-    slot = s.run_head
-    while slot >= 0:
-        q = request_at(p.requests, slot)
-        if q.state == PREFILLING:
-            list_chunk(p, pool, s, slot)
-        slot = q.next
-
-
-@jit
 def list_chunk(p, pool, s, slot):
-    """One of them."""
+    """Write down that a request computes something apart from the totals in this step, and what the step owes it."""
     q = request_at(p.requests, slot)
-    if q.chunk == 0:
-        return
     i4_at(p.chunks, s.base + s.num_chunks).v = slot
     s.num_chunks += 1
     q.computed += q.chunk
@@ -273,8 +258,7 @@ def list_chunk(p, pool, s, slot):
 @jit
 def schedule(p, pool, s, now):
     """Form step `s.step`: returns whether pass 1 preempted somebody. What was formed: the totals and `chunks`."""
-    s.granted = 0
-    s.blocked = 0
+    s.granted = s.blocked = s.num_chunks = 0
     if s.step > s.processed:
         join_underway(p, pool, s)
         take_ended(p, pool, s, APPEND)
@@ -289,5 +273,4 @@ def schedule(p, pool, s, now):
         admit(p, pool, s, left, limit, hold, now)
         if pool.interval > 1 and not hold:
             s.saturated = np.int64(s.num_waiting > 0)
-    list_chunks(p, pool, s)
     return preempted

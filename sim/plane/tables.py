@@ -46,9 +46,10 @@ def record(*groups: str) -> np.dtype[np.void]:
 
 REPLICA = record(
     # what every event touches
-    "i4 number state pool doing pending",
-    "i4 num_decoding num_running num_waiting num_loose",
-    "i4 loose blocked run_head run_tail",
+    "i4 number state pool doing",
+    "i4 pending num_decoding num_running num_waiting",
+    "i4 num_loose loose blocked run_head",
+    "i4 run_tail num_chunks num_aborts by_blocks",
     "i8 step target",  # steps scheduled; and after the event that is pending
     "i8 processed",  # steps whose output was processed
     "i4 depth granted",  # steps in flight after the pending event; whether pass 1 has served the decodes of this one
@@ -61,13 +62,12 @@ REPLICA = record(
     # blocks and context
     "i8 context free evictable base",
     "i8 residue_base count_base wait_base flight_base",
+    "i4 lru_head lru_tail block_base bucket_base",
     # the single step scheduled last, split by what causes it
     "f8 began_s dt_s entry_s token_s",
     "f8 emit_s decode_s",
-    "i8 num_tokens",
-    "i4 num_chunks num_aborts abort_head abort_tail",
-    "i8 last_prefill",
-    "i4 saturated num_fruitless",
+    "i8 num_tokens last_prefill",
+    "i4 abort_head abort_tail saturated num_fruitless",
     # running integrals since step `origin`: per decoding sequence; per context token; that weighted by the step number
     "f8 per_seq_s per_context_s per_context_step_s",
     "f8 busy_s energy_j",
@@ -76,8 +76,7 @@ REPLICA = record(
     # gauges: integrals over time up to `gauge_s`, KV up to `kv_at_s`
     "f8 gauge_s running_s waiting_s kv_at_s kv_s kv_blocks",
     "f8 online_at_s online_s",
-    # cached blocks
-    "i4 lru_head lru_tail by_blocks block_base bucket_base num_hashes",
+    "i8 num_hashes",
 )
 
 REQUEST = record(
@@ -85,26 +84,26 @@ REQUEST = record(
     "i4 state next prev replica",
     "i4 prompt output emitted computed",
     "i4 chunk pending mid visit",
-    "i4 group level prefix",
+    "i4 group level prefix itl_group",
     "i8 admitted",
     # the decode run it is part of
     "i8 end_step join_offset",
     "f8 seq_mark_s context_mark_s context_step_mark_s",
     "f8 cost_s",
-    "i4 itl_group link",
     "f8 last_token_s",
     # who it is, and its timer
     "i8 user serial",
     "i4 conversation turn num_turns class_id",
     "f8 timer_s",
     "i4 bucket_next bucket_prev",
+    "i4 link aborted",
     "i8 wheel",
     "f8 arrived_s",
     # what will be recorded
     "f8 classified_s scheduled_s first_token_s abort_s",
     "f8 cost_usd guard_s",
     "i4 full_prompt full_output cached num_preemptions",
-    "i4 language history user_tokens bucket aborted",
+    "i4 language history user_tokens bucket",
     # its text and its blocks: see content.py and cache.py
     "u8 stream",
     "i4 older began_at began_turn goes_on",  # the conversation's

@@ -94,11 +94,21 @@ class Pool(Spec):
     num_gpu_blocks_override: PositiveInt | None = None
     """Number of KV-cache blocks. Default: what the memory holds."""
     enable_prefix_caching: bool = True
-    """Keep the blocks of shared prefixes. Default true."""
+    """Keep the blocks of finished requests for others that begin with the same text. Default true."""
     enable_chunked_prefill: bool = True
     """Split long prompts over steps. Default true."""
     scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
     """Order of the waiting queue. Default fcfs."""
+    async_scheduling: bool = True
+    """Form the next step while one runs, so that the GPU does not wait for the scheduler. Default true: vLLM's on GPUs."""
+    long_prefill_token_threshold: NonNegativeInt = 0
+    """Most prompt tokens of one request in a step while there are others. Default 0: no limit."""
+    long_prefill_token_threshold_adaptive: bool = False
+    """Raise that limit to an even share of the batch's tokens. Default false."""
+    prefill_schedule_interval: PositiveInt = 1
+    """Steps from one with prefill to the next, as long as requests need not queue. Default 1."""
+    max_num_active_seqs: PositiveInt | None = None
+    """Most sequences that admission lets run. Default: `max_num_seqs`."""
     watermark: Fraction = 0.0
     """Fraction of the KV-cache blocks that an admission must leave free. Default 0."""
     scheduler_reserve_full_isl: bool = True

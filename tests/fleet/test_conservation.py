@@ -17,6 +17,7 @@ from sim.fleet.run import Player
 from sim.metrics.records import ABANDONED, BLOCKED, COMPLETED, ENDINGS, FAILED, IN_FLIGHT, RATE_LIMITED, REFUSED, SHED
 from sim.plane.owner import Plane
 from sim.plane.tables import OFF
+from sim.traffic import Chunk
 
 LONGEST_S = 30.0
 FREELY = settings(max_examples=60, suppress_health_check=list(HealthCheck))
@@ -46,7 +47,7 @@ def play(scene):
     until_s = min(scene.until, start_s + LONGEST_S)
     plane = Plane(scene.world, num_requests=2)
     parts = []
-    clock = CompiledClock(plane, iter([scene.rows]), parts.append)
+    clock = CompiledClock(plane, iter([Chunk(scene.rows, scene.segments)]), parts.append)
 
     def operator():
         for t_s, verb, *arguments in scene.commands:

@@ -14,6 +14,7 @@ from sim.plane import handle
 from sim.plane.owner import Plane
 from sim.plane.tables import DRAINING
 from sim.spec import Scenario
+from sim.traffic import Chunk
 
 BASE = {
     "name": "operated",
@@ -118,7 +119,7 @@ def test_both_clocks_and_no_leaping_give_the_same_to_the_bit():
 def fired(clock_name, condition, operator=None):
     """Times at which the event of a condition fires: two replicas of one sequence each, steps of 1 s, five arrivals."""
     plane = Plane(world(pool(num_replicas=2, max_replicas=2, max_num_seqs=1), [kind()], router="round_robin"))
-    chunks = iter([rows((0.25, 5, 3), (2.5, 5, 3), (2.75, 5, 2), (2.875, 5, 2), (3.0, 5, 2))])
+    chunks = iter([Chunk(rows((0.25, 5, 3), (2.5, 5, 3), (2.75, 5, 2), (2.875, 5, 2), (3.0, 5, 2)))])
     clock = CLOCKS[clock_name](plane, chunks, lambda _rows: None)
     clock.alarm(0, 0)
     times = []
@@ -157,7 +158,7 @@ def test_a_condition_on_replicas_fires_when_the_last_has_gone(clock_name):
 @pytest.mark.parametrize("clock_name", sorted(CLOCKS))
 def test_a_busy_replica_goes_off_line_with_its_last_token(clock_name):
     plane = Plane(world(pool(num_replicas=1, max_num_seqs=1), [kind()]))
-    clock = CLOCKS[clock_name](plane, iter([rows((0.25, 5, 3))]), lambda _rows: None)
+    clock = CLOCKS[clock_name](plane, iter([Chunk(rows((0.25, 5, 3)))]), lambda _rows: None)
     times = []
 
     def operate():

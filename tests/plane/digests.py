@@ -39,7 +39,7 @@ def crowd() -> Scene:
     requests = [(0.6 * n, 4 + n % 7, 6 + 5 * n % 23, n % 3, 1 + n % 3, -(n % 4 > 0)) for n in range(60)]
     requests[40] = (requests[40][0], 200, 30)  # refused
     commands = ((7.5, "drain", 1, 1), (12.5, "abort", 20), (21.0, "add", 1, 2), (30.5, "abort", 45))
-    return Scene(world, small.rows(*requests), commands, 70.0)
+    return Scene(world, small.rows(*requests), commands=commands, until=70.0)
 
 
 def digest(result: PlaneResult) -> str:

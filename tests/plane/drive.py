@@ -32,7 +32,10 @@ def run_plane(
 
     player.env.process(operator())
     player.run(scene.until)
-    records.extend(plane.end(min(scene.until, 1e300)))
+    end_s = min(scene.until, 1e300)
+    handle.settle(plane.address, end_s)
+    cached_blocks = [observe(plane.address, r)[1] for r in range(len(plane["replicas"]))]  # while the requests are there
+    records.extend(plane.end(end_s))
     replicas = plane["replicas"]
     return PlaneResult(
         records=np.concatenate(records),
@@ -40,7 +43,7 @@ def run_plane(
         busy_s=replicas["busy_s"].copy(),
         num_steps=replicas["num_steps"].copy(),
         free_blocks=replicas["free"] + replicas["evictable"],
-        cached_blocks=np.array([observe(plane.address, r)[1] for r in range(len(replicas))]),
+        cached_blocks=np.array(cached_blocks),
     )
 
 

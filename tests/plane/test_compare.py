@@ -1,21 +1,18 @@
-"""The comparison names what differs, and the random worlds reach what they are there for."""
+"""The comparison of the plane with the readable model names what differs."""
 
-from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from compare import NUMBERS, SHARES, TIMES, PlaneResult, bin_of, compare
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_model import play
-from slow_replica import BlockPool
 from small import kind, pool, rows, world
 from worlds import play_scene, scenes
 
 from sim.metrics import histogram
-from sim.metrics.records import DONE, ENDINGS
+from sim.metrics.records import DONE
 
 
 def as_plane(slow):
@@ -97,80 +94,3 @@ def test_a_gap_at_an_edge_may_fall_on_either_side_if_a_tolerance_is_given(slow):
 @given(st.floats(1e-9, 1e5))
 def test_bins_are_those_of_the_histogram(gap_s):
     assert bin_of(gap_s) == int(histogram.bin_of(np.array([gap_s]))[0])
-
-
-# What the random worlds reach
-
-
-def features(scene, result, evictions):
-    """What happened in a play."""
-    records = result.records
-    yield from {"ending " + ENDINGS[record["ending"]] for record in records}
-    priority = any(p.scheduling_policy == "priority" for p in scene.world.pools)
-    if any(record["num_preemptions"] for record in records):
-        yield "preemption, " + ("priority" if priority else "fcfs")
-    if any(record["num_preemptions"] > 2 for record in records):
-        yield "preempted again and again"
-    admitted = [admission for step in result.steps for admission in step.admitted]
-    if any(cached and resumed for _, cached, resumed in admitted):
-        yield "a hit after a preemption"
-    if evictions:
-        yield "eviction"
-    if any(len({e.is_decode for e in step.entries}) == 2 for step in result.steps):
-        yield "mixed step"
-    if any(
-        entry.num_tokens == 1 and not entry.is_decode and entry.before
-        for step in result.steps
-        for entry in step.entries
-    ):
-        yield "one-token chunk"
-    if any(record["ending"] in (6, 7) and record["output_tokens"] for record in records):
-        yield "abort while answering"
-    if any(record["turn"] and record["prompt_tokens"] + record["requested_tokens"] == 45 for record in records):
-        yield "history cut"
-    if any(replica.state != "active" for replica in result.replicas[: scene.world.pools[0].num_replicas]):
-        yield "drained"
-    for (t_s, rank, _), (next_s, next_rank, _) in pairwise(result.events):
-        if t_s == next_s and rank < next_rank:
-            yield f"tie of classes {rank} and {next_rank}"
-    steps = {(step.end_s, step.replica) for step in result.steps}
-    ends = Counter(end_s for end_s, _ in steps)
-    if any(count > 1 for count in ends.values()):
-        yield "two replicas' steps end together"
-    if any(rank == 2 and t_s in ends for t_s, rank, _ in result.events):
-        yield "timer at a step's end"
-    if any(rank == 1 and t_s in ends for t_s, rank, _ in result.events):
-        yield "arrival at a step's end"
-
-
-EXPECTED = {
-    "ending abandoned", "ending blocked", "ending completed", "ending failed", "ending in_flight",
-    "ending rate_limited", "ending refused", "ending shed",
-    "preemption, fcfs", "preemption, priority", "preempted again and again", "a hit after a preemption", "eviction",
-    "mixed step", "one-token chunk", "abort while answering", "history cut", "drained",
-    "tie of classes 0 and 1", "tie of classes 0 and 4", "tie of classes 1 and 4", "tie of classes 2 and 4",
-    "two replicas' steps end together", "timer at a step's end", "arrival at a step's end",
-}  # fmt: skip
-
-
-def test_random_worlds_reach_everything(monkeypatch):
-    seen: Counter[str] = Counter()
-    evictions: list[int] = []
-    take = BlockPool.take
-
-    def counting_take(blocks):
-        if not blocks.unhashed:
-            evictions.append(1)
-        return take(blocks)
-
-    monkeypatch.setattr(BlockPool, "take", counting_take)
-
-    @settings(max_examples=300, phases=[Phase.generate])
-    @given(scenes(exact=True))
-    def look(scene):
-        evictions.clear()
-        result = play_scene(scene, exact=True)
-        seen.update(set(features(scene, result, evictions)))
-
-    look()
-    assert EXPECTED - set(seen) == set()

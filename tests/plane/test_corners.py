@@ -14,7 +14,7 @@ def refund():
     """The budget of a victim withdrawn from the step goes to those after it: here to a prompt's last three tokens."""
     main = pool(num_gpu_blocks=11, block_size=2, max_num_batched_tokens=4, max_num_seqs=4, scheduling_policy="priority")
     scene_world = world(main, [kind(priority=5), kind(priority=0)])
-    return Scene(scene_world, rows((0.0, 3, 12, 0), (0.5, 3, 8, 1), (1.5, 9, 2, 1)), (), math.inf)
+    return Scene(scene_world, rows((0.0, 3, 12, 0), (0.5, 3, 8, 1), (1.5, 9, 2, 1)))
 
 
 def aborts():
@@ -22,36 +22,36 @@ def aborts():
     classes = [kind(prefix_tokens=8, prefix_group="red"), kind(prefix_tokens=8, prefix_group="blue"), kind()]
     scene_world = world(pool(num_gpu_blocks=9, enable_prefix_caching=True), classes)
     arrivals = rows((0.0, 1, 4, 0), (0.0, 1, 4, 1), (5.0, 19, 1, 2), (10.0, 1, 1, 0), (20.0, 1, 1, 1))
-    return Scene(scene_world, arrivals, ((0.25, "abort", 1), (0.75, "abort", 0)), math.inf)
+    return Scene(scene_world, arrivals, commands=((0.25, "abort", 1), (0.75, "abort", 0)))
 
 
 def whole_prompts():
     """Without chunked prefill a prompt waits for a step with room for all of it, and so do those behind it."""
     main = pool(max_num_batched_tokens=16, enable_chunked_prefill=False)
-    return Scene(world(main), rows((0.0, 9, 4), (0.0, 8, 2), (0.0, 2, 3), (0.5, 14, 3), (0.75, 1, 1)), (), math.inf)
+    return Scene(world(main), rows((0.0, 9, 4), (0.0, 8, 2), (0.0, 2, 3), (0.5, 14, 3), (0.75, 1, 1)))
 
 
 def horizon():
     """A turn that would come exactly at the horizon does not come; one before it does."""
     talker = kind(min_think_s=0.5, user_tokens=constant(4), output_tokens=constant(1))
-    return Scene(world(pool(), [talker], horizon_s=3.0), rows((0.0, 4, 1, 0, 5)), (), math.inf)
+    return Scene(world(pool(), [talker], horizon_s=3.0), rows((0.0, 4, 1, 0, 5)))
 
 
 def until():
     """A step that ends exactly at `until` is not played, nor is the arrival there."""
-    return Scene(world(pool()), rows((0.0, 4, 9), (0.25, 4, 2), (3.0, 4, 2)), (), 3.0)
+    return Scene(world(pool()), rows((0.0, 4, 9), (0.25, 4, 2), (3.0, 4, 2)), until=3.0)
 
 
 def at_once():
     """Turns without a pause: each comes at the instant of the end before it, after that step end's own schedule."""
     talker = kind(user_tokens=constant(4), output_tokens=constant(2))
-    return Scene(world(pool(max_num_seqs=2), [talker]), rows(*((0.0, 4, 1 + n, 0, 3) for n in range(3))), (), math.inf)
+    return Scene(world(pool(max_num_seqs=2), [talker]), rows(*((0.0, 4, 1 + n, 0, 3) for n in range(3))))
 
 
 def same_priority():
     """Of running requests of equal priority and arrival, the first in the batch is thrown out."""
     main = pool(num_gpu_blocks=7, block_size=2, scheduling_policy="priority")
-    return Scene(world(main), rows((0.0, 3, 6), (0.0, 5, 5)), (), math.inf)
+    return Scene(world(main), rows((0.0, 3, 6), (0.0, 5, 5)))
 
 
 EXPECTED = {

@@ -15,8 +15,10 @@ from drive import run_plane
 from sim.fleet.clocks import CLOCKS
 from sim.metrics.records import COMPLETED, FAILED
 from sim.plane.compiled import PLAIN, drop_stale_caches, jit
+from sim.plane.building import RECORDS
 from sim.plane.handle import abort_serial
-from sim.plane.owner import RECORDS, Plane
+from sim.plane.owner import Plane
+from sim.traffic.arrivals import Chunk
 
 CLOCK = pytest.mark.parametrize("clock", ["compiled", "simpy"])
 
@@ -24,7 +26,7 @@ CLOCK = pytest.mark.parametrize("clock", ["compiled", "simpy"])
 def collect(world, rows, *, clock="compiled", requests=2, until=math.inf):
     """Play rows; the plane, and the sizes of the portions in which its records came."""
     plane, portions = Plane(world, num_requests=requests), []
-    chunks = iter(np.array_split(rows, max(1, len(rows) // 10_000)))
+    chunks = map(Chunk, np.array_split(rows, max(1, len(rows) // 10_000)))
     CLOCKS[clock](plane, chunks, portions.append).run(until)
     return plane, portions
 
@@ -85,7 +87,7 @@ def test_more_requests_are_alive_at_the_end_than_there_is_room_for():
 def test_an_operator_may_end_any_number_of_requests_at_one_instant(clock):
     number = RECORDS + 100  # no more than the spare rows hold, so that a fault is no crash
     plane, portions = Plane(small.world(small.pool(1.0, max_num_seqs=60)), num_requests=1 << 15), []
-    player = CLOCKS[clock](plane, iter([small.rows(*[(0.0, 5, 9)] * number)]), portions.append)
+    player = CLOCKS[clock](plane, iter([Chunk(small.rows(*[(0.0, 5, 9)] * number))]), portions.append)
     player.run(0.5)
     for serial in range(number - 1, 60, -1):
         player.act(abort_serial, serial)

@@ -8,10 +8,12 @@ from itertools import pairwise
 import pytest
 from drive import run_plane
 from hypothesis import HealthCheck, given, settings
-from slow_model import ACTIVE, Model
-from slow_replica import DRAINING, BlockPool, Replica
+from slow_content import Texts
+from slow_model import ACTIVE, ARRIVAL, COMPLETED, CONTROL, REPLICA, TIMER, Model
+from slow_replica import DRAINING, NO_LIMIT, BlockPool, Replica
+from slow_sequence import PREEMPTED, RUNNING
 from slow_step import piece_of
-from worlds import play_scene, scenes
+from worlds import SEGMENT_KEYS, play_scene, scenes
 
 from sim.fleet.clocks import SimpyClock
 from sim.metrics.records import ENDINGS
@@ -21,11 +23,26 @@ from sim.plane.tables import STEP
 SCENES = 400
 RARE_FRAC = 0.01  # of the 900 scenes that the agreements play by default: nine
 THINGS = {
-    *ENDINGS, "second turn", "growth", "growth beyond 8 rows", "events at one instant", "steps that end together",
-    "leap cut", "knot crossed",
+    *ENDINGS, "second turn", "growth", "growth beyond 8 rows", "leap cut", "knot crossed", "mixed step",
+    "one-token chunk", "one-token recompute, timed as a decode",
+    # time
+    "arrival after a command", "kick after a command", "kick after an arrival", "turn's kick", "steps that end together",
+    "timer at a step's end", "arrival at a step's end", "command at a step's end",
+    # preemption
     "preemption, fcfs", "preemption, priority", "self-preemption, fcfs", "self-preemption, priority",
-    "victim already scheduled, priority", "victim in prefill", "preempted twice",
-    "prefix hit", "prefix hit after a preemption", "eviction of a prefix", "choice of a prefix to evict",
+    "victim already scheduled, priority", "victim in prefill", "preempted twice", "empty schedule that preempts",
+    # limits
+    "stalled decode", "several in prefill", "chunk cut by the threshold", "alone above the threshold",
+    "adaptive threshold", "prefill on hold", "admission on hold", "no hold under saturation",
+    "max_num_active_seqs below max_num_seqs", "max_num_active_seqs above max_num_seqs",
+    # asynchronous
+    "two steps in flight", "preemption with a token under way", "finished while preempted",
+    "abort with a step in flight", "abort of a preempted one with a token under way",
+    # the cache
+    "hit", "hit after a preemption", "hit of its own output after a preemption", "hit of an earlier turn's output",
+    "hit of recorded text", "hit of another's answer", "duplicate block", "eviction", "eviction of a duplicate",
+    "fall-back to blocks", "text after a failed turn", "text after two failed turns", "history cut",
+    # aborts and operations
     "abort waiting", "abort preempted", "abort in prefill", "abort in the last chunk", "abort decoding",
     "abort at a guard", "drain of an idle replica", "drain of a busy replica", "added while another drains",
 } - {"timed_out"}  # fmt: skip
@@ -41,13 +58,16 @@ class Witness:
         self.extended: list = []
         for owner, name, note in (
             (Replica, "num_missing", self.num_missing), (Replica, "extend", self.extend),
-            (Replica, "schedule_running", self.schedule_running), (BlockPool, "take", self.take),
-            (Model, "abort", self.abort), (Model, "control", self.control),
-            (SimpyClock, "_schedule", self.file), (Plane, "grow", self.grow),
+            (Replica, "preempt", self.preempt), (Replica, "schedule_running", self.schedule_running),
+            (BlockPool, "take", self.take), (BlockPool, "publish", self.publish),
+            (Texts, "anew", self.anew), (Texts, "after", self.after),
+            (Model, "abort", self.abort), (Model, "drop", self.drop), (Model, "emit", self.emit),
+            (Model, "control", self.control),
+            (SimpyClock, "_schedule", self.file), (Plane, "grow", self.grow), (Plane, "end", self.end),
         ):  # fmt: skip
             patch.setattr(owner, name, self.before(note, getattr(owner, name)))
-        preempt = Replica.preempt
-        patch.setattr(Replica, "preempt", lambda replica: self.preempted(replica, preempt))
+        schedule = Replica.schedule
+        patch.setattr(Replica, "schedule", lambda replica: self.scheduled(replica, schedule(replica)))
 
     @staticmethod
     def before(note, function):
@@ -57,48 +77,110 @@ class Witness:
 
         return noted
 
+    # Preemption and limits
+
     def num_missing(self, replica, seq, num_tokens):
         self.asked = seq
 
     def extend(self, replica, seq, n):
         self.extended.append(seq)
 
-    def schedule_running(self, replica, entries, preempted):
+    def schedule_running(self, replica, batch):
         self.extended = []
+        pool = replica.pool
+        if sum(seq.mid_prefill for seq in replica.running) > 1:
+            self.seen.add("several in prefill")
+        if batch.hold and any(seq.mid_prefill for seq in replica.running):
+            self.seen.add("prefill on hold")
+        recent = replica.num_scheduled + 1 - replica.last_prefill < pool.prefill_schedule_interval
+        if recent and replica.saturated and not all(seq.mid_prefill for seq in replica.running):
+            self.seen.add("no hold under saturation")
 
-    def preempted(self, replica, preempt):
-        partial = [seq for seq in replica.running if seq.num_computed < seq.num_tokens - 1]
-        victim = preempt(replica)
+    def preempt(self, replica, victim):
         policy = replica.pool.scheduling_policy
         self.seen.add(f"preemption, {policy}")
         if victim is self.asked:
             self.seen.add(f"self-preemption, {policy}")
         if victim in self.extended:
             self.seen.add(f"victim already scheduled, {policy}")
-        if victim in partial:
+        if victim.mid_prefill:
             self.seen.add("victim in prefill")
-        if victim.num_preemptions > 1:
+        if victim.num_preemptions > 0:
             self.seen.add("preempted twice")
-        return victim
+        if victim.pending > 0:
+            self.seen.add("preemption with a token under way")
+
+    def scheduled(self, replica, batch):
+        """What a schedule() came to."""
+        pool, entries = replica.pool, batch.entries
+        if batch.preempted and not entries:
+            self.seen.add("empty schedule that preempts")
+        served = {entry.seq for entry in entries}
+        for seq in replica.running:
+            ends = seq.pending > 0 and seq.num_computed + 2 - seq.pending >= seq.most_tokens
+            if batch.budget == 0 and seq not in served and not seq.mid_prefill and not ends:
+                self.seen.add("stalled decode")
+        largest = max((entry.num_tokens for entry in entries), default=0)
+        if pool.long_prefill_token_threshold and largest > pool.long_prefill_token_threshold:
+            self.seen.add("alone above the threshold" if batch.threshold == NO_LIMIT else "adaptive threshold")
+        if any(entry.num_tokens == batch.threshold and not entry.emits for entry in entries):
+            self.seen.add("chunk cut by the threshold")
+        if batch.hold and replica.waiting and batch.budget and not batch.preempted:
+            self.seen.add("admission on hold")
+        most = pool.max_num_active_seqs
+        if replica.waiting and len(replica.running) == most < pool.max_num_seqs:
+            self.seen.add("max_num_active_seqs below max_num_seqs")
+        if len(replica.running) > pool.max_num_seqs:
+            self.seen.add("max_num_active_seqs above max_num_seqs")
+        return batch
+
+    # The cache
 
     def take(self, blocks):
-        if not blocks.unhashed:
-            self.seen.add("eviction of a prefix")
-            if sum(bool(chain and chain[-1].num_users == 0) for chain in blocks.chains) > 1:
-                self.seen.add("choice of a prefix to evict")
+        hash_ = next(iter(blocks.free)).hash
+        if hash_ is not None:
+            self.seen.add("eviction")
+            if len(blocks.index[hash_]) > 1:
+                self.seen.add("eviction of a duplicate")
+
+    def publish(self, blocks, block, hash_):
+        if hash_ in blocks.index:
+            self.seen.add("duplicate block")
+
+    def anew(self, texts, record, before):
+        if texts.world.classes[record["class_id"]].keep_history:
+            self.seen.add("history cut")
+
+    def after(self, texts, record, before, end):
+        self.seen.add("text after a failed turn" if end > before.stream_start else "text after two failed turns")
+
+    # Endings
 
     def abort(self, model, request, ending, now):
         if request.ended or request.abort is not None:
             return
         seq = request.seq
+        under_way = [entry for step in request.replica.in_flight for entry in step.entries if entry.seq is seq]
         state = "decoding"
         if seq in request.replica.waiting:
             state = "preempted" if seq.num_preemptions else "waiting"
-        elif seq.in_prefill:
-            state = "in prefill" if seq.num_computed < seq.num_tokens else "in the last chunk"
+        elif seq.mid_prefill:
+            state = "in prefill"
+        elif any(not entry.is_decode for entry in under_way):
+            state = "in the last chunk"
         self.seen.add(f"abort {state}")
+        if seq.status == PREEMPTED and seq.stale:
+            self.seen.add("abort of a preempted one with a token under way")
         if not request.answering:
             self.seen.add("abort at a guard")
+
+    def drop(self, model, request, ending, t_s, now):
+        if ending != COMPLETED and request.seq.status == RUNNING and request.seq.in_flight:
+            self.seen.add("abort with a step in flight")
+
+    def emit(self, model, seq, now):
+        if seq.status == PREEMPTED and seq.num_emitted == seq.output_tokens:
+            self.seen.add("finished while preempted")
 
     def control(self, model, now, verb, number, count=0):
         if verb == "drain":
@@ -108,12 +190,21 @@ class Witness:
         if verb == "add" and any(replica.state == DRAINING for replica in model.pools[number]):
             self.seen.add("added while another drains")
 
+    # The plane
+
     def file(self, clock, t_s, kind, index, key):
         if kind == STEP and clock._pending[index] is not None:
             self.seen.add("leap cut")
 
     def grow(self, plane):
-        self.seen.add("growth" if len(plane["requests"]) < 8 else "growth beyond 8 rows")
+        if plane.scalar("num_free") == 0:
+            self.seen.add("growth" if len(plane["requests"]) < 8 else "growth beyond 8 rows")
+
+    def end(self, plane, now_s):
+        if plane.scalar("num_fallbacks"):
+            self.seen.add("fall-back to blocks")
+
+    # Afterwards
 
     def look_at(self, result):
         """What the readable model's play shows afterwards."""
@@ -122,23 +213,65 @@ class Witness:
             self.seen.add("second turn")
         last: dict = {}
         for step in result.steps:
-            if any(cached for _, cached, _ in step.admitted):
-                self.seen.add("prefix hit")
-            if any(cached and resumed for _, cached, resumed in step.admitted):
-                self.seen.add("prefix hit after a preemption")
-            decodes = all(entry.is_decode for entry in step.entries)
-            batch = [entry.seq for entry in step.entries]
-            times = result.replicas[step.replica].pool.step_times
-            piece = piece_of(times, sum(entry.context for entry in step.entries)) if decodes else -1
-            before, old = last.get(step.replica, ([], -1))
-            if decodes and before == batch and old not in (-1, piece):
-                self.seen.add("knot crossed")
-            last[step.replica] = batch, piece
-        if any(a[0] == b[0] for a, b in pairwise(result.events)):
-            self.seen.add("events at one instant")
-        steps = sorted((step.end_s, step.replica) for step in result.steps)
-        if any(a[0] == b[0] for a, b in pairwise(steps)):
+            self.look_at_step(step, last, result)
+        self.look_at_times(result)
+
+    def look_at_step(self, step, last, result):
+        entries = {entry.seq.serial: entry for entry in step.entries}
+        resumed = {serial for serial, _, resumed in step.admitted if resumed}
+        for serial, cached, _ in step.admitted:
+            if cached:
+                self.look_at_hit(entries[serial].seq, cached, serial in resumed, result.records)
+        if step.scheduled_s < step.start_s:
+            self.seen.add("two steps in flight")
+        if len({entry.is_decode for entry in step.entries}) == 2:
+            self.seen.add("mixed step")
+        for serial, entry in entries.items():
+            if entry.num_tokens == 1 and not entry.is_decode and entry.before:
+                self.seen.add("one-token chunk")
+            if entry.is_decode and (serial in resumed or not entry.emits):
+                self.seen.add("one-token recompute, timed as a decode")
+        decodes = all(entry.is_decode for entry in step.entries)
+        batch = [entry.seq for entry in step.entries]
+        times = result.replicas[step.replica].pool.step_times
+        piece = piece_of(times, sum(entry.context for entry in step.entries)) if decodes else -1
+        before, old = last.get(step.replica, ([], -1))
+        if decodes and before == batch and old not in (-1, piece):
+            self.seen.add("knot crossed")
+        last[step.replica] = batch, piece
+
+    def look_at_hit(self, seq, cached, resumed, records):
+        """Whose text a request found in the cache."""
+        self.seen.add("hit")
+        if resumed:
+            self.seen.add("hit after a preemption")
+            if cached > seq.prompt_tokens:
+                self.seen.add("hit of its own output after a preemption")
+            return
+        request, start = seq.request, seq.content.stretches[0][1]
+        for key, end in seq.content.stretches[1:]:
+            if cached > start and request.record["turn"] == 0:
+                self.seen.add("hit of recorded text" if key in SEGMENT_KEYS else "hit of another's answer")
+            start = end
+        name = request.record["user"], request.record["conversation"], request.record["turn"] - 1
+        for record in records:
+            if (record["user"], record["conversation"], record["turn"]) == name:
+                goes_on = request.answering and request.kind.keep_history and seq.content.turn < name[2] + 1
+                if goes_on and cached > record["prompt_tokens"]:
+                    self.seen.add("hit of an earlier turn's output")
+
+    def look_at_times(self, result):
+        ends = Counter(end_s for end_s, _ in {(step.end_s, step.replica) for step in result.steps})
+        if max(ends.values(), default=0) > 1:
             self.seen.add("steps that end together")
+        at_end = {CONTROL: "command", ARRIVAL: "arrival", TIMER: "timer"}
+        self.seen.update(f"{at_end[rank]} at a step's end" for t_s, rank, _ in result.events if t_s in ends and rank in at_end)
+        follows = {
+            (CONTROL, ARRIVAL): "arrival after a command", (CONTROL, REPLICA): "kick after a command",
+            (ARRIVAL, REPLICA): "kick after an arrival", (TIMER, REPLICA): "turn's kick",
+        }  # fmt: skip
+        pairs = {(a[1], b[1]) for a, b in pairwise(result.events) if a[0] == b[0]}
+        self.seen.update(follows[pair] for pair in pairs & follows.keys())
 
 
 def play_and_look(exact, found):

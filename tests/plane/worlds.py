@@ -6,14 +6,14 @@ worlds, every time stretched by a factor of its own; compare at 1e-9.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 import slow_draws as draws
 from hypothesis import assume
 from hypothesis import strategies as st
-from slow_model import REPLICA, Command, Result, play
+from slow_model import NO_SEGMENTS, REPLICA, Command, Result, play
 
 from sim.cost.step_times import StepTimes
 from sim.plane.world import CACHES, POLICIES, ROUTERS, Bucket, Pool, Visit, World
@@ -23,8 +23,11 @@ TICK_S = 2.0**-9
 ORIGINS_S = (0.0, -1.0, 1e6)
 """Where clocks start: a run-in begins before zero."""
 MAX_STEPS = 5_000
-CROWDED, SHARING, MIXED = "crowded", "sharing", "mixed"
-"""Moods of a scene: too little room for its requests; prefixes that push each other out; anything."""
+SEGMENT_KEYS = (1, 2)
+"""Recorded text that several requests have."""
+CROWDED, SHARING, PAUSED, MIXED = "crowded", "sharing", "paused", "mixed"
+"""Moods of a scene: too little room for its requests; prefixes that push each other out; long prompts in small chunks
+with pauses between, overtaken by short ones that are cached; anything."""
 APART_S = 1e-7
 """Events nearer than this, but not equal, may change places when a sum is rounded another way."""
 
@@ -35,9 +38,9 @@ class Scene:
 
     world: World
     rows: np.ndarray
-    segments: np.ndarray
-    commands: tuple[Command, ...]
-    until: float
+    segments: np.ndarray = field(default_factory=NO_SEGMENTS.copy)
+    commands: tuple[Command, ...] = ()
+    until: float = math.inf
 
 
 class Clock:
@@ -134,14 +137,17 @@ def step_times(draw, clock, max_tokens, max_seqs):
 
 @st.composite
 def pools(draw, clock, number, mood):
-    block_size = draw(st.sampled_from([1, 2, 3, 4, 4, *([] if mood == SHARING else [8, 16])]))
+    block_size = draw(st.sampled_from([1, 2, 3, 4, 4, *([] if mood in (SHARING, PAUSED) else [8, 16])]))
     max_num_seqs = draw(st.integers(1 if mood == MIXED else 3, 8))
-    max_num_batched_tokens = max(4, max_num_seqs, draw(st.one_of(st.integers(4, 16), st.integers(17, 64), st.just(64))))
-    rooms = [30, 50, 70, 120, 600] if mood == MIXED else [40, 50, 60, 70]  # a request has about 10 to 60 tokens
-    num_gpu_blocks = 1 + -(-draw(st.sampled_from(rooms)) // block_size)
+    budget = st.integers(4, 8) if mood == PAUSED else st.one_of(st.integers(4, 16), st.integers(17, 64), st.just(64))
+    max_num_batched_tokens = max(4, max_num_seqs, draw(budget))
+    rooms = {MIXED: [30, 50, 70, 120, 600], PAUSED: [60, 80, 600]}  # a request has about 10 to 60 tokens
+    num_gpu_blocks = 1 + -(-draw(st.sampled_from(rooms.get(mood, [40, 50, 60, 70]))) // block_size)
     max_num_active_seqs = draw(st.sampled_from([0, 0, 0, 1, 2, 5, 9]))
     most_seqs = max(max_num_seqs, max_num_active_seqs)
-    num_replicas = draw(st.sampled_from({CROWDED: [1, 1, 1, 2], SHARING: [1], MIXED: [1, 1, 2, 2, 3, 3, 4, 0]}[mood]))
+    counts = {CROWDED: [1, 1, 1, 2], SHARING: [1], PAUSED: [1], MIXED: [1, 1, 2, 2, 3, 3, 4, 0]}
+    num_replicas = draw(st.sampled_from(counts[mood]))
+    caching = st.just(True) if mood in (SHARING, PAUSED) else st.booleans()
     return Pool(
         name=f"pool{number}",
         step_times=draw(step_times(clock, max_num_batched_tokens, most_seqs)),
@@ -155,12 +161,12 @@ def pools(draw, clock, number, mood):
         watermark=draw(st.sampled_from([0.0, 0.0, 0.0, 0.1, 0.3, 1 / num_gpu_blocks, 2 / num_gpu_blocks])),
         scheduler_reserve_full_isl=draw(st.booleans()),
         enable_chunked_prefill=draw(st.sampled_from([True, True, True, False])),
-        enable_prefix_caching=mood == SHARING or draw(st.booleans()),
+        enable_prefix_caching=draw(caching),
         scheduling_policy=draw(st.sampled_from(POLICIES)),
-        async_scheduling=draw(st.booleans()),
-        long_prefill_token_threshold=draw(st.sampled_from([0, 0, 0, 1, 2, 5])),
+        async_scheduling=draw(st.sampled_from([True, True, False] if mood == CROWDED else [True, False])),
+        long_prefill_token_threshold=draw(st.sampled_from([3, 5, 9] if mood == PAUSED else [0, 0, 0, 1, 2, 5])),
         long_prefill_token_threshold_adaptive=draw(st.booleans()),
-        prefill_schedule_interval=draw(st.sampled_from([1, 1, 1, 2, 3])),
+        prefill_schedule_interval=draw(st.sampled_from([3, 4, 5] if mood == PAUSED else [1, 1, 1, 2, 3])),
         max_num_active_seqs=max_num_active_seqs,
         cache=draw(st.sampled_from(CACHES)),
         usd_per_replica_s=draw(st.sampled_from([0.0, 0.25, 1.5])),
@@ -189,8 +195,10 @@ def traffic_classes(draw, clock, number, path_names, mood):
         tier="tier",
         path=draw(st.sampled_from(path_names)),
         priority=draw(st.integers(0, 2)),
-        prefix_tokens=draw(st.sampled_from([8, 13, 16] if mood == SHARING else [0, 0, 3, 8, 13])),
-        prefix_group=["red", "blue", "green"][number if mood == SHARING else draw(st.integers(0, 1))],
+        prefix_tokens=draw(
+            st.sampled_from({SHARING: [8, 13, 16], PAUSED: [4, 12]}.get(mood, [0, 0, 3, 8, 13]))
+        ),
+        prefix_group=["red", "blue", "green"][{SHARING: number, PAUSED: 0}.get(mood, draw(st.integers(0, 1)))],
         user_tokens=draw(token_tables(15)),
         output_tokens=draw(token_tables(25)),
         gap_s=draw(tick_tables(clock, 0, 400)),
@@ -204,30 +212,42 @@ def traffic_classes(draw, clock, number, path_names, mood):
 
 
 @st.composite
-def texts(draw, rows, seed):
+def texts(draw, answers):
     """Segments of a prompt: texts that others have too, and what earlier arrivals are answered."""
-    answers = [draws.bits(seed, draws.CONTENT, row[1], row[2], 0) for row in rows]
-    stretch = st.tuples(st.sampled_from([1, 2, *answers]), st.integers(1, 12), st.just(0))
+    stretch = st.tuples(st.sampled_from([*SEGMENT_KEYS, *answers]), st.integers(1, 12), st.just(0))
     return draw(st.lists(stretch, min_size=1, max_size=3))
+
+
+@st.composite
+def quotes(draw, before):
+    """Segments that repeat an earlier arrival's prompt and a part of the answer, which may not be there yet."""
+    class_id, user_tokens, text, answer = draw(st.sampled_from(before))
+    length = draw(st.integers(1, 30)) + (0 if text else user_tokens)
+    return class_id, [*text, (answer, length, 0)]
 
 
 @st.composite
 def arrivals(draw, clock, origin_s, num_classes, num_buckets, mood, seed):
     """Rows in order of time, many of them at one instant (as closed-loop clients begin), and their segments."""
-    rows, segments, t_s = [], [], origin_s
+    rows, segments, before, t_s = [], [], [], origin_s
     may_copy = draw(st.booleans())
+    user_tokens = st.sampled_from([1, 1, 1, 25]) if mood == PAUSED else st.integers(1, 20)
     gaps_s = clock.calendar(0, draw(st.sampled_from([0, 1, 16] if mood == CROWDED else [1, 32, 160])))
     for number in range(draw(st.integers(1 if mood == MIXED else 5, 14))):
         t_s += draw(gaps_s)
         user, num_turns = draw(st.integers(0, 3)), draw(st.integers(1, 4))
-        lengths = draw(st.integers(1, 20)), draw(st.integers(1, 30))
+        lengths = draw(user_tokens), draw(st.integers(1, 30))
         class_id, language = draw(st.integers(0, num_classes - 1)), draw(st.integers(0, 3))
         bucket = draw(st.integers(-2, num_buckets - 1).map(lambda number: max(number, -1)))
         text = []
         if may_copy and draw(st.booleans()):
-            text = draw(texts(rows, seed))
+            if before and draw(st.booleans()):
+                class_id, text = draw(quotes(before))
+            else:
+                text = draw(texts([answer for *_, answer in before]))
             num_turns, lengths = 1, (sum(num_tokens for _, num_tokens, _ in text), lengths[1])
         segments += text
+        before.append((class_id, lengths[0], text, draws.bits(seed, draws.CONTENT, user, number, 0)))
         rows.append((t_s, user, number, num_turns, *lengths, class_id, language, bucket, len(text)))
     return np.array(rows, dtype=ARRIVAL), np.array(segments, dtype=SEGMENT)
 
@@ -238,7 +258,7 @@ def commands(draw, clock, origin_s, world_pools, mood):
     found: list[Command] = []
     most_drained = [max(0, pool.num_replicas - 1) for pool in world_pools]
     times_s = clock.calendar(0, draw(st.sampled_from([50, 250, 1_200])))
-    verbs = ["abort"] if mood == CROWDED else ["abort", "add", "drain", "swap", "swap"]
+    verbs = ["abort"] if mood == CROWDED else ["abort", "add", "drain", "swap", "swap", "swap"]
     for _ in range(draw(st.integers(0, 6))):
         t_s = origin_s + draw(times_s)
         verb, number = (
@@ -264,11 +284,11 @@ def scenes(draw, *, exact):
     """A scene; exact: on the grid."""
     clock = Clock(exact=exact, seed=0 if exact else draw(st.integers(0, 1 << 16)), unit=draw(st.sampled_from([1, 16])))
     origin_s = draw(st.sampled_from(ORIGINS_S if exact else ORIGINS_S[:2]))
-    mood = draw(st.sampled_from([CROWDED, SHARING, MIXED, MIXED]))
+    mood = draw(st.sampled_from([CROWDED, SHARING, PAUSED, MIXED, MIXED]))
     num_pools = draw(st.sampled_from([1, 2, 3] if mood == MIXED else [1, 1, 2]))
     world_pools = tuple(draw(pools(clock, number, mood)) for number in range(num_pools))
     names = ["one", "two"][: draw(st.integers(1, 2))]
-    max_guards = draw(st.sampled_from([0, 2]))
+    max_guards = draw(st.sampled_from([0, 0 if mood == PAUSED else 2]))
     num_classes = draw(st.integers(1 if mood != SHARING else 2, 3))
     num_buckets = draw(st.integers(0, 2)) if mood == MIXED else 0
     classes = tuple(draw(traffic_classes(clock, number, names, mood)) for number in range(num_classes))
