@@ -93,7 +93,7 @@ def replay(case: Case, *, clock: str, leap: bool, cache: str) -> tuple[list[Step
     world, chunk = as_world(case, cache)
     plane = Plane(world, leap=leap)
     CLOCKS[clock].warm_up(plane)
-    steps = Steps(world.pools[0], chunk.rows["t_s"].tolist())
+    steps = Steps(chunk.rows["t_s"].tolist(), asynchronous=world.pools[0].async_scheduling)
     records: list[Table] = []
     player = CLOCKS[clock](plane, iter([chunk]), records.append)
     player.log(steps.add)

@@ -1,7 +1,7 @@
 """From the plane's log of steps to the steps themselves: what a leap left out is worked out again.
 
-The plane writes the first step of a leap whole, and of the others only their end and the free blocks
-(`sim.plane.log`). Each of them schedules the same requests with one token more; the rest follows from the step before.
+The plane writes the first step of a leap whole, and of the others only what cannot be derived from the step before
+(`sim.plane.log`): each of them schedules the same requests with one token more.
 """
 
 from bisect import bisect_right
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.plane.log import ADMIT, DONE, END, ENTRY, FINISH, INNER, PREEMPT, STATE, STEP
-from sim.plane.world import Pool
 
 
 @dataclass
@@ -33,8 +32,6 @@ class Step:
     waiting: int = 0
     free: int = 0
     """Free blocks when it had been formed."""
-    unhashed: int = 0
-    """Those of them that hold no cached text."""
     hashed: int = 0
     """Distinct block hashes in the cache then."""
     finish: list[int] = field(default_factory=list)
@@ -47,15 +44,15 @@ class Steps:
 
     Parameters
     ----------
-    pool
-        The replica's pool.
     arrivals_s
         When each request reached the replica, in order [s].
+    asynchronous
+        Whether two steps are in flight.
     """
 
-    def __init__(self, pool: Pool, arrivals_s: Sequence[float]) -> None:
-        self._pool = pool
+    def __init__(self, arrivals_s: Sequence[float], *, asynchronous: bool) -> None:
         self._arrivals_s = arrivals_s
+        self._asynchronous = asynchronous
         self._steps: list[Step] = []
         self._admit: list[tuple[int, int, int]] = []
         self._preempt: list[int] = []
@@ -76,7 +73,7 @@ class Steps:
                 self._admit, self._preempt = [], []
             elif kind == STATE:
                 last = steps[-1]
-                last.t_start, last.free, last.unhashed, last.hashed = t_s, a, b, c
+                last.t_start, last.free, last.hashed = t_s, a, b
             elif kind == END:
                 steps[a].t_end = t_s
             elif kind == ADMIT:
@@ -90,21 +87,14 @@ class Steps:
                 self._num_finished += len(self._finish)
                 self._finish = []
 
-    def _next(self, last: Step, t_end: float, free: int, unhashed: int) -> Step:
+    def _next(self, last: Step, t_end: float, free: int, hashed: int) -> Step:
         """The step of a leap after `last`."""
-        asynchronous = self._pool.async_scheduling
         t_sched = last.t_end
-        if asynchronous:
+        if self._asynchronous:
             # It was formed when the step before the last had ended.
             two_ago = self._steps[-2].t_end if len(self._steps) > 1 else last.t_sched
             t_sched = max(last.t_sched, two_ago)
         sched = [(serial, 1, before + 1) for serial, _, before in last.sched]
-        # A block is published when it is scheduled to become full; asynchronously, when all its tokens are known.
-        full = 0 if asynchronous else 1
-        caching = self._pool.enable_prefix_caching
-        filled = sum((before + full) % self._pool.block_size == 0 for _, _, before in sched) if caching else 0
-        # A block taken that was not without a hash has lost its hash.
-        evicted = (last.free - free) - (last.unhashed - unhashed)
         return replace(
             last,
             step=last.step + 1,
@@ -116,8 +106,7 @@ class Steps:
             preempt=[],
             waiting=bisect_right(self._arrivals_s, t_sched) - last.running - self._num_finished,
             free=free,
-            unhashed=unhashed,
-            hashed=last.hashed + filled - evicted,
+            hashed=hashed,
             finish=[],
             free_end=None,
         )
@@ -128,5 +117,5 @@ class Steps:
         for step, following in zip(steps, [*steps[1:], None], strict=True):
             if step.free_end is None:
                 # Nothing ended with it. Asynchronously the next step had been formed by then.
-                step.free_end = following.free if self._pool.async_scheduling and following else step.free
+                step.free_end = following.free if self._asynchronous and following else step.free
         return steps

@@ -22,10 +22,10 @@ from sim.plane.decoding import (
     time_at,
 )
 from sim.plane.events import emit
-from sim.plane.log import LOGGED_LEAP, log_end, log_leap, log_step
+from sim.plane.log import LOGGED_LEAP, log_end, log_inner, log_step
 from sim.plane.queues import first_end
 from sim.plane.scheduler import schedule
-from sim.plane.sequence import blocks_in, delivered, scheduled, steps_within
+from sim.plane.sequence import blocks_at, blocks_in, delivered, scheduled, steps_within
 from sim.plane.tables import (
     ACTIVE,
     DECODE,
@@ -91,12 +91,27 @@ def rest(p, pool, s, r, now):
 
 
 @jit
+def step_through(p, pool, s):
+    """For the log: give the decoding sequences the blocks of a leap's later steps one step after the other."""
+    first, processed = s.step, s.processed
+    for step in range(first + 1, s.target):
+        s.step, s.processed = step, step - pool.depth
+        if s.by_blocks == 1:
+            extend_decodes(p, pool, s)
+        else:
+            take(p, pool, s, blocks_at(p, pool, s, step))
+        log_inner(p, pool, s)
+    s.step, s.processed = first, processed
+
+
+@jit
 def commit(p, pool, s):
     """Bring the totals from the step formed last to the next, over all steps of a leap."""
     steps = s.target - s.step
     if steps > 1:
-        log_leap(p, pool, s)
-        if s.by_blocks == 0:
+        if p.logging == 1:
+            step_through(p, pool, s)
+        elif s.by_blocks == 0:
             take(p, pool, s, blocks_in(p, pool, s, s.step + 1, steps - 1))
     s.step = s.target
     s.context += s.num_decoding * steps

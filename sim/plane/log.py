@@ -9,10 +9,10 @@ kind        t_s, a, b, c
 ADMIT       time of the schedule; serial, cached tokens, 1 if resumed. Before the STEP it belongs to
 PREEMPT     time of the schedule; serial. Before the STEP it belongs to, or the next there is
 STEP        time of the schedule; number of the step, num_running, num_waiting after it
-STATE       start of the step; free blocks, free blocks without a hash, distinct hashes, after the schedule
+STATE       start of the step; free blocks after the schedule, distinct hashes then
 ENTRY       time of the schedule; serial, tokens computed, tokens computed before, in order of the schedule
 END         end of the step; number of the step
-INNER       end of a later step of a leap; number, free blocks after its schedule, those without a hash
+INNER       end of a later step of a leap; number, free blocks after its schedule, distinct hashes then
 FINISH      end of a step; serial of a request that it ended
 DONE        end of a step; number of the step, free blocks after its output
 ==========  ======================================================================================
@@ -22,7 +22,7 @@ DONE        end of a step; number of the step, free blocks after its output
 from sim.plane.cache import num_free, num_indexed
 from sim.plane.compiled import jit
 from sim.plane.decoding import time_at
-from sim.plane.sequence import blocks_at, scheduled
+from sim.plane.sequence import scheduled
 from sim.plane.tables import DECODING, log_at, request_at
 
 ADMIT, PREEMPT, STEP, STATE, ENTRY, END, INNER, FINISH, DONE = range(9)
@@ -59,7 +59,7 @@ def log_step(p, pool, s, now, begin_s):
     if p.logging == 0:
         return
     write(p, s, STEP, now, s.step, s.num_running, s.num_waiting)
-    write(p, s, STATE, begin_s, num_free(s), s.free, num_indexed(p, pool, s))
+    write(p, s, STATE, begin_s, num_free(s), num_indexed(p, pool, s), 0)
     slot = s.run_head
     while slot >= 0:
         q = request_at(p.requests, slot)
@@ -78,16 +78,9 @@ def log_end(p, s, step, end_s):
 
 
 @jit
-def log_leap(p, pool, s):
-    """Before the steps of a leap are booked: those after its first."""
-    if p.logging == 0:
-        return
-    free, plain = num_free(s), s.free
-    for step in range(s.step + 1, s.target):
-        n = blocks_at(p, pool, s, step)
-        free -= n
-        plain = max(0, plain - n)
-        write(p, s, INNER, time_at(s, step + 1), step, free, plain)
+def log_inner(p, pool, s):
+    """Step `s.step` of a leap, not its first, has its blocks."""
+    write(p, s, INNER, time_at(s, s.step + 1), s.step, num_free(s), num_indexed(p, pool, s))
 
 
 @jit

@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sim.fleet.conform import FIELDS, conform
-from sim.fleet.golden import RECORD_TYPES, STEP_KEYS
+from sim.fleet.conform import FIELDS, conform, replay
+from sim.fleet.golden import RECORD_TYPES, STEP_KEYS, read_case
 
 RECORDED = Path(__file__).parents[1] / "golden"
 WAYS = {
@@ -74,6 +75,42 @@ def test_a_request_that_can_never_run_is_a_difference_and_no_crash(case):
     (case / "config.json").write_text(json.dumps(config | {"max_model_len": 10_000}))
     found = conform([case])
     assert found.to_dict()["matched"] == 0
+
+
+@pytest.mark.parametrize("cache", ["extents", "blocks"])
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_leaps_lose_nothing_where_cached_blocks_are_doubled(cache, asynchronous):
+    # Prompts of whole blocks that are equal: each recomputes its last block, beside the one that is there.
+    given = read_case(RECORDED / "tiny_pool")
+    requests = [
+        {**request, "prompt": [["same", 4 * (1 + request["id"] % 5)], *request["prompt"][: request["id"] % 3 // 2]]}
+        for request in given.requests
+    ]
+    config = {**given.config, "async_scheduling": asynchronous, "max_model_len": 200}
+    case = replace(given, requests=requests, config=config)
+    stepped, _ = replay(case, clock="compiled", leap=False, cache="blocks")
+    leapt, _ = replay(case, clock="compiled", leap=True, cache=cache)
+    assert len({step.hashed for step in stepped}) > 10
+    assert leapt == stepped
+
+
+@pytest.mark.parametrize("leap", [True, False])
+def test_a_head_that_does_not_fit_fits_when_arrivals_lower_the_threshold(leap):
+    changed = {"max_num_batched_tokens": 80, "num_gpu_blocks": 13, "scheduler_reserve_full_isl": False}
+    changed |= {"long_prefill_token_threshold": 1, "long_prefill_token_threshold_adaptive": True}
+    changed |= {"step_time": {"c0": 1.0, "c1": 0.0, "c2": 0.0, "c3": 0.0}}
+    given = read_case(RECORDED / "tiny_pool")
+    requests = [
+        {"id": 0, "arrival": 0.0, "prompt": [["a", 16]], "output": 12},
+        {"id": 1, "arrival": 0.5, "prompt": [["b", 40]], "output": 1},
+        {"id": 2, "arrival": 2.5, "prompt": [["c", 4]], "output": 1},
+    ]
+    case = replace(given, config={**given.config, **changed}, requests=requests)
+    steps, _ = replay(case, clock="compiled", leap=leap, cache="extents")
+    # Of two, the second may have 80 // 2 = 40 tokens, 10 of the 7 blocks that are free; of three 80 // 3 = 26, all 7.
+    assert steps[2].waiting == 1
+    assert steps[3].sched == [(0, 1, 18), (1, 26, 0)]
+    assert steps[3].free == 0
 
 
 RECORDS = {

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import pool
 
 from sim.fleet.golden import find_cases, read_case
 from sim.fleet.steps import Step, Steps
@@ -24,8 +23,8 @@ def log(*rows):
     return table
 
 
-def steps_of(rows, arrivals_s=(0.0,), **settings):
-    steps = Steps(pool(**{"enable_prefix_caching": True} | settings), list(arrivals_s))
+def steps_of(rows, arrivals_s=(0.0,), *, asynchronous=False):
+    steps = Steps(list(arrivals_s), asynchronous=asynchronous)
     # Where the log is cut makes no difference.
     steps.add(rows[:3])
     steps.add(rows[3:])
@@ -38,7 +37,7 @@ def test_a_step_as_it_is_logged():
             (PREEMPT, 1.0, 3),
             (ADMIT, 2.0, 5, 8, 1),
             (STEP, 2.0, 0, 2, 1),
-            (STATE, 2.5, 10, 4, 7),
+            (STATE, 2.5, 10, 7),
             (ENTRY, 2.0, 4, 1, 9),
             (ENTRY, 2.0, 5, 6, 8),
             (END, 3.0, 0),
@@ -48,21 +47,21 @@ def test_a_step_as_it_is_logged():
     )
     assert step == Step(
         step=0, t_sched=2.0, t_start=2.5, t_end=3.0, sched=[(4, 1, 9), (5, 6, 8)], admit=[(5, 8, 1)], preempt=[3],
-        running=2, waiting=1, free=10, unhashed=4, hashed=7, finish=[4], free_end=13,
+        running=2, waiting=1, free=10, hashed=7, finish=[4], free_end=13,
     )  # fmt: skip
 
 
-# Two requests decode, with 5 and 7 tokens before the leap's first step, in blocks of 4; a third comes at 3.0, and is
-# seen by what is formed at or after that time. The step after the second of the leap takes a block of each kind.
+# Two requests decode, with 5 and 7 tokens before the leap's first step; a third comes at 3.0, and is seen by what is
+# formed at or after that time.
 LEAP = log(
     (STEP, 1.0, 0, 2, 0),
-    (STATE, 1.0, 10, 1, 5),
+    (STATE, 1.0, 10, 5),
     (ENTRY, 1.0, 0, 1, 5),
     (ENTRY, 1.0, 1, 1, 7),
     (END, 2.0, 0),
-    (INNER, 3.0, 1, 10, 1),
-    (INNER, 4.0, 2, 8, 0),
-    (INNER, 5.5, 3, 8, 0),
+    (INNER, 3.0, 1, 10, 5),
+    (INNER, 4.0, 2, 8, 6),
+    (INNER, 5.5, 3, 8, 6),
     (FINISH, 5.5, 1),
     (DONE, 5.5, 3, 10),
 )
@@ -70,7 +69,7 @@ ARRIVALS_S = (0.0, 0.0, 3.0)
 
 
 def test_the_rest_of_a_leap_follows_from_its_first_step():
-    steps = steps_of(LEAP, ARRIVALS_S, block_size=4)
+    steps = steps_of(LEAP, ARRIVALS_S)
     assert [step.step for step in steps] == [0, 1, 2, 3]
     assert [(step.t_sched, step.t_start, step.t_end) for step in steps] == [
         (1.0, 1.0, 2.0), (2.0, 2.0, 3.0), (3.0, 3.0, 4.0), (4.0, 4.0, 5.5),
@@ -78,32 +77,25 @@ def test_the_rest_of_a_leap_follows_from_its_first_step():
     assert [step.sched for step in steps] == [[(0, 1, 5 + k), (1, 1, 7 + k)] for k in range(4)]
     assert [step.running for step in steps] == [2] * 4
     assert [step.waiting for step in steps] == [0, 0, 1, 1]
-    # Full after the step: of request 0 block 1 with token 7, of request 1 block 2 with token 11; one cached block goes.
-    assert [step.hashed for step in steps] == [5, 5, 5 + 1 - 1, 5]
+    assert [step.hashed for step in steps] == [5, 5, 6, 6]
     assert [step.free_end for step in steps] == [10, 10, 8, 10]
     assert [step.finish for step in steps] == [[], [], [], [1]]
 
 
 def test_two_steps_in_flight():
-    steps = steps_of(LEAP, ARRIVALS_S, block_size=4, async_scheduling=True)
-    # A step is formed when the one before the last ends; a block counts when its last token was delivered before.
+    steps = steps_of(LEAP, ARRIVALS_S, asynchronous=True)
+    # A step is formed when the one before the last ends.
     assert [step.t_sched for step in steps] == [1.0, 1.0, 2.0, 3.0]
     assert [step.waiting for step in steps] == [0, 0, 0, 1]
-    assert [step.hashed for step in steps] == [5, 5 + 1, 6 - 1, 5 + 1]
     assert [step.free_end for step in steps] == [10, 8, 8, 10]
-
-
-def test_nothing_is_hashed_without_a_cache():
-    steps = steps_of(LEAP[:7], block_size=4, enable_prefix_caching=False)
-    assert [step.hashed for step in steps] == [5, 5, 4]
 
 
 def as_logged(case, longest):
     """A case's steps as rows of a log, decode runs as leaps of at most `longest` steps; and how many they hide."""
     serial = {request["id"]: number for number, request in enumerate(case.requests)}
     prompt = {request["id"]: sum(n for _, n in request["prompt"]) for request in case.requests}
-    asynchronous, size = case.config["async_scheduling"], case.config["block_size"]
-    rows, hidden, length, unhashed = [], 0, 0, 0
+    asynchronous = case.config["async_scheduling"]
+    rows, hidden, length = [], 0, 0
     last = before_last = None
     for step in case.steps:
         follows = (
@@ -117,18 +109,13 @@ def as_logged(case, longest):
         )
         if follows and length < longest:
             length, hidden = length + 1, hidden + 1
-            # What a plane knows and a record does not say: how many of the blocks taken were cached.
-            full = sum((before + (not asynchronous)) % size == 0 for _, _, before in step["sched"])
-            filled = full if case.config["enable_prefix_caching"] else 0
-            evicted = last["hashed"] + filled - step["hashed"]
-            unhashed -= last["free"] - step["free"] - evicted
-            rows.append((INNER, step["t_end"], step["step"], step["free"], unhashed))
+            rows.append((INNER, step["t_end"], step["step"], step["free"], step["hashed"]))
         else:
-            length, unhashed = 0, step["free"]
+            length = 0
             rows += [(ADMIT, step["t_sched"], serial[name], *rest) for name, *rest in step["admit"]]
             rows += [(PREEMPT, step["t_sched"], serial[name]) for name in step["preempt"]]
             rows.append((STEP, step["t_sched"], step["step"], step["running"], step["waiting"]))
-            rows.append((STATE, step["t_start"], step["free"], unhashed, step["hashed"]))
+            rows.append((STATE, step["t_start"], step["free"], step["hashed"]))
             rows += [(ENTRY, step["t_sched"], serial[name], *rest) for name, *rest in step["sched"]]
             rows.append((END, step["t_end"], step["step"]))
         if step["finish"]:
@@ -145,11 +132,8 @@ def test_recorded_steps_come_back_from_their_log(folder, longest):
     case = read_case(folder)
     rows, hidden = as_logged(case, longest)
     assert (hidden > 0) == (longest > 0)
-    settings = {
-        name: case.config[name]
-        for name in ("block_size", "enable_prefix_caching", "async_scheduling", "max_num_batched_tokens")
-    }
-    found = steps_of(rows, [request["arrival"] for request in case.requests], **settings)
+    arrivals_s = [request["arrival"] for request in case.requests]
+    found = steps_of(rows, arrivals_s, asynchronous=case.config["async_scheduling"])
     ids = [request["id"] for request in case.requests]
     assert len(found) == len(case.steps)
     for step, want in zip(found, case.steps, strict=True):

@@ -1,131 +1,35 @@
-"""A prefix cache of the plane and the readable model's, side by side: whatever is done to one is done to the other.
+"""The prefix caches of the plane and the readable model's, side by side: what is done to one is done to the other.
 
 `Caches` has the requests, their texts and the few rules of a scheduler that the caches' interface takes for granted;
 after every act it compares what can be seen of the two.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import small
+from cache_drivers import (
+    GROUP_KEYS,
+    SmallPlane,
+    close_stream,
+    extend,
+    find_hits,
+    forget,
+    hold_hits,
+    is_full,
+    observe,
+    open_stream,
+    release,
+    take,
+)
 from slow_replica import Block, BlockPool
 
-from sim.plane import cache
-from sim.plane.cache_tables import build_cache, grow_cache
-from sim.plane.compiled import allocate, jit
-from sim.plane.extent_rows import COPY
-from sim.plane.tables import (
-    DECODING,
-    EXTENTS,
-    PLANE,
-    PREFILLING,
-    TABLES,
-    WAITING,
-    plane_at,
-    pool_at,
-    replica_at,
-)
-
-GROUP_KEYS = (1 << 63, 1 << 62)
-REPLICAS = 2
-
-# Compiled drivers: a replica's number in, what the cache says out
+from sim.plane.cache_tables import grow_cache
+from sim.plane.tables import DECODING, PREFILLING, WAITING
 
 
-@jit
-def find_hits(address, r, slot, num_tokens):
-    p = plane_at(address, 0)
-    s = replica_at(p.replicas, r)
-    return cache.find_hits(p, pool_at(p.pools, s.pool), s, slot, num_tokens)
-
-
-@jit
-def hold_hits(address, r, slot, hits):
-    p = plane_at(address, 0)
-    s = replica_at(p.replicas, r)
-    cache.hold_hits(p, pool_at(p.pools, s.pool), s, slot, hits)
-
-
-@jit
-def extend(address, r, slot, num_tokens, num_delivered):
-    p = plane_at(address, 0)
-    s = replica_at(p.replicas, r)
-    cache.extend(p, pool_at(p.pools, s.pool), s, slot, num_tokens, num_delivered)
-
-
-@jit
-def take(address, r, n):
-    p = plane_at(address, 0)
-    s = replica_at(p.replicas, r)
-    cache.take(p, pool_at(p.pools, s.pool), s, n)
-
-
-@jit
-def open_stream(address, r, slot):
-    p = plane_at(address, 0)
-    s = replica_at(p.replicas, r)
-    cache.open_stream(p, pool_at(p.pools, s.pool), s, slot)
-
-
-@jit
-def close_stream(address, r, slot, num_blocks, full_blocks):
-    p = plane_at(address, 0)
-    s = replica_at(p.replicas, r)
-    cache.close_stream(p, pool_at(p.pools, s.pool), s, slot, num_blocks, full_blocks)
-
-
-@jit
-def release(address, r, slot):
-    p = plane_at(address, 0)
-    s = replica_at(p.replicas, r)
-    cache.release(p, pool_at(p.pools, s.pool), s, slot)
-
-
-@jit
-def forget(address, r):
-    p = plane_at(address, 0)
-    s = replica_at(p.replicas, r)
-    cache.forget(p, pool_at(p.pools, s.pool), s)
-
-
-@jit
-def observe(address, r):
-    p = plane_at(address, 0)
-    s = replica_at(p.replicas, r)
-    return cache.num_free(s), cache.num_indexed(p, pool_at(p.pools, s.pool), s)
-
-
-@jit
-def is_full(address):
-    return cache.cache_is_full(plane_at(address, 0))
-
-
-# The tables that a cache needs, without the rest of a plane
-
-
-class SmallPlane:
-    """Owner of a pool, its replicas, the requests and the cache tables."""
-
-    def __init__(self, world, num_requests):
-        self.tables, self.record = {}, allocate(1, PLANE)
-        self.address = int(self.record.ctypes.data)
-        (pool,) = world.pools
-        row = self.own("pools", 1)[0]
-        row["block_size"], row["usable"], row["max_seqs"] = pool.block_size, pool.num_gpu_blocks - 1, pool.max_num_seqs
-        row["caching"], row["max_model_len"] = pool.enable_prefix_caching, pool.max_model_len
-        replicas = self.own("replicas", REPLICAS)
-        replicas["free"], replicas["run_head"] = pool.num_gpu_blocks - 1, -1
-        self.own("requests", num_requests)
-        self.own("group_keys", len(GROUP_KEYS))["v"] = GROUP_KEYS
-        build_cache(self, world)
-
-    def __getitem__(self, name):
-        return self.tables[name]
-
-    def own(self, name, num_rows):
-        self.tables[name] = allocate(num_rows, TABLES[name])
-        self.record[name] = self.tables[name].ctypes.data
-        return self.tables[name]
+def world_of(**settings):
+    """A world with one pool."""
+    return small.world(replace(small.pool(1.0), **({"max_num_seqs": 8, "max_model_len": 4096} | settings)))
 
 
 # Texts
@@ -186,11 +90,11 @@ class Request:
 class Caches:
     """The two caches of a replica (or several), and who uses them. `lag`: steps scheduled but not processed."""
 
-    def __init__(self, world, *, lag=0, num_requests=200):
+    def __init__(self, world, *, lag=0, num_replicas=2, num_requests=200):
         (self.pool,) = world.pools
         self.size, self.lag = self.pool.block_size, lag
-        self.plane = SmallPlane(world, num_requests)
-        self.models = [BlockPool(self.pool) for _ in range(REPLICAS)]
+        self.plane = SmallPlane(world, num_replicas, num_requests)
+        self.models = [BlockPool(self.pool) for _ in range(num_replicas)]
         self.requests = []
         self.plane["replicas"]["step"] = 100 + lag
         self.plane["replicas"]["processed"] = 100
@@ -395,73 +299,21 @@ class Caches:
         self.plane["requests"]["state"][q.slot] = WAITING
         self.link_running(q.replica)
 
-    def forget(self, r):
+    def finish_all(self, r):
         for q in self.running(r):
             self.finish(q)
+
+    def forget(self, r):
+        """The replica goes off."""
+        self.finish_all(r)
         forget(self.plane.address, r)
         self.models[r] = BlockPool(self.pool)
         self.check()
 
-
-def extent_rows(caches):
-    """Extents in use."""
-    room, table = caches.plane["rooms"][EXTENTS], caches.plane["extents"]
-    free, e = set(), int(room["first"])
-    while e >= 0:
-        free.add(e)
-        e = int(table["chained"][e])
-    return [e for e in range(int(room["used"])) if e not in free]
-
-
-def has_no_holes(model):
-    """Whether the block before each cached one is cached too (`parents`: hash -> hash before)."""
-    parents = {number: parent for (parent, _), number in model.hashes.items()}
-    return all(parents[number] is None or parents[number] in model.index for number in model.index)
-
-
-def queue_of(caches, r):
-    """Extents that nobody uses, oldest first."""
-    table, e = caches.plane["extents"], int(caches.plane["replicas"]["lru_head"][r])
-    while e >= 0:
-        yield e
-        e = int(table["newer"][e])
-
-
-def world_of(**settings):
-    """A world with one pool."""
-    return small.world(replace(small.pool(1.0), **({"max_num_seqs": 8, "max_model_len": 4096} | settings)))
-
-
-def sound(caches):
-    """Whether the extents keep their rules: who uses what, how many children, which are in the queue."""
-    table = caches.plane["extents"]
-    used = extent_rows(caches)
-    originals = [e for e in used if table["num_children"][e] != COPY]
-    copies_of = {e: [] for e in originals}
-    for e in originals:
-        c = int(table["copies"][e])
-        while c >= 0:
-            assert table["parent"][c] == e
-            assert table["length"][c] == table["length"][e]
-            copies_of[e].append(c)
-            c = int(table["copies"][c])
-    assert sorted([*originals, *(c for copies in copies_of.values() for c in copies)]) == used
-    children = Counter(table["parent"][e] for e in originals)
-    users = {e: sum(table["num_users"][c] for c in (e, *copies_of[e])) for e in originals}
-    for e in originals:
-        parent = table["parent"][e]
-        assert table["num_children"][e] == children[e]
-        if parent >= 0:
-            assert users[parent] >= users[e]
-            assert table["start"][e] == table["start"][parent] + table["length"][parent]
-        else:
-            assert table["start"][e] == 0
-    unused = [e for e in used if table["num_users"][e] == 0]
-    queued = []
-    for r in range(REPLICAS):
-        if not caches.by_blocks(r):
-            queue = list(queue_of(caches, r))
-            assert sum(table["length"][e] for e in queue) == caches.plane["replicas"]["evictable"][r]
-            queued += queue
-    assert sorted(queued) == unused
-    return True
+    def drain(self, r):
+        """Take all blocks one by one, so that every cached one is evicted in its turn."""
+        self.finish_all(r)
+        q = self.add(r, Text(stream=1 << 40), self.size * (self.pool.num_gpu_blocks - 1), 1)
+        self.admit(q, 1)
+        while q.computed < q.prompt - self.size:
+            self.go_on(q, self.size)

@@ -1,7 +1,8 @@
 """The prefix cache: extents and blocks of the plane against the readable model's pool, after every operation."""
 
 import pytest
-from cache_play import Caches, Text, has_no_holes, sound, world_of
+from cache_play import Caches, Text, world_of
+from cache_rules import extent_rows, has_no_holes, sound
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,6 +48,7 @@ def play(kind, scene):
             assert sound(caches)
         for model in caches.models:
             assert has_no_holes(model)
+    caches.drain(0)
     return caches
 
 
@@ -110,3 +112,97 @@ def advance(caches, q, chunk):
 @given(scene=scenes())
 def test_caches_agree_with_the_model(kind, scene):
     play(kind, scene)
+
+
+def caches_of(**settings):
+    """Caches with blocks of four tokens."""
+    return Caches(world_of(**({"block_size": 4, "num_gpu_blocks": 41, "enable_prefix_caching": True} | settings)))
+
+
+def serve(caches, r, text, prompt, output):
+    """Admit a request and compute its prompt; with one output token it is done."""
+    q = caches.add(r, text, prompt, output)
+    caches.admit(q, prompt)
+    caches.go_on(q, prompt)
+    return q
+
+
+def fallbacks(caches):
+    return int(caches.plane.record["num_fallbacks"][0])
+
+
+def test_a_prompt_whose_last_block_is_computed_again_stays_with_extents():
+    caches = caches_of()
+    for number in range(5):  # five requests at once use five copies of the last block
+        q = serve(caches, 0, Text(older=((7, 16),), stream=number), 16, 30)
+        assert q.published == 4
+    table = caches.plane["extents"]
+    (first,) = [e for e in extent_rows(caches) if table["parent"][e] == -2]
+    assert (table["length"][first], table["num_users"][first], table["copies"][first]) == (3, 5, -1)
+    caches.step(0)
+    caches.drain(0)
+    assert sound(caches)
+    assert fallbacks(caches) == 0
+
+
+def test_two_requests_that_compute_one_prefix_at_once_stay_with_extents():
+    caches = caches_of()
+    both = [caches.add(0, Text(prefix=32, stream=number), 40, 3) for number in range(2)]
+    for chunk in (8, 12, 20, 40):
+        for q in both:
+            advance = caches.admit if q.state == "waiting" else caches.go_on
+            advance(q, chunk)
+    assert [q.published for q in both] == [10, 10]
+    caches.step(0)
+    caches.step(0)
+    assert sound(caches)
+    assert fallbacks(caches) == 0
+
+
+def test_a_conversation_stays_one_extent():
+    caches = caches_of(num_gpu_blocks=201)
+    text, prompt = Text(stream=5), 10
+    for _ in range(8):
+        q = serve(caches, 0, text, prompt, 12)
+        while q.state == "decoding":
+            caches.step(0)
+        prompt = q.delivered + 3
+        assert len(extent_rows(caches)) == 1
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_block_that_a_decoding_request_would_publish_later_falls_back(early):
+    caches = caches_of()
+    speaker = serve(caches, 0, Text(stream=5), 10, 30)
+    for _ in range(4):
+        caches.step(0)
+    if early:  # a text that says what comes next
+        serve(caches, 0, speaker.text.quoted(24, 6), 25, 8)
+    else:  # the very same request
+        serve(caches, 0, speaker.text, 10, 30)
+    assert fallbacks(caches) == 1
+    assert caches.by_blocks(0)
+    assert not extent_rows(caches)
+    for _ in range(12):
+        caches.step(0)
+    caches.drain(0)
+    caches.forget(0)
+    assert not caches.by_blocks(0)
+
+
+def test_tables_grow():
+    world = world_of(block_size=1, num_gpu_blocks=41, enable_prefix_caching=True)
+    caches = Caches(world, num_replicas=8, num_requests=600)
+    sizes = {name: len(caches.plane[name]) for name in ("extents", "blocks", "stretches")}
+    for r in range(8):
+        for number in range(30):  # every text an extent or two of its own
+            serve(caches, r, Text(older=((7, 1),), stream=number), 2, 1)
+        assert len(extent_rows(caches)) >= 30 * (r + 1)
+    assert len(caches.plane["extents"]) > sizes["extents"]
+    for r in range(8):
+        both = [serve(caches, r, Text(stream=1_000), 3, 9) for _ in range(2)]
+        assert caches.by_blocks(r)
+        assert both[0].state == both[1].state == "decoding"
+        caches.step(r)
+    assert len(caches.plane["blocks"]) > sizes["blocks"]
+    assert not extent_rows(caches)

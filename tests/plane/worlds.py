@@ -137,7 +137,8 @@ def step_times(draw, clock, max_tokens, max_seqs):
 
 @st.composite
 def pools(draw, clock, number, mood):
-    block_size = draw(st.sampled_from([1, 2, 3, 4, 4, *([] if mood in (SHARING, PAUSED) else [8, 16])]))
+    block_sizes = {SHARING: [1, 2, 3, 4, 4], PAUSED: [1, 2, 4]}
+    block_size = draw(st.sampled_from(block_sizes.get(mood, [1, 2, 3, 4, 4, 8, 16])))
     max_num_seqs = draw(st.integers(1 if mood == MIXED else 3, 8))
     budget = st.integers(4, 8) if mood == PAUSED else st.one_of(st.integers(4, 16), st.integers(17, 64), st.just(64))
     max_num_batched_tokens = max(4, max_num_seqs, draw(budget))
@@ -164,7 +165,7 @@ def pools(draw, clock, number, mood):
         enable_prefix_caching=draw(caching),
         scheduling_policy=draw(st.sampled_from(POLICIES)),
         async_scheduling=draw(st.sampled_from([True, True, False] if mood == CROWDED else [True, False])),
-        long_prefill_token_threshold=draw(st.sampled_from([3, 5, 9] if mood == PAUSED else [0, 0, 0, 1, 2, 5])),
+        long_prefill_token_threshold=draw(st.sampled_from([3, 9, 9] if mood == PAUSED else [0, 0, 0, 1, 2, 5])),
         long_prefill_token_threshold_adaptive=draw(st.booleans()),
         prefill_schedule_interval=draw(st.sampled_from([3, 4, 5] if mood == PAUSED else [1, 1, 1, 2, 3])),
         max_num_active_seqs=max_num_active_seqs,
@@ -199,7 +200,7 @@ def traffic_classes(draw, clock, number, path_names, mood):
             st.sampled_from({SHARING: [8, 13, 16], PAUSED: [4, 12]}.get(mood, [0, 0, 3, 8, 13]))
         ),
         prefix_group=["red", "blue", "green"][{SHARING: number, PAUSED: 0}.get(mood, draw(st.integers(0, 1)))],
-        user_tokens=draw(token_tables(15)),
+        user_tokens=draw(token_tables(1 if mood == PAUSED else 15)),
         output_tokens=draw(token_tables(25)),
         gap_s=draw(tick_tables(clock, 0, 400)),
         patience_s=draw(st.one_of(st.none(), st.none(), st.none(), tick_tables(clock, 1, 1_000))),
@@ -230,12 +231,12 @@ def quotes(draw, before):
 def arrivals(draw, clock, origin_s, num_classes, num_buckets, mood, seed):
     """Rows in order of time, many of them at one instant (as closed-loop clients begin), and their segments."""
     rows, segments, before, t_s = [], [], [], origin_s
-    may_copy = draw(st.booleans())
+    may_copy = mood != PAUSED and draw(st.booleans())
     user_tokens = st.sampled_from([1, 1, 1, 25]) if mood == PAUSED else st.integers(1, 20)
-    gaps_s = clock.calendar(0, draw(st.sampled_from([0, 1, 16] if mood == CROWDED else [1, 32, 160])))
+    gaps_s = clock.calendar(0, draw(st.sampled_from({CROWDED: [0, 1, 16], PAUSED: [16, 32]}.get(mood, [1, 32, 160]))))
     for number in range(draw(st.integers(1 if mood == MIXED else 5, 14))):
         t_s += draw(gaps_s)
-        user, num_turns = draw(st.integers(0, 3)), draw(st.integers(1, 4))
+        user, num_turns = draw(st.integers(0, 3)), draw(st.integers(1, 4 if mood != PAUSED else 2))
         lengths = draw(user_tokens), draw(st.integers(1, 30))
         class_id, language = draw(st.integers(0, num_classes - 1)), draw(st.integers(0, 3))
         bucket = draw(st.integers(-2, num_buckets - 1).map(lambda number: max(number, -1)))
@@ -259,7 +260,7 @@ def commands(draw, clock, origin_s, world_pools, mood):
     most_drained = [max(0, pool.num_replicas - 1) for pool in world_pools]
     times_s = clock.calendar(0, draw(st.sampled_from([50, 250, 1_200])))
     verbs = ["abort"] if mood == CROWDED else ["abort", "add", "drain", "swap", "swap", "swap"]
-    for _ in range(draw(st.integers(0, 6))):
+    for _ in range(draw(st.integers(3 if mood == CROWDED else 0, 6))):
         t_s = origin_s + draw(times_s)
         verb, number = (
             draw(st.sampled_from(verbs)),
@@ -284,7 +285,7 @@ def scenes(draw, *, exact):
     """A scene; exact: on the grid."""
     clock = Clock(exact=exact, seed=0 if exact else draw(st.integers(0, 1 << 16)), unit=draw(st.sampled_from([1, 16])))
     origin_s = draw(st.sampled_from(ORIGINS_S if exact else ORIGINS_S[:2]))
-    mood = draw(st.sampled_from([CROWDED, SHARING, PAUSED, MIXED, MIXED]))
+    mood = draw(st.sampled_from([CROWDED, CROWDED, SHARING, PAUSED, MIXED, MIXED]))
     num_pools = draw(st.sampled_from([1, 2, 3] if mood == MIXED else [1, 1, 2]))
     world_pools = tuple(draw(pools(clock, number, mood)) for number in range(num_pools))
     names = ["one", "two"][: draw(st.integers(1, 2))]
