@@ -14,6 +14,7 @@ from sim.plane.world import Bucket, Pool, Visit, World
 from sim.spec import PopulationTraffic, Scenario
 from sim.spec.fleet import Pool as PoolSpec
 from sim.spec.hardware import GpuSpec, Sourced
+from sim.traffic.replay import Replay
 
 LANGUAGES = ("all",)
 """Languages of the traffic; so far it is not told apart."""
@@ -169,7 +170,8 @@ def make_world(
                 enable_chunked_prefill=pool.enable_chunked_prefill,
                 enable_prefix_caching=pool.enable_prefix_caching,
                 scheduling_policy=pool.scheduling_policy,
-                async_scheduling=pool.async_scheduling,
+                batch_policy=pool.batch_policy,
+                async_scheduling=pool.schedules_ahead,
                 long_prefill_token_threshold=pool.long_prefill_token_threshold,
                 long_prefill_token_threshold_adaptive=pool.long_prefill_token_threshold_adaptive,
                 prefill_schedule_interval=pool.prefill_schedule_interval,
@@ -191,9 +193,13 @@ def make_world(
         classes=source.classes,
         buckets=[Bucket(float(row["rate_per_s"]), float(row["capacity"])) for row in source.buckets],
         router=scenario.fleet.router,
+        balance_abs_threshold=scenario.fleet.balance_abs_threshold,
+        balance_rel_threshold=scenario.fleet.balance_rel_threshold,
+        prefix_token_count=scenario.fleet.prefix_token_count,
         seed=scenario.seed,
         start_s=0.0 - scenario.run_in_s,
         horizon_s=scenario.horizon_s,
+        has_segments=isinstance(source, Replay),
     )
 
 

@@ -26,7 +26,16 @@ import numpy as np
 
 from sim.cost.step_times import StepTimes
 from sim.errors import Problem, TraceError, did_you_mean
-from sim.plane.world import POLICIES, TABLE_STEPS, Pool, Visit, World
+from sim.plane.world import (
+    BATCH_POLICIES,
+    ONLY_VLLM_V1,
+    POLICIES,
+    SYNCHRONOUS,
+    TABLE_STEPS,
+    Pool,
+    Visit,
+    World,
+)
 from sim.traffic import draws
 from sim.traffic.arrivals import ARRIVAL, NO_LIMIT, SEGMENT, Chunk, TrafficClass
 
@@ -147,6 +156,9 @@ CONFIG_KEYS: Mapping[str, Rule] = {
     "async_scheduling": FLAG,
     "step_time": (lambda value: isinstance(value, dict), "an object with c0, c1, c2 and c3"),
 }
+OPTIONAL_KEYS: Mapping[str, Rule] = {
+    "batch_policy": (lambda value: value in BATCH_POLICIES, " or ".join(BATCH_POLICIES)),
+}
 STEP_TIME_KEYS: Mapping[str, Rule] = dict.fromkeys(("c0", "c1", "c2", "c3"), SECONDS)
 REQUEST_KEYS: Mapping[str, Rule] = {
     "id": NATURAL,
@@ -220,12 +232,16 @@ def _parsed(text: str, file: str, kind: type[T], what: str, line: int | None = N
 
 def _config(text: str, file: str) -> dict[str, Any]:
     data: dict[str, Any] = _parsed(text, file, dict, "an object")
-    found = [*_unknown(data, CONFIG_KEYS), *_misfits(data, CONFIG_KEYS)]
+    rules = {**CONFIG_KEYS, **{name: rule for name, rule in OPTIONAL_KEYS.items() if name in data}}
+    found = [*_unknown(data, rules), *_misfits(data, rules)]
     if isinstance(coefficients := data.get("step_time"), dict):
         found += _unknown(coefficients, STEP_TIME_KEYS, "step_time.")
         found += _misfits(coefficients, STEP_TIME_KEYS, "step_time.")
     if not found and data["max_num_batched_tokens"] < data["max_num_seqs"]:
         found.append(("max_num_batched_tokens", f"must be at least max_num_seqs ({data['max_num_seqs']})"))
+    if not found and (policy := data.get("batch_policy", "vllm_v1")) != "vllm_v1":
+        strange = ONLY_VLLM_V1 + ("async_scheduling",) * (policy in SYNCHRONOUS)
+        found = [(name, f"not known to {policy}") for name in strange if (data[name] or 0) != getattr(Pool, name)]
     TraceError.raise_if(Problem(message, file, path=path) for path, message in found)
     return data
 
@@ -326,6 +342,7 @@ def as_world(case: Case, cache: str = "extents") -> tuple[World, Chunk]:
         num_replicas=1,
         scheduling_policy=config["policy"],
         max_num_active_seqs=config["max_num_active_seqs"] or 0,
+        batch_policy=config.get("batch_policy", "vllm_v1"),
         cache=cache,
         **{name: config[name] for name in same},
     )

@@ -26,7 +26,7 @@ from sim.metrics.collector import Collector
 from sim.metrics.rundata import RunData
 from sim.metrics.summary import RunFacts, summarise, tier_histograms
 from sim.plane.owner import Plane
-from sim.spec import ClosedLoopTraffic, OpenLoopTraffic, Scenario
+from sim.spec import ClosedLoopTraffic, OpenLoopTraffic, Scenario, TraceTraffic
 from sim.traffic import draws
 
 if TYPE_CHECKING:
@@ -250,12 +250,14 @@ class Player:
 
 
 def load(built: Built) -> dict[str, Any]:
-    """How hard the load generator pushed, in vLLM's words."""
+    """How hard the load generator pushed, in vLLM's words; of a trace, how much of it a cache could hold at best."""
     traffic = built.scenario.traffic
     if isinstance(traffic, ClosedLoopTraffic):
         return {"max_concurrency": traffic.concurrency}
     if isinstance(traffic, OpenLoopTraffic):
         return {"request_rate_per_s": traffic.rate_per_s, "burstiness": traffic.burstiness}
+    if isinstance(traffic, TraceTraffic):
+        return {"ideal_hit_frac": built.source.describe()["inputs"]["trace"].get("ideal_prefix_hit_frac")}
     return {}
 
 

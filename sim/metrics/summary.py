@@ -47,6 +47,8 @@ class RunFacts:
     """Offered rate [requests/s], None where requests come as fast as they are answered."""
     burstiness: float | None = None
     max_concurrency: int | None = None
+    ideal_hit_frac: float | None = None
+    """Share of prompt tokens that one cache which forgets nothing would have, None where traffic does not say."""
     calibration: Mapping[str, Any] = field(default_factory=dict)
     """Engine calibration of each pool: name, version, status, residuals."""
 
@@ -92,7 +94,7 @@ def summarise(
             "endings": blocks.endings(collector, _all(collector)),
             "cost": _cost(bill, collector),
             "energy": _energy(timeline, collector),
-            "cache": _cache(collector),
+            "cache": _cache(collector, facts),
             "by_tier": {
                 tier.name: _tier(collector, index, itl, bill, facts) for index, tier in enumerate(groups.tiers)
             },
@@ -204,12 +206,13 @@ def _energy(timeline: NDArray[np.void], collector: Collector) -> dict[str, Any]:
     }
 
 
-def _cache(collector: Collector) -> dict[str, Any]:
+def _cache(collector: Collector, facts: RunFacts) -> dict[str, Any]:
     totals = blocks.tokens(collector, _all(collector))
     return {
         "hit_tokens": totals["prefix_cache_hit_tokens"],
         "query_tokens": totals["total_input_tokens"],
         "hit_frac": totals["prefix_cache_hit_frac"],
+        "ideal_hit_frac": facts.ideal_hit_frac,
     }
 
 

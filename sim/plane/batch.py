@@ -6,11 +6,11 @@ of a completed prompt, a last token, the token of one preempted meanwhile) is an
 """
 
 # ruff: noqa: ANN001, ANN201
-from sim.plane.cache import close_stream, open_stream, release
+from sim.plane.cache import close_stream, num_free, open_stream, release
 from sim.plane.compiled import jit
 from sim.plane.decoding import close_run, flight_of
 from sim.plane.queues import find_end, first_end, leave_running, pop_ended, push_end, remove_end
-from sim.plane.sequence import delivered, held_blocks, live_blocks, residue_of, scheduled
+from sim.plane.sequence import blocks_for, delivered, held_blocks, live_blocks, residue_of, scheduled
 from sim.plane.tables import APPEND, DECODING, LEAVING, OWN_GAP, PREFILLING, i4_at, request_at
 
 INTEGRAL_STEPS = 1 << 16
@@ -159,6 +159,8 @@ def stop_decoding(p, pool, s, slot, now):
         return
     if q.pending > 0:
         owe_output(p, pool, s, s.processed, slot, APPEND)
+    elif pool.prefill_first == 1:
+        q.last_token_s = max(q.last_token_s, s.last_decode_s)
     else:
         q.last_token_s = now
 
@@ -208,5 +210,10 @@ def drop(p, pool, s, slot, now):
         stop_decoding(p, pool, s, slot, now)
     elif q.state == PREFILLING:
         run_along(p, s, slot)
-    release(p, pool, s, slot)
+    if pool.reserves == 1:  # what it would have come to need, and what it gives back now
+        s.unpromised += blocks_for(q.prompt + q.output - 1, pool.block_size) - q.num_blocks - num_free(s)
+        release(p, pool, s, slot)
+        s.unpromised += num_free(s)
+    else:
+        release(p, pool, s, slot)
     leave_running(p, s, slot, now)

@@ -278,7 +278,6 @@ def extend(p, pool, s, slot, num_tokens, num_delivered):
 def release(p, pool, s, slot):
     """Give a request's blocks back, from the last to the first: those without a hash to the queue's head."""
     q = request_at(p.requests, slot)
-    front = np.int64(-1)
     while q.num_blocks > 0:
         q.num_blocks -= 1
         b = pop(p, q)
@@ -288,8 +287,7 @@ def release(p, pool, s, slot):
             continue
         if x.hash == NO_HASH:
             s.free += 1
-            link(p, s, b, front)
-            front = b
+            link(p, s, b, -1)  # in any order: they are all alike
         else:
             s.evictable += 1
             link(p, s, b, np.int64(s.lru_tail))

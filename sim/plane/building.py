@@ -12,7 +12,19 @@ from sim.metrics.histogram import NUM_BINS
 from sim.plane.cache_tables import build_cache
 from sim.plane.events import NOT_QUEUED, WHEEL_SIZE, WHEEL_WIDTH_S
 from sim.plane.tables import ACTIVE, FAR, OFF
-from sim.plane.world import CACHES, MAX_VISITS, POLICIES, ROUTERS, Pool, World
+from sim.plane.world import (
+    BATCH_POLICIES,
+    CACHES,
+    MAX_VISITS,
+    ONLY_VLLM_V1,
+    POLICIES,
+    RESERVING,
+    ROUTERS,
+    SESSION_AFFINITY,
+    SYNCHRONOUS,
+    Pool,
+    World,
+)
 from sim.traffic import draws
 
 if TYPE_CHECKING:
@@ -50,8 +62,22 @@ def check(world: World) -> None:
             raise ValueError(f"pool {pool.name!r}: cache must be one of {CACHES}")
         if pool.scheduling_policy not in POLICIES:
             raise ValueError(f"pool {pool.name!r}: policy must be one of {POLICIES}")
+        check_batch_policy(pool)
     if world.router not in ROUTERS:
         raise ValueError(f"router must be one of {ROUTERS}")
+    if world.balance_abs_threshold < 0 or world.balance_rel_threshold < 0.0 or world.prefix_token_count < 1:
+        raise ValueError("a threshold or the prefix_token_count of the router is out of range")
+
+
+def check_batch_policy(pool: Pool) -> None:
+    """Raise ValueError where a pool's batch policy is none, or does not know one of its settings."""
+    if pool.batch_policy not in BATCH_POLICIES:
+        raise ValueError(f"pool {pool.name!r}: batch_policy must be one of {BATCH_POLICIES}")
+    if pool.async_scheduling and pool.batch_policy in SYNCHRONOUS:
+        raise ValueError(f"pool {pool.name!r}: {pool.batch_policy} is synchronous")
+    for name in ONLY_VLLM_V1:
+        if pool.batch_policy != "vllm_v1" and getattr(pool, name) != getattr(Pool, name):
+            raise ValueError(f"pool {pool.name!r}: {pool.batch_policy} knows no {name}")
 
 
 def max_replicas(pool: Pool) -> int:
@@ -104,7 +130,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     curves = Curves()
     levels = sorted({kind.priority for kind in world.classes})
     groups, visit_groups = number_groups(world)
-    build_pools(plane, world.pools, world.router, len(levels), curves)
+    build_pools(plane, world, len(levels), curves)
     first_visit = build_visits(plane, world, visit_groups)
     build_classes(plane, world, first_visit, levels, groups, curves)
     num_itl = max(itl_groups(world), default=0) + 1
@@ -130,6 +156,8 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     plane.own("log", 1)
     plane.own("wheel", WHEEL_SIZE)["v"] = -1
     link_free(plane.own("requests", num_requests), 0)
+    num_homes = max(map(len, world.paths.values())) if world.router == ROUTERS[SESSION_AFFINITY] else 0
+    plane.own("homes", num_homes * num_requests)
     due = plane.own("due", 2 * num_requests + 2)
     num_replicas = len(plane["replicas"])
     tree_size = 1 << max(1, (num_replicas - 1).bit_length())
@@ -138,6 +166,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     nodes["id"][tree_size:] = np.arange(tree_size)
     scalars: dict[str, Any] = {
         "leap": int(leap),
+        "has_segments": int(world.has_segments),
         "cursor": -1,
         "now_s": world.start_s,
         "horizon_s": world.horizon_s,
@@ -146,6 +175,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
         "tree_size": tree_size,
         "done_room": RECORDS,
         "num_requests": num_requests,
+        "num_homes": num_homes,
         "num_free": num_requests,
         "due_size": len(due),
         "wheel_at": int(np.floor(world.start_s / WHEEL_WIDTH_S)),
@@ -157,6 +187,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
         "patience_key": draws.PATIENCE,
         "block_key": draws.BLOCK,
         "route_key": draws.ROUTE,
+        "affinity_key": draws.AFFINITY,
         "content_key": draws.CONTENT,
     }
     for name, stream in streams.items():
@@ -176,15 +207,18 @@ def number_groups(world: World) -> tuple[dict[str, int], list[int]]:
     return groups, visit_groups
 
 
-def build_pools(plane: Plane, pools: Sequence[Pool], router: str, num_levels: int, curves: Curves) -> None:
+def build_pools(plane: Plane, world: World, num_levels: int, curves: Curves) -> None:
     """Fill the pool rows, and the curves of their step times."""
-    table = plane.own("pools", len(pools))
+    table = plane.own("pools", len(world.pools))
     first = 0
-    for row, pool in zip(table, pools, strict=True):
+    for row, pool in zip(table, world.pools, strict=True):
         times = pool.step_times
         row["first_replica"], row["max_replicas"], row["num_active"] = first, max_replicas(pool), pool.num_replicas
         first += max_replicas(pool)
-        row["router"] = ROUTERS.index(router)
+        row["router"], row["balance_abs"], row["balance_rel"], row["prefix_token_count"] = (
+            ROUTERS.index(world.router), world.balance_abs_threshold, world.balance_rel_threshold,
+            world.prefix_token_count,
+        )  # fmt: skip
         row["max_seqs"], row["max_tokens"], row["block_size"] = (
             most_seqs(pool), pool.max_num_batched_tokens, pool.block_size,
         )  # fmt: skip
@@ -194,7 +228,10 @@ def build_pools(plane: Plane, pools: Sequence[Pool], router: str, num_levels: in
             pool.long_prefill_token_threshold, pool.long_prefill_token_threshold_adaptive,
         )  # fmt: skip
         row["usable"], row["watermark"] = pool.num_gpu_blocks - 1, int(pool.watermark * pool.num_gpu_blocks)
-        row["reserve_full"], row["chunked"] = pool.scheduler_reserve_full_isl, pool.enable_chunked_prefill
+        row["reserves"] = reserves = pool.batch_policy in RESERVING
+        row["static"], row["prefill_first"] = pool.batch_policy == "static", pool.batch_policy == "prefill_first"
+        row["reserve_full"] = pool.scheduler_reserve_full_isl
+        row["chunked"] = pool.enable_chunked_prefill and not reserves
         row["caching"], row["max_model_len"] = pool.enable_prefix_caching, pool.max_model_len
         row["by_priority"] = pool.scheduling_policy == "priority"
         row["num_levels"] = num_levels if pool.scheduling_policy == "priority" else 1
@@ -220,6 +257,7 @@ def build_visits(plane: Plane, world: World, visit_groups: list[int]) -> dict[st
             row["pool"], row["generate"], row["reads_full"] = (
                 visit.pool, visit.kind == "generate", visit.prompt == "full",
             )  # fmt: skip
+            row["home"] = [other.pool for other in path].index(visit.pool)
             row["template_tokens"], row["group"], row["ordinal"], row["block_frac"] = (
                 visit.template_tokens, visit_groups[n], ordinal, visit.block_frac,
             )  # fmt: skip
@@ -259,11 +297,13 @@ def build_replicas(plane: Plane, world: World, num_levels: int, num_itl: int) ->
         for k in range(max_replicas(pool)):
             row = table[r]
             row["number"], row["pool"], row["state"] = r, number, ACTIVE if k < pool.num_replicas else OFF
-            row["free"], row["loose"], row["run_head"], row["run_tail"] = pool.num_gpu_blocks - 1, -1, -1, -1
+            row["free"] = row["unpromised"] = pool.num_gpu_blocks - 1
+            row["loose"] = row["run_head"] = row["run_tail"] = -1
             row["base"], row["residue_base"], row["flight_base"] = base, residues, 2 * r
             row["count_base"], row["wait_base"] = r * num_itl, r * num_levels
             row["last_prefill"] = -pool.prefill_schedule_interval
             row["gauge_s"] = row["kv_at_s"] = row["online_at_s"] = row["booked_s"] = world.start_s
+            row["last_decode_s"] = world.start_s
             base += most_seqs(pool) + 1
             residues += pool.block_size
             active["v"][r] = r

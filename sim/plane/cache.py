@@ -84,6 +84,13 @@ def close_stream(p, pool, s, slot, num_blocks, full_blocks):
 
 
 @jit
+def let_find(p, s, slot):
+    """A request is going to look for its own text, which perhaps nobody could find so far."""
+    if s.by_blocks == 0:
+        extents.let_find(p, slot)
+
+
+@jit
 def release(p, pool, s, slot):
     """Give back all blocks of a request that does not decode (any more)."""
     if s.by_blocks == 1:

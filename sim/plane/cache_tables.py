@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sim.plane.blockwise import begin
 from sim.plane.compiled import jit
-from sim.plane.extent_rows import COPY, put_in_bucket
+from sim.plane.extent_rows import COPY, UNLISTED, put_in_bucket
 from sim.plane.tables import (
     BLOCK_BUCKETS,
     BLOCKS,
@@ -49,9 +49,10 @@ class Owner(Protocol):
 def build_cache(plane: Owner, world: World) -> None:
     """Make the cache tables. Pools and replicas are there already."""
     pools, replicas, rooms = plane["pools"], plane["replicas"], plane.own("rooms", len(TABLE_OF))
-    usable, max_seqs = pools["usable"].astype(np.int64), pools["max_seqs"].astype(np.int64)
+    usable = pools["usable"].astype(np.int64) * pools["caching"]  # without a cache, blocks are only counted
+    max_seqs = pools["max_seqs"].astype(np.int64)
     pools["num_buckets"] = [1 << max(1, int(n - 1).bit_length()) for n in usable]
-    pools["by_blocks"] = [pool.cache == "blocks" for pool in world.pools]
+    pools["by_blocks"] = [pool.cache == "blocks" and pool.enable_prefix_caching for pool in world.pools]
     replicas["lru_head"] = replicas["lru_tail"] = replicas["block_base"] = replicas["bucket_base"] = -1
     rooms["first"] = -1
 
@@ -133,5 +134,5 @@ def find_again(address: Any) -> None:
         e = x.chained
     for e in range(room.used):
         x = extent_at(p.extents, e)
-        if (x.length > 0 or x.owner >= 0) and x.num_children != COPY:
+        if (x.length > 0 or x.owner >= 0) and x.num_children != COPY and x.chained != UNLISTED:
             put_in_bucket(p, e)

@@ -11,7 +11,7 @@ import numpy as np
 
 from sim.metrics.histogram import BIN_OFFSET, BIN_SHIFT, NUM_BINS
 from sim.plane.compiled import jit
-from sim.plane.tables import DECODE, f8_at, flight_at, i4_at, i8_at
+from sim.plane.tables import DECODE, DECODING, f8_at, flight_at, i4_at, i8_at, request_at
 
 SHIFT, OFFSET, BINS = np.int64(BIN_SHIFT), np.int64(BIN_OFFSET), np.int64(NUM_BINS)
 
@@ -70,8 +70,24 @@ def add_gap(p, q, gap_s):
 
 
 @jit
+def count_pauses(p, s):
+    """Count the gaps of a run's first step where it comes after a pause: each sequence has its own."""
+    end_s = time_at(s, s.step0 + 1)
+    slot = s.run_head
+    while slot >= 0:
+        q = request_at(p.requests, slot)
+        if q.state == DECODING:
+            add_gap(p, q, end_s - max(q.last_token_s, s.last_decode_s))
+        slot = q.next
+    s.counted = s.step0 + 1
+    s.resumed = 0
+
+
+@jit
 def count_run(p, s, upto):
     """Count the gaps of the run's steps not counted yet, up to step `upto`: halve until one bin holds the rest."""
+    if s.resumed == 1 and upto > s.step0:
+        count_pauses(p, s)
     j = s.counted - s.step0
     end = upto - s.step0
     while j < end:

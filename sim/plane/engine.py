@@ -52,7 +52,7 @@ def plan(p, r, now):
     """Form steps until as many are in flight as may be, and put the end of the oldest in the outbox."""
     s = replica_at(p.replicas, r)
     pool = pool_at(p.pools, s.pool)
-    while s.target - s.processed <= pool.depth:
+    while s.target - s.processed + s.paused <= pool.depth:
         commit(p, pool, s)
         preempted = schedule(p, pool, s, now)
         if s.num_chunks > 0 or s.num_decoding > 0:
@@ -63,7 +63,7 @@ def plan(p, r, now):
             p.stuck = r + 1
             p.wake = 1
             break
-    if s.target == s.processed:
+    if s.target == s.processed and s.paused == 0:
         rest(p, pool, s, r, now)
         return
     s.depth = s.target - s.processed - 1
@@ -132,7 +132,7 @@ def start(p, pool, s, now):
     else:
         end_s = start_single(p, pool, s, now, begin_s)
     log_end(p, s, s.step, end_s)
-    s.target = s.step + 1
+    s.target = s.step + 1 - s.paused
 
 
 @jit
@@ -170,11 +170,17 @@ def is_decode(q):
 
 
 @jit
+def num_in_step(s):
+    """Decoding sequences that the step just formed carries: all, or none in a pause."""
+    return np.int64(0) if s.paused == 1 else np.int64(s.num_decoding)
+
+
+@jit
 def start_single(p, pool, s, now, begin_s):
     """Start a step that is not of a run; its time is split by what causes each part of it. Returns its end [s]."""
     close_run(p, pool, s)
     begin_integrals_anew(p, s)
-    decodes, context = np.int64(s.num_decoding), s.context
+    decodes, context = num_in_step(s), s.context * (1 - s.paused)
     tokens, emitting = decodes, decodes
     pairs = prefills = np.int64(0)
     for x in range(s.num_chunks):
@@ -212,7 +218,7 @@ def start_single(p, pool, s, now, begin_s):
     flight = flight_of(p, pool, s, s.step)
     flight.dt_s = s.dt_s
     flight.end_s = begin_s + s.dt_s
-    flight.num_decodes = s.num_decoding
+    flight.num_decodes = num_in_step(s)
     flight.copied = 0
     if pool.depth > 0:
         copy_counts(p, s, flight, s.step)
@@ -245,7 +251,7 @@ def book_single(p, pool, s, step):
 
     A synchronous replica does so when the step has ended, an asynchronous one when it is formed.
     """
-    if s.num_decoding > 0:
+    if num_in_step(s) > 0:
         s.per_seq_s += s.entry_s + s.token_s + s.emit_s + s.decode_s
         s.per_context_s += s.context_s
         s.per_context_step_s += s.context_s * (step - s.origin)

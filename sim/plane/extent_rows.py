@@ -30,6 +30,8 @@ from sim.plane.tables import EXTENTS, extent_at, i4_at, request_at, room_at
 
 COPY = -1
 """`num_children` of a row that is a copy."""
+UNLISTED = -2
+"""`chained` of an extent that is in no hash table: nobody will ask for its text (see `text.py`)."""
 
 ROOTS = np.int64(1 << 32)
 """Makes every parent, roots too, a positive number."""
@@ -70,6 +72,8 @@ def put_in_bucket(p, e):
 def take_from_bucket(p, e):
     """Let an extent no longer be found."""
     x = extent_at(p.extents, e)
+    if x.chained == UNLISTED:
+        return
     head = bucket_of(p, x.parent, x.first)
     if head.v == e + 1:
         head.v = x.chained
@@ -105,18 +109,19 @@ def free_row(p, e):
 
 @jit
 def fill(p, e, parent, first, last, start, length, num_users):
-    """Write an extent, and let it be found."""
+    """Write an extent."""
     x = extent_at(p.extents, e)
     x.parent, x.first, x.last, x.start, x.length, x.num_users = parent, first, last, start, length, num_users
-    x.owner, x.num_children, x.copies, x.block = -1, 0, -1, -1
-    put_in_bucket(p, e)
+    x.owner, x.num_children, x.copies, x.block, x.chained = -1, 0, -1, -1, UNLISTED
 
 
 @jit
-def add(p, s, parent, first, last, start, length):
-    """A new extent below `parent`, with one user."""
+def add(p, s, parent, first, last, start, length, is_private):
+    """A new extent below `parent`, with one user; a private one is not to be found."""
     e = new_row(p)
     fill(p, e, parent, first, last, start, length, 1)
+    if is_private == 0:
+        put_in_bucket(p, e)
     if parent >= 0:
         extent_at(p.extents, parent).num_children += 1
     s.num_hashes += length
@@ -269,6 +274,7 @@ def split(p, s, e, n):
     take_from_bucket(p, e)
     head = new_row(p)
     fill(p, head, x.parent, x.first, x.last, x.start, n, x.num_users)
+    put_in_bucket(p, head)
     extent_at(p.extents, head).num_children = 1
     x.parent, x.first, x.start, x.length = head, x.last, x.start + n, x.length - n
     put_in_bucket(p, e)
@@ -294,6 +300,7 @@ def append(p, s, e):
     if t >= 0:
         tail = extent_at(p.extents, t)
         alone = x.num_children == 1 and x.copies < 0 and tail.num_children != COPY and tail.copies < 0
+        alone = alone and tail.chained != UNLISTED
         if alone and tail.parent == e and tail.first == x.last:
             take_from_bucket(p, e)
             take_from_bucket(p, t)

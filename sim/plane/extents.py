@@ -9,8 +9,9 @@ is there already: before that, the replica goes over to blocks (`fallback.py`).
 import numpy as np
 
 from sim.plane.compiled import jit
-from sim.plane.content import first_stretch, run_at
+from sim.plane.content import ENDLESS, first_stretch, run_at
 from sim.plane.extent_rows import (
+    UNLISTED,
     add,
     add_copy,
     append,
@@ -19,6 +20,7 @@ from sim.plane.extent_rows import (
     find_child,
     last_copy,
     length_of,
+    put_in_bucket,
     set_length,
     split,
     unlink,
@@ -51,6 +53,7 @@ def find_hits(p, pool, s, slot, num_tokens):
     The extent in which they end is noted as the request's leaf.
     """
     q = request_at(p.requests, slot)
+    s.near_live = 0
     most = (num_tokens - 1) // pool.block_size
     hits = idle = upto = np.int64(0)
     first = last = np.uint64(0)
@@ -61,11 +64,15 @@ def find_hits(p, pool, s, slot, num_tokens):
             first, last, upto, key, start, end, following = run_at(
                 p, q, pool.block_size, hits, key, start, end, following
             )
+            if q.is_new == 1 and end == ENDLESS:
+                break
         e = find_child(p, leaf, first)
         if e < 0:
             break
         x = extent_at(p.extents, e)
         length = length_of(p, pool, s, x)
+        if x.owner >= 0:
+            s.near_live = 1
         n = min(length, min(upto, most) - hits)
         if n == 0:  # a live leaf without blocks so far
             break
@@ -132,9 +139,10 @@ def extend(p, pool, s, slot, num_tokens, num_delivered):
             x = extent_at(p.extents, leaf)
             set_length(s, x, x.length + n)
         else:
-            e = find_child(p, leaf, first)
+            is_new = q.is_new == 1 and end == ENDLESS
+            e = np.int64(-1) if is_new else find_child(p, leaf, first)
             if e < 0:
-                q.leaf = add(p, s, leaf, first, last, at, n)
+                q.leaf = add(p, s, leaf, first, last, at, n, is_new and q.is_private == 1)
             else:
                 x = extent_at(p.extents, e)
                 if x.owner >= 0:
@@ -161,11 +169,24 @@ def open_stream(p, pool, s, slot):
     leaf = root_of(q) if at == 0 else np.int64(q.leaf)
     first, last, _, _, _, _, _ = run_at(p, q, pool.block_size, at, *first_stretch(p, q))
     if leaf < 0 or not can_grow(extent_at(p.extents, leaf), first):
-        if find_child(p, leaf, first) >= 0:
+        if q.is_new == 0 and find_child(p, leaf, first) >= 0:
             return False
-        q.leaf = add(p, s, leaf, first, last, at, 0)
+        q.leaf = add(p, s, leaf, first, last, at, 0, q.is_private)
     extent_at(p.extents, q.leaf).owner = slot
     return True
+
+
+@jit
+def let_find(p, slot):
+    """A request is going to look for its own text: let all that it holds be found."""
+    q = request_at(p.requests, slot)
+    q.is_new = q.is_private = 0
+    e = np.int64(q.leaf)
+    while e >= 0:
+        x = extent_at(p.extents, e)
+        if x.chained == UNLISTED:
+            put_in_bucket(p, e)
+        e = np.int64(x.parent)
 
 
 @jit

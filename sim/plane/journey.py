@@ -1,4 +1,4 @@
-"""What happens to a request between engines: arrival, limits, visits, routing, its ending, the next turn."""
+"""What happens to a request between engines: arrival, limits, visits, its ending, the next turn."""
 
 # ruff: noqa: ANN001, ANN201
 import numpy as np
@@ -17,6 +17,7 @@ from sim.plane.compiled import jit
 from sim.plane.engine import cut
 from sim.plane.events import cancel_timer, emit
 from sim.plane.queues import join_waiting, leave_waiting, waiting_head
+from sim.plane.routing import forget_homes, route
 from sim.plane.sequence import blocks_for
 from sim.plane.tables import (
     FAR,
@@ -37,13 +38,12 @@ from sim.plane.tables import (
     visit_at,
 )
 from sim.plane.text import begin_text, bits, forget_stretches, go_on_with_text, open_text
-from sim.plane.world import LEAST_OUTSTANDING, MAX_VISITS, ROUND_ROBIN, TABLE_STEPS
+from sim.plane.world import MAX_VISITS, TABLE_STEPS
 from sim.traffic import draws
 from sim.traffic.arrivals import whole_ns as whole_ns_of
 
 uniform = jit(draws.uniform)
 whole_ns = jit(whole_ns_of)
-LOW_WORD, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 @jit
@@ -67,31 +67,7 @@ def lookup_tokens(p, table, u):
     return max(1, np.int64(np.floor(lookup(p, table, u) + 0.5)))
 
 
-# ------------------------------------------------------------------ routing and queueing
-
-
-@jit
-def route(p, pool, q, ordinal):
-    """The replica that gets a visit, -1 if none is active."""
-    n = pool.num_active
-    if n == 0:
-        return -1
-    base = pool.first_replica
-    if pool.router == ROUND_ROBIN:
-        r = i4_at(p.active, base + pool.rotation % n).v
-        pool.rotation += 1
-        return r
-    if pool.router == LEAST_OUTSTANDING:
-        best = i4_at(p.active, base).v
-        for x in range(1, n):
-            r = i4_at(p.active, base + x).v
-            if i4_at(p.outstanding, r).v < i4_at(p.outstanding, best).v:
-                best = r
-        return best
-    word = bits(p.route_key, np.uint64(q.user), np.uint64(q.conversation), np.uint64(MAX_VISITS * q.turn + ordinal))
-    a = i4_at(p.active, base + np.int64(((word & LOW_WORD) * np.uint64(n)) >> HALF)).v
-    b = i4_at(p.active, base + np.int64(((word >> HALF) * np.uint64(n)) >> HALF)).v
-    return a if i4_at(p.outstanding, a).v <= i4_at(p.outstanding, b).v else b
+# ------------------------------------------------------------------ visits
 
 
 @jit
@@ -115,7 +91,7 @@ def start_visit(p, slot, now):
     q.emitted = q.computed = q.pending = q.mid = 0
     q.cost_s = 0.0
     q.replica = -1
-    r = route(p, pool, q, visit.ordinal)
+    r = route(p, pool, q, slot, visit)
     if r < 0:
         end_request(p, slot, SHED, now)
         return
@@ -278,7 +254,7 @@ def fits(p, q, kind):
         longest = prompt + output - 1
         if prompt + output > pool.max_model_len or blocks_for(longest, pool.block_size) > pool.usable:
             return False
-        if pool.chunked == 0 and longest > pool.max_tokens:
+        if pool.chunked == 0 and (prompt if pool.reserves == 1 else longest) > pool.max_tokens:
             return False
     return True
 
@@ -305,6 +281,7 @@ def arrive(p, row, now):
     q.user_tokens = a.user_tokens
     q.full_output = a.output_tokens
     begin_text(p, q, class_at(p.classes, q.class_id), a.num_segments)
+    forget_homes(p, slot)
     issue(p, slot, now)
 
 

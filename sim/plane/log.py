@@ -1,7 +1,8 @@
 """The log of steps: what every schedule did, row by row, for whoever wants to compare or to draw it.
 
 Off by default. Rows are written in order; a decode run that is taken in one leap writes its first step whole and of
-the others only what cannot be derived from it (INNER). All times are absolute [s].
+the others only what cannot be derived from it (INNER). Steps are numbered with those in which decodes pause. All times
+are absolute [s].
 
 ==========  ======================================================================================
 kind        t_s, a, b, c
@@ -58,12 +59,12 @@ def log_step(p, pool, s, now, begin_s):
     """Step `s.step` was formed now and begins at `begin_s`."""
     if p.logging == 0:
         return
-    write(p, s, STEP, now, s.step, s.num_running, s.num_waiting)
+    write(p, s, STEP, now, s.step + s.num_pauses, s.num_running, s.num_waiting)
     write(p, s, STATE, begin_s, num_free(s), num_indexed(p, pool, s), 0)
     slot = s.run_head
     while slot >= 0:
         q = request_at(p.requests, slot)
-        if q.state == DECODING:
+        if q.state == DECODING and s.paused == 0:
             write(p, s, ENTRY, now, q.serial, 1, scheduled(s, q) - 1)
         elif q.chunk > 0:
             write(p, s, ENTRY, now, q.serial, q.chunk, q.computed - q.chunk)
@@ -74,13 +75,13 @@ def log_step(p, pool, s, now, begin_s):
 def log_end(p, s, step, end_s):
     """A step's end is known."""
     if p.logging == 1:
-        write(p, s, END, end_s, step, 0, 0)
+        write(p, s, END, end_s, step + s.num_pauses, 0, 0)
 
 
 @jit
 def log_inner(p, pool, s):
     """Step `s.step` of a leap, not its first, has its blocks."""
-    write(p, s, INNER, time_at(s, s.step + 1), s.step, num_free(s), num_indexed(p, pool, s))
+    write(p, s, INNER, time_at(s, s.step + 1), s.step + s.num_pauses, num_free(s), num_indexed(p, pool, s))
 
 
 @jit
@@ -94,4 +95,4 @@ def log_finish(p, s, q, now):
 def log_done(p, s, step, now):
     """A step's output was processed."""
     if p.logging == 1:
-        write(p, s, DONE, now, step, num_free(s), 0)
+        write(p, s, DONE, now, step + s.num_pauses, num_free(s), 0)

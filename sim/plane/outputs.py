@@ -6,7 +6,7 @@ import numpy as np
 from sim.plane.batch import drop, forget_outputs, outputs_base, start_decoding, take_ended
 from sim.plane.cache import extend
 from sim.plane.compiled import jit
-from sim.plane.decoding import add_gap, add_itl, bin_of, count_run, flight_of, gauge_kv
+from sim.plane.decoding import add_gap, add_itl, bin_of, count_run, flight_of, gauge_kv, time_at
 from sim.plane.engine import book_single, commit, extend_decodes
 from sim.plane.events import cancel_timer
 from sim.plane.journey import complete_visit, end_request, leave_pool
@@ -41,7 +41,8 @@ def finish(p, r, now):
     s.doing = IDLE
     if pool.depth == 0:
         take_ended(p, pool, s, 0)
-    deliver_outputs(p, pool, s, s.processed - 1, now)
+    deliver_outputs(p, pool, s, s.processed - 1 + s.paused, now)
+    s.paused = 0
     if s.num_aborts > 0:
         carry_out_aborts(p, pool, s, now)
 
@@ -52,6 +53,8 @@ def end_decode_steps(p, pool, s, processed):
     steps = processed - s.processed
     s.processed = processed
     count_run(p, s, processed)
+    if pool.prefill_first == 1:
+        s.last_decode_s = time_at(s, processed)
     s.num_steps += steps
     pool.output_tokens += s.num_decoding * steps
     s.num_fruitless = 0
@@ -75,8 +78,11 @@ def end_single(p, pool, s, now):
         book_single(p, pool, s, s.processed)
         gauge_kv(pool, s, now)
     flight.num_decodes = 0
-    s.processed += 1
+    s.processed += 1 - s.paused
     s.num_steps += 1
+    if s.paused == 1:
+        s.num_pauses += 1
+        s.resumed = 1
 
 
 # ------------------------------------------------------------------ outputs of their own

@@ -77,6 +77,8 @@ class Plane:
         if self.scalar("next_arrival") < self.scalar("num_arrivals"):
             raise ValueError("the plane still holds arrivals")
         rows, segments = chunk or NO_ARRIVALS
+        if len(segments) and not self.world.has_segments:
+            raise ValueError("arrivals have segments, and the world says that none has")
         for name, given in (("arrivals", rows), ("segments", segments)):
             if len(self[name]) < len(given):
                 self.own(name, len(given))
@@ -109,12 +111,13 @@ class Plane:
 
     def _grow_requests(self) -> None:
         """Double the request rows."""
-        old, old_due = self["requests"], self["due"]
+        old, old_due, old_homes = self["requests"], self["due"], self["homes"]
         n = len(old)
         if 2 * n > 1 << SLOT_BITS:
             raise CapacityError(f"{n:,} requests wait or run at once, and more come: the fleet is far too small")
         self.own("requests", 2 * n)[:n] = old
         self.own("due", 4 * n + 2)[: len(old_due)] = old_due
+        self.own("homes", 2 * n * self.scalar("num_homes"))[: len(old_homes)] = old_homes
         link_free(self["requests"], n)
         self["requests"]["next"][-1] = self.scalar("free_slot")
         self.record["free_slot"] = n

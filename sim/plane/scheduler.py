@@ -8,7 +8,7 @@ decoding members of `running` are handled as totals whenever budget and blocks s
 import numpy as np
 
 from sim.plane.batch import drop, join_underway, owe_output, run_apart, stall, take_ended
-from sim.plane.cache import extend, find_hits, hold_hits, num_free, take
+from sim.plane.cache import extend, find_hits, hold_hits, let_find, num_free, take
 from sim.plane.compiled import jit
 from sim.plane.log import log_admission, log_preemption
 from sim.plane.queues import join_running, join_waiting, leave_waiting, waiting_head
@@ -25,6 +25,7 @@ NO_LIMIT = 1 << 40
 def preempt(p, pool, s, slot, now):
     """Free a running request's blocks and queue it again; its output so far becomes part of what it recomputes."""
     q = request_at(p.requests, slot)
+    let_find(p, s, slot)
     drop(p, pool, s, slot, now)
     q.computed = q.chunk = q.pending = q.mid = 0
     q.num_preemptions += 1
@@ -195,6 +196,9 @@ def admit(p, pool, s, left, limit, hold, now):
 
     The first that does not fit blocks all behind it.
     """
+    if pool.static == 1 and s.num_running > 0:
+        s.blocked = 1
+        return
     slot = waiting_head(p, pool, s)
     while slot >= 0:
         if s.num_running >= pool.max_admitted:
@@ -210,16 +214,21 @@ def admit(p, pool, s, left, limit, hold, now):
         if hold and prefills:
             return
         chunk = min(tokens - cached, limit)
-        s.blocked = 1
+        s.blocked = np.int64(s.near_live == 0 and s.by_blocks == 0)  # it may hit what decode steps are to publish
         if pool.chunked == 0 and chunk > left:
             return
         chunk = min(chunk, left)
         extra = idle - hits + (pool.watermark if s.num_running > 0 else 0)
+        most = blocks_for(q.prompt + q.output - 1, pool.block_size)
+        if pool.reserves == 1 and most + extra > s.unpromised:
+            return
         if pool.reserve_full == 1 and blocks_for(tokens, pool.block_size) + extra > num_free(s):
             return
         if blocks_for(cached + chunk, pool.block_size) + extra > num_free(s):
             return
         s.blocked = 0
+        if pool.reserves == 1:
+            s.unpromised -= most + idle - hits
         if prefills:
             s.last_prefill = s.step + 1
         leave_waiting(p, pool, s, slot, now)
@@ -240,6 +249,22 @@ def admit(p, pool, s, left, limit, hold, now):
 
 
 # ------------------------------------------------------------------ a step
+
+
+@jit
+def prefill(p, pool, s, now):
+    """Batch policy prefill_first: the chunk in progress, then admissions, as far as they fit."""
+    left = pool.max_tokens
+    if s.num_loose > 0:
+        q = request_at(p.requests, s.loose)
+        chunk = min(to_compute(q), left)
+        if blocks_for(q.computed + chunk, pool.block_size) - q.num_blocks > num_free(s):
+            return
+        grant(p, pool, s, s.loose, q, chunk)
+        list_chunk(p, pool, s, s.loose)
+        left -= chunk
+    admit(p, pool, s, left, NO_LIMIT, False, now)
+    s.paused = np.int64(s.num_chunks > 0)
 
 
 @jit
@@ -264,12 +289,19 @@ def schedule(p, pool, s, now):
         take_ended(p, pool, s, APPEND)
     limit = chunk_limit(pool, s)
     hold = on_hold(p, pool, s)
+    if pool.prefill_first == 1:
+        prefill(p, pool, s, now)
+        if s.paused == 1:
+            return False
+        hold = True  # pass 1 is for those that decode, and there is no pass 2
     before = pool.num_preempted
     left = run_together(p, pool, s, limit, hold)
     if left < 0:
         left = run_one_by_one(p, pool, s, limit, hold, now)
     preempted = pool.num_preempted > before
-    if not preempted:
+    if preempted:
+        s.blocked = 0
+    elif pool.prefill_first == 0:
         admit(p, pool, s, left, limit, hold, now)
         if pool.interval > 1 and not hold:
             s.saturated = np.int64(s.num_waiting > 0)

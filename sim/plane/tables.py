@@ -76,7 +76,11 @@ REPLICA = record(
     # gauges: integrals over time up to `gauge_s`, KV up to `kv_at_s`
     "f8 gauge_s running_s waiting_s kv_at_s kv_s kv_blocks",
     "f8 online_at_s online_s",
-    "i8 num_hashes",
+    "i8 num_hashes unpromised near_live",
+    # decodes pause while a step carries prefill (batch policy prefill_first)
+    "i4 paused resumed",  # the step in flight is such a step; the first of the decode run comes after one
+    "i8 num_pauses",
+    "f8 last_decode_s",  # end of the last decode step
 )
 
 REQUEST = record(
@@ -108,7 +112,7 @@ REQUEST = record(
     "u8 stream",
     "i4 older began_at began_turn goes_on",  # the conversation's
     "i4 segments own_from",  # the visit's
-    "i4 leaf published num_blocks",
+    "i4 leaf published num_blocks is_new is_private",
 )
 
 POOL = record(
@@ -116,6 +120,7 @@ POOL = record(
     "i8 rotation",
     "i4 max_seqs max_admitted max_tokens block_size usable watermark",
     "i4 reserve_full chunked caching by_priority num_levels num_pieces",
+    "i4 reserves static prefill_first",  # batch policies
     "i4 depth threshold adaptive interval by_blocks num_buckets",
     "i8 max_model_len",
     "i8 batch_s decode_batch_s sample_s power_w",
@@ -124,11 +129,14 @@ POOL = record(
     "i8 num_waiting min_waiting queue_alarm",
     "i8 num_arrived num_left num_preempted",
     "i8 prompt_tokens cached_tokens output_tokens",
+    "f8 balance_rel",
+    "i4 balance_abs prefix_token_count",
 )
 
 VISIT = record(
     "i4 pool generate reads_full template_tokens group ordinal",
     "f8 block_frac",
+    "i4 home",  # the path's first visit to the same pool
 )
 
 CLASS = record(
@@ -195,6 +203,7 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "waits": WAIT,
     "active": I4,
     "outstanding": I4,
+    "homes": I4,
     "ends": I8,
     "flights": FLIGHT,
     "outputs": I4,
@@ -222,9 +231,10 @@ PLANE = record(
     "i8 logging num_log log_room",
     "i8 next_segment free_stretch num_free_stretches stretch_slack",
     "f8 now_s horizon_s",
-    "i8 num_replicas num_itl tree_size",
+    "i8 num_replicas num_itl tree_size has_segments",
     "i8 wheel_at num_wheel num_due due_size",
-    "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key content_key",
+    "i8 num_homes",
+    "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key affinity_key content_key",
     "i8 " + " ".join(TABLES),
 )
 

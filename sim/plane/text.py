@@ -85,7 +85,17 @@ def go_on_with_text(p, q, kind, was_cut):
 
 @jit
 def open_text(p, q, kind, visit):
-    """The text that a visit reads."""
+    """The text that a visit reads.
+
+    Of a stream that begins here nothing can be cached, and what nobody goes on with need not be found: unless arrivals
+    repeat the text of others (`World.has_segments`).
+    """
+    follows = visit.generate == 1 or visit.reads_full == 1
+    q.is_new = np.int64(not follows or q.began_turn == q.turn)
+    is_last = not follows or kind.keep_history == 0 or q.turn + 1 == q.num_turns
+    q.is_private = np.int64(q.is_new == 1 and is_last)
+    if p.has_segments == 1:
+        q.is_new = q.is_private = 0
     if visit.generate == 1:
         q.group = kind.group
         q.prefix = kind.prefix_tokens

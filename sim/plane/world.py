@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from sim.cost.step_times import StepTimes
 from sim.traffic.arrivals import TrafficClass
 
-ROUTERS = ("round_robin", "least_outstanding", "power_of_two")
-ROUND_ROBIN, LEAST_OUTSTANDING, POWER_OF_TWO = range(3)
+ROUTERS = ("round_robin", "least_outstanding", "power_of_two", "session_affinity", "prefix_affinity")
+ROUND_ROBIN, LEAST_OUTSTANDING, POWER_OF_TWO, SESSION_AFFINITY, PREFIX_AFFINITY = range(5)
 MAX_VISITS = 8
 """Visits of a path; draws are numbered by turn x MAX_VISITS + visit. Compiled in, so it stands among the plane's
 sources; `sim.spec.fleet` refuses more before a World is made."""
@@ -20,6 +20,16 @@ TABLE_STEPS = 1024
 """A quantile table has one value more than this."""
 POLICIES = ("fcfs", "priority")
 CACHES = ("extents", "blocks")
+BATCH_POLICIES = ("vllm_v1", "prefill_first", "reserve_full", "static")
+SYNCHRONOUS = ("prefill_first", "static")
+"""Batch policies that have one step in flight only."""
+RESERVING = ("reserve_full", "static")
+"""Batch policies that set all blocks of a request aside when they admit it, and never chunk a prompt."""
+ONLY_VLLM_V1 = (
+    "long_prefill_token_threshold", "long_prefill_token_threshold_adaptive", "prefill_schedule_interval",
+    "max_num_active_seqs",
+)  # fmt: skip
+"""Settings that the other batch policies do not know; `sim.spec.fleet` says so to users."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,8 @@ class Pool:
     prefill_schedule_interval: int = 1
     max_num_active_seqs: int = 0
     """Admit up to this many sequences instead of `max_num_seqs`; 0: off."""
+    batch_policy: str = "vllm_v1"
+    """Who is in a step: one of `BATCH_POLICIES`; each has a page in docs/policies."""
     cache: str = "extents"
     """How cached blocks are kept: `extents` (runs of blocks of one chain) or `blocks` (one by one); results agree."""
     usd_per_replica_s: float = 0.0
@@ -89,10 +101,19 @@ class World:
     classes: Sequence[TrafficClass]
     buckets: Sequence[Bucket] = ()
     router: str = "power_of_two"
+    """The rule of every pool: `sim.plane.routing`."""
+    balance_abs_threshold: int = 64
+    balance_rel_threshold: float = 1.5
+    """How much busier than the idlest replica one may be and still get a visit for its cache: by more than so many
+    requests, and more than so many times as busy. Names and defaults are the SGLang and vLLM routers'."""
+    prefix_token_count: int = 256
+    """Leading tokens of a prompt that choose its replica. Name and default are the SGLang router's."""
     seed: int = 1
     start_s: float = 0.0
     """Time of the clocks at the start (negative: a run-in before t = 0) [s]."""
     horizon_s: float = float("inf")
     """No turn is issued at or after this time [s]."""
+    has_segments: bool = True
+    """Whether arrivals may have segments, which may repeat what others were answered."""
     itl_groups: Sequence[int] = field(default_factory=tuple)
     """Histogram row of each class; empty: one row a class."""

@@ -44,9 +44,16 @@ def render_result(result: Mapping[str, Any], info: Mapping[str, Any]) -> Rendera
         *_warning(text.not_answered(result)),
         _tiers(result),
         Text(_costs(result)),
+        *_line(text.cached(result)),
         *_warning(text.extrapolated(result)),
         Text(_pace(info), style="dim"),
     )
+
+
+def _line(sentence: str | None) -> Iterator[Text]:
+    """Yield the sentence, if there is one."""
+    if sentence is not None:
+        yield Text(sentence)
 
 
 def _warning(sentence: str | None) -> Iterator[Text]:

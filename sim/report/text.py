@@ -93,6 +93,18 @@ def not_answered(result: Mapping[str, Any]) -> str | None:
     return f"Not answered: {number(sum(lost.values()))} of {number(num_requests)} requests: {', '.join(parts)}."
 
 
+def cached(result: Mapping[str, Any]) -> str | None:
+    """Return the share of prompt tokens that was cached, beside that of a cache that forgets nothing.
+
+    None where the traffic does not say which text its prompts have in common.
+    """
+    cache = result["sim"]["cache"]
+    if cache["ideal_hit_frac"] is None:
+        return None
+    found, ideal = percent(cache["hit_frac"]), percent(cache["ideal_hit_frac"])
+    return f"Prefix cache: {found} of prompt tokens; {ideal} if one cache held everything."
+
+
 def extrapolated(result: Mapping[str, Any]) -> str | None:
     """Return which pools run outside what their engine was calibrated on, and why; None if no pool does.
 

@@ -12,6 +12,7 @@ from sim.spec.base import (
     Fraction,
     Key,
     NonNegativeInt,
+    NonNegativeNumber,
     PositiveFraction,
     PositiveInt,
     Seconds,
@@ -37,6 +38,16 @@ MAX_VISITS = 8
 MAX_REPLICAS = 100_000
 """Replicas of a pool: each takes memory of the plane."""
 NumReplicas = Annotated[PositiveInt, Field(le=MAX_REPLICAS)]
+
+
+BatchPolicy = Literal["vllm_v1", "prefill_first", "reserve_full", "static"]
+SYNCHRONOUS = ("prefill_first", "static")
+"""Batch policies with one step in flight."""
+ONLY_VLLM_V1 = (
+    "long_prefill_token_threshold", "long_prefill_token_threshold_adaptive", "prefill_schedule_interval",
+    "max_num_active_seqs",
+)  # fmt: skip
+"""Settings that the other batch policies do not know."""
 
 
 class Pool(Spec):
@@ -99,8 +110,14 @@ class Pool(Spec):
     """Split long prompts over steps. Default true."""
     scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
     """Order of the waiting queue. Default fcfs."""
-    async_scheduling: bool = True
-    """Form the next step while one runs, so that the GPU does not wait for the scheduler. Default true: vLLM's on GPUs."""
+    batch_policy: BatchPolicy = "vllm_v1"
+    """Who is in a step. vllm_v1: running requests, then prefill with what is left of the batch's tokens.
+    prefill_first: prefill as long as there is any, decodes wait (SGLang). reserve_full: a request starts when its whole
+    answer has room too (TensorRT-LLM). static: a batch runs to its end before the next one starts. docs/policies/ has
+    the rules of each. Default vllm_v1."""
+    async_scheduling: bool | None = None
+    """Form the next step while one runs, so that the GPU does not wait for the scheduler. Default: true, vLLM's on
+    GPUs; false under the batch policies prefill_first and static."""
     long_prefill_token_threshold: NonNegativeInt = 0
     """Most prompt tokens of one request in a step while there are others. Default 0: no limit."""
     long_prefill_token_threshold_adaptive: bool = False
@@ -123,6 +140,11 @@ class Pool(Spec):
         """GPUs that one replica occupies."""
         return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
 
+    @property
+    def schedules_ahead(self) -> bool:
+        """Whether the next step is formed while one runs."""
+        return self.batch_policy not in SYNCHRONOUS if self.async_scheduling is None else self.async_scheduling
+
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield vLLM's rules between fields that are broken."""
         budget, seqs, longest = self.max_num_batched_tokens, self.max_num_seqs, self.max_model_len
@@ -134,8 +156,19 @@ class Pool(Spec):
                 f"must be >= max_model_len ({longest}) where enable_chunked_prefill is false, got {budget}",
             )
         yield from self._cache_problems()
+        yield from self._policy_problems()
         if self.max_replicas is not None and self.max_replicas < self.replicas:
             yield "max_replicas", f"must be >= replicas ({self.replicas}), got {self.max_replicas}"
+
+    def _policy_problems(self) -> Iterator[tuple[str, str]]:
+        """Yield settings that the batch policy does not know."""
+        if self.batch_policy in SYNCHRONOUS and self.async_scheduling:
+            yield "async_scheduling", f"must be false where batch_policy is {self.batch_policy}: one step is in flight"
+        for name in ONLY_VLLM_V1:
+            default = type(self).model_fields[name].default
+            if self.batch_policy != "vllm_v1" and getattr(self, name) != default:
+                said = {None: "null", False: "false"}.get(default, default)
+                yield name, f"must be {said} where batch_policy is {self.batch_policy}: only vllm_v1 knows it"
 
     def _cache_problems(self) -> Iterator[tuple[str, str]]:
         """Yield what does not go together with a cache that is contiguous or absent."""
@@ -205,9 +238,20 @@ class Fleet(Spec):
     )
     """Paths by name: the visits of a request in order, the last of which answers. Default, where there is one pool:
     a path named default that visits it."""
-    router: Literal["round_robin", "least_outstanding", "power_of_two"] = "least_outstanding"
-    """How a replica is chosen. power_of_two: the less busy of two drawn at random. Default least_outstanding: as
-    vLLM's data-parallel balancer."""
+    router: Literal["round_robin", "least_outstanding", "power_of_two", "session_affinity", "prefix_affinity"] = (
+        "least_outstanding"
+    )
+    """How a replica is chosen. power_of_two: the less busy of two drawn at random. session_affinity: the one that had
+    the conversation's last turn. prefix_affinity: one that the beginning of the prompt chooses by its hash. Default
+    least_outstanding: as vLLM's data-parallel balancer."""
+    balance_abs_threshold: NonNegativeInt = 64
+    """Affinity gives way to power_of_two where the replica's requests exceed the idlest's by more than this, and by the
+    factor below. Default 64: as the SGLang and vLLM routers."""
+    balance_rel_threshold: NonNegativeNumber = 1.5
+    """The factor of that rule. Default 1.5: as the SGLang and vLLM routers."""
+    prefix_token_count: PositiveInt = 256
+    """Leading tokens of a prompt that choose its replica under prefix_affinity: no more than the prompts that belong
+    together have in common, and more than all have. Default 256: as the SGLang router."""
     placement: Literal["shared"] = "shared"
     """How tiers and pools map to replicas. shared: every tier may use every replica of a pool."""
     operations: tuple[Operation, ...] = ()

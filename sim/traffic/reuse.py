@@ -122,7 +122,7 @@ def reuse(
         Never reuse a prompt's last token, so that there is something to compute: vLLM's rule.
     """
     found = Reuse()
-    for t_s, tokens, blocks in _prompts(chunks, block_size):
+    for t_s, tokens, blocks in prompts(chunks, block_size):
         used = blocks if partial else blocks[: tokens // block_size]
         hits = cache.use(t_s, used)
         if compute_last:
@@ -134,8 +134,8 @@ def reuse(
     return found
 
 
-def _prompts(chunks: Iterable[Chunk], block_size: int) -> Iterator[tuple[float, int, list[int]]]:
-    """Time, tokens and blocks of each prompt."""
+def prompts(chunks: Iterable[Chunk], block_size: int) -> Iterator[tuple[float, int, list[int]]]:
+    """Time [s], tokens and blocks of each prompt; the last block may not be full."""
     for rows, segments in chunks:
         for begin in range(0, len(rows), _ROWS):
             part = rows[begin : begin + _ROWS]

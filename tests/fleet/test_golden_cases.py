@@ -174,3 +174,15 @@ def test_wrong_records_are_named_by_line(case):
     assert message(case) == f"{path}  requests.json has no request 777"
     path.write_text("\n".join([head.replace("ttft", "TTFT"), first, *rest]))
     assert message(case) == f"{path}:1  the header lacks ttft"
+
+
+def test_a_batch_policy_may_be_named_and_says_what_it_does_not_know(case):
+    path = case / "config.json"
+    edit(path, batch_policy="static")
+    assert as_world(read_case(case))[0].pools[0].batch_policy == "static"
+    edit(path, max_num_active_seqs=3, async_scheduling=True)
+    names = "max_num_active_seqs", "async_scheduling"
+    assert message(case).splitlines() == [f"{path}  {name}: not known to static" for name in names]
+    edit(path, batch_policy="dynamic")
+    allowed = "vllm_v1 or prefill_first or reserve_full or static"
+    assert message(case) == f'{path}  batch_policy: must be {allowed}, got "dynamic"'

@@ -29,7 +29,7 @@ def output(process: subprocess.Popen[str]) -> str:
     return out
 
 
-def answer(script: str, *arguments: str, **settings: Any) -> Any:
+def answer(script: str | Path, *arguments: str, **settings: Any) -> Any:
     """The JSON that a script beside the tests prints."""
     return json.loads(output(start(str(HERE / script), *arguments, **settings)))
 

@@ -34,9 +34,9 @@ def run_plane(
     player.run(scene.until)
     end_s = min(scene.until, 1e300)
     handle.settle(plane.address, end_s)
-    cached_blocks = [observe(plane.address, r)[1] for r in range(len(plane["replicas"]))]  # while the requests are there
-    records.extend(plane.end(end_s))
     replicas = plane["replicas"]
+    cached_blocks = [observe(plane.address, r)[1] for r in range(len(replicas))]  # while the requests are there
+    records.extend(plane.end(end_s))
     return PlaneResult(
         records=np.concatenate(records),
         itl=plane.itl.copy(),

@@ -64,6 +64,7 @@ def as_world(case: Case) -> tuple[World, Chunk, list[int]]:
         num_replicas=1,
         scheduling_policy=config["policy"],
         max_num_active_seqs=config["max_num_active_seqs"] or 0,
+        batch_policy=config.get("batch_policy", "vllm_v1"),
         **{name: config[name] for name in SETTINGS},
     )
     order = sorted(case.requests, key=lambda request: (request["arrival"], request["id"]))
@@ -154,27 +155,32 @@ def spread(ranges: str) -> list[int]:
     return [number for pair in bounds for number in range(pair[0], pair[-1] + 1)]
 
 
+def as_recorded(number: int, step: Any, ids: list[int]) -> dict[str, Any]:
+    """A play's step (slow_step.Step) in the form of the records."""
+    return {
+        "step": number,
+        "t_sched": step.scheduled_s,
+        "t_start": step.start_s,
+        "t_end": step.end_s,
+        "sched": [[ids[entry.seq.serial], entry.num_tokens, entry.before] for entry in step.entries],
+        "admit": [[ids[serial], cached, int(resumed)] for serial, cached, resumed in step.admitted],
+        "preempt": [ids[serial] for serial in step.preempted],
+        "running": step.num_running,
+        "waiting": step.num_waiting,
+        "free": step.free_blocks,
+        "hashed": step.cached_blocks,
+        "finish": [ids[serial] for serial in step.finished],
+        "free_end": step.free_blocks_end,
+    }
+
+
 def differences_of_steps(case: Case, steps: list[Any], ids: list[int]) -> list[str]:
     """Where a play's steps (slow_step.Step) differ from the recorded ones."""
     found = []
     if len(steps) != len(case.steps):
         found.append(f"{len(steps)} steps, recorded {len(case.steps)}")
     for number, (step, want) in enumerate(zip(steps, case.steps, strict=False)):
-        got = {
-            "step": number,
-            "t_sched": step.scheduled_s,
-            "t_start": step.start_s,
-            "t_end": step.end_s,
-            "sched": [[ids[entry.seq.serial], entry.num_tokens, entry.before] for entry in step.entries],
-            "admit": [[ids[serial], cached, int(resumed)] for serial, cached, resumed in step.admitted],
-            "preempt": [ids[serial] for serial in step.preempted],
-            "running": step.num_running,
-            "waiting": step.num_waiting,
-            "free": step.free_blocks,
-            "hashed": step.cached_blocks,
-            "finish": [ids[serial] for serial in step.finished],
-            "free_end": step.free_blocks_end,
-        }
+        got = as_recorded(number, step, ids)
         assert got.keys() == want.keys()
         for name, value in got.items():
             if not same(value, want[name]):

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import slow_draws as draws
 from slow_content import Content, Texts
+from slow_policies import REPLICAS, most_at_once
 from slow_replica import ACTIVE, DRAINING, OFF, Replica
+from slow_routing import Router
 from slow_sequence import RUNNING, Sequence
 from slow_step import Step
 
@@ -41,6 +43,8 @@ class Request:
     """History that the next turn starts from."""
     content: Content
     """Text of prompt and answer."""
+    homes: dict[int, Replica]
+    """Where the conversation went last, by pool."""
     visit: int = -1
     seq: Sequence | None = None
     replica: Replica | None = None
@@ -92,10 +96,10 @@ class Model:
             members = []
             for number in range(pool.max_replicas or pool.num_replicas):
                 state = ACTIVE if number < pool.num_replicas else OFF
-                members.append(Replica(len(self.replicas) + number, pool, state))
+                members.append(REPLICAS[pool.batch_policy](len(self.replicas) + number, pool, state))
             self.pools.append(members)
             self.replicas += members
-        self.turns = [0] * len(world.pools)  # round robin
+        self.router = Router(world)
         self.levels = [(bucket.capacity, world.start_s) for bucket in world.buckets]
         self.requests: list[Request] = []
         self.rows = list(world.itl_groups) or list(range(len(world.classes)))
@@ -142,7 +146,8 @@ class Model:
         else:
             content = self.texts.after(record, before.content, kind.prefix_tokens + history_tokens)
         path = list(self.world.paths[kind.path])
-        request = Request(record, row, kind, path, history_tokens, content)
+        homes = {} if before is None else before.homes
+        request = Request(record, row, kind, path, history_tokens, content, homes)
         self.requests.append(request)
 
         if not self.take_from_bucket(now, int(row["bucket"])):
@@ -180,7 +185,7 @@ class Model:
         most = prompt_tokens + output_tokens - 1  # tokens in the cache at the end: also the longest recompute
         if prompt_tokens + output_tokens > pool.max_model_len or -(-most // pool.block_size) > pool.num_gpu_blocks - 1:
             return False
-        return pool.enable_chunked_prefill or most <= pool.max_num_batched_tokens
+        return most_at_once(pool, prompt_tokens, most) <= pool.max_num_batched_tokens
 
     def end(self, request: Request, ending: int, t_s: float, now: float) -> None:
         """A request ends as of `t_s`; the conversation goes on, with the answer if there is one."""
@@ -208,16 +213,17 @@ class Model:
         visit, record, kind = request.path[request.visit], request.record, request.kind
         if request.answering:
             record["classified_s"] = now
-        replica = self.route(request, visit.pool)
-        if replica is None:
-            self.end(request, SHED, now, now)
-            return
-        if request.answering:
-            record["pool"], record["replica"] = visit.pool, replica.index
         content = request.content
         if visit.kind == "classify":
             content = self.texts.visit(record, kind.path, request.visit, content)
         lengths = self.lengths(request, visit)
+        candidates = [replica for replica in self.pools[visit.pool] if replica.state == ACTIVE]
+        if not candidates:
+            self.end(request, SHED, now, now)
+            return
+        replica = self.router.route(request, visit.pool, candidates, content, lengths[0])
+        if request.answering:
+            record["pool"], record["replica"] = visit.pool, replica.index
         request.seq = Sequence(request, record["serial"], *lengths, content, kind.priority, record["arrived_s"])
         request.replica = replica
         replica.join(request.seq)
@@ -227,21 +233,6 @@ class Model:
     def schedule_event(self, replica: Replica, t_s: float) -> None:
         replica.has_event = True
         self.push(t_s, REPLICA, replica.index)
-
-    def route(self, request: Request, pool: int) -> Replica | None:
-        candidates = [replica for replica in self.pools[pool] if replica.state == ACTIVE]
-        if not candidates:
-            return None
-        if self.world.router == "round_robin":
-            self.turns[pool] += 1
-            return candidates[(self.turns[pool] - 1) % len(candidates)]
-        if self.world.router == "least_outstanding":
-            return min(candidates, key=lambda replica: replica.outstanding)
-        record = request.record
-        index = 8 * record["turn"] + request.visit
-        word = draws.bits(self.world.seed, draws.ROUTE, record["user"], record["conversation"], index)
-        first, second = (candidates[(half * len(candidates)) >> 32] for half in (word & 0xFFFFFFFF, word >> 32))
-        return first if first.outstanding <= second.outstanding else second
 
     # Replicas
 

@@ -129,6 +129,7 @@ class Replica:
 
     def __init__(self, index: int, pool: Pool, state: str) -> None:
         self.index, self.pool, self.state = index, pool, state
+        self.chunks_prompts = pool.enable_chunked_prefill
         self.waiting: list[Sequence] = []
         self.running: list[Sequence] = []
         self.aborted: list[Sequence] = []
@@ -269,6 +270,14 @@ class Replica:
                 batch.prefill |= seq.mid_prefill
                 i += 1
 
+    def has_room(self, seq: Sequence, hits: list[Block], free: int) -> bool:
+        """Whether free blocks suffice for the whole sequence, if that is asked for (section 5)."""
+        return not self.pool.scheduler_reserve_full_isl or self.num_lacking(seq.num_tokens, hits) <= free
+
+    def num_lacking(self, num_tokens: int, hits: list[Block]) -> int:
+        """Blocks of `num_tokens` beside the cached ones."""
+        return -(-num_tokens // self.pool.block_size) - len(hits)
+
     def schedule_waiting(self, batch: Batch) -> None:
         """Pass 2: it stops at the first that cannot be admitted."""
         pool, block_size = self.pool, self.pool.block_size
@@ -278,16 +287,14 @@ class Replica:
             hits = self.hits(seq)
             cached = len(hits) * block_size
             n = min(seq.num_tokens - cached, batch.threshold)
-            if n > batch.budget and not pool.enable_chunked_prefill:
+            if n > batch.budget and not self.chunks_prompts:
                 return
             n = min(n, batch.budget)
             if batch.hold and cached < seq.num_tokens - 1:
                 return
             watermark = int(pool.watermark * pool.num_gpu_blocks) if self.running else 0
             free = self.blocks.num_free - watermark - sum(block.num_users == 0 for block in hits)
-            if pool.scheduler_reserve_full_isl and -(-seq.num_tokens // block_size) - len(hits) > free:
-                return
-            if -(-(cached + n) // block_size) - len(hits) > free:
+            if not self.has_room(seq, hits, free) or self.num_lacking(cached + n, hits) > free:
                 return
             self.waiting.pop(0)
             self.blocks.touch(hits)
@@ -301,14 +308,18 @@ class Replica:
             if seq.cached_tokens is None:
                 seq.cached_tokens = cached
 
-    def schedule(self) -> Batch:
-        """Both passes, and what they leave behind; a batch without entries is no step."""
-        batch = Batch(self.pool.max_num_batched_tokens, self.threshold(), self.holds_prefill())
+    def form(self, batch: Batch) -> None:
+        """Both passes."""
         self.schedule_running(batch)
         if not batch.preempted:
             self.schedule_waiting(batch)
             if not batch.hold:
                 self.saturated = bool(self.waiting)
+
+    def schedule(self) -> Batch:
+        """A batch, and what it leaves behind; one without entries is no step."""
+        batch = Batch(self.pool.max_num_batched_tokens, self.threshold(), self.holds_prefill())
+        self.form(batch)
         if batch.prefill:
             self.last_prefill = self.num_scheduled + 1
         self.num_scheduled += bool(batch.entries)

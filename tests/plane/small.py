@@ -19,7 +19,8 @@ def pool(c0: float = 1.0, c1: float = 0.0, c2: float = 0.0, c3: float = 0.0, **s
     """One replica whose steps take c0 + c1*T + c2*C + c3*P seconds; ample unless told otherwise."""
     settings = {"name": "main", "num_replicas": 1, "num_gpu_blocks": 1001, "max_num_seqs": 8} | settings
     settings = {"max_num_batched_tokens": 64, "block_size": 4, "enable_prefix_caching": False} | settings
-    times = StepTimes.linear(c0, c1, c2, c3, settings["max_num_batched_tokens"], settings["max_num_seqs"])
+    most_seqs = max(settings["max_num_seqs"], settings.get("max_num_active_seqs", 0))
+    times = StepTimes.linear(c0, c1, c2, c3, settings["max_num_batched_tokens"], most_seqs)
     return Pool(**({"step_times": times} | settings))
 
 

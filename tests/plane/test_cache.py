@@ -1,10 +1,14 @@
 """The prefix cache: extents and blocks of the plane against the readable model's pool, after every operation."""
 
+from random import Random
+
 import pytest
 from cache_play import Caches, Text, world_of
 from cache_rules import extent_rows, has_no_holes, sound
 from hypothesis import given
 from hypothesis import strategies as st
+
+from sim.plane.compiled import CHECKED, PLAIN
 
 CACHE = pytest.mark.parametrize("kind", ["extents", "blocks"])
 ACTS = ("new", "new", "again", "next turn", "quote", "chunk", "chunk", *["step"] * 3, "preempt", "abort", "forget")
@@ -114,6 +118,27 @@ def test_caches_agree_with_the_model(kind, scene):
     play(kind, scene)
 
 
+def long_scene(seed):
+    """A scene of up to 150 acts; Hypothesis makes short ones, which seldom evict what is used in several ways."""
+    draw = Random(seed)
+    return {
+        "block_size": draw.choice([1, 2, 3, 4, 4, 8, 16]),
+        "num_gpu_blocks": draw.choice([draw.randint(3, 12), draw.randint(12, 60), draw.randint(60, 200)]),
+        "caching": True,
+        "lag": draw.randint(0, 1),
+        "acts": [
+            (draw.choice(ACTS), *(draw.randint(0, 1 << 16) for _ in range(3))) for _ in range(draw.randint(1, 150))
+        ],
+    }
+
+
+@CACHE
+@pytest.mark.parametrize("part", range(4))
+def test_caches_agree_with_the_model_for_long(kind, part):
+    for seed in range(part, 40 if PLAIN or CHECKED else 600, 4):
+        play(kind, long_scene(seed))
+
+
 def caches_of(**settings):
     """Caches with blocks of four tokens."""
     return Caches(world_of(**({"block_size": 4, "num_gpu_blocks": 41, "enable_prefix_caching": True} | settings)))
@@ -145,16 +170,21 @@ def test_a_prompt_whose_last_block_is_computed_again_stays_with_extents():
     assert fallbacks(caches) == 0
 
 
-def test_two_requests_that_compute_one_prefix_at_once_stay_with_extents():
+@pytest.mark.parametrize("chunks", [(1, 40), (8, 12, 20, 40)])
+def test_two_requests_that_compute_one_prefix_at_once_stay_with_extents(chunks):
     caches = caches_of()
     both = [caches.add(0, Text(prefix=32, stream=number), 40, 3) for number in range(2)]
-    for chunk in (8, 12, 20, 40):
+    for chunk in chunks:
         for q in both:
             advance = caches.admit if q.state == "waiting" else caches.go_on
             advance(q, chunk)
     assert [q.published for q in both] == [10, 10]
     caches.step(0)
     caches.step(0)
+    assert [q.state for q in both] == ["done", "done"]
+    serve(caches, 0, Text(prefix=20, stream=9), 21, 1)  # cuts what nobody uses, both copies of it
+    assert sound(caches)
+    caches.drain(0)
     assert sound(caches)
     assert fallbacks(caches) == 0
 

@@ -54,6 +54,43 @@ def same_priority():
     return Scene(world(main), rows((0.0, 3, 6), (0.0, 5, 5)))
 
 
+def no_admission():
+    """A step that preempts admits nobody, though the third request now has its place and its block."""
+    main = pool(num_gpu_blocks=7, block_size=2, max_num_seqs=2, scheduling_policy="priority")
+    scene_world = world(main, [kind(priority=5), kind(priority=0)])
+    return Scene(scene_world, rows((0.0, 3, 8, 1), (0.0, 5, 6, 0), (0.5, 1, 1, 1)))
+
+
+def whole_pool():
+    """Blocks set aside by the watermark are there for a request that is alone."""
+    return Scene(world(pool(num_gpu_blocks=11, watermark=0.2)), rows((0.0, 36, 5), (0.5, 8, 2)))
+
+
+def adaptive():
+    """The budget divided by all that are there, waiting ones too, is a chunk if it is above the threshold."""
+    main = pool(max_num_batched_tokens=12, long_prefill_token_threshold=2, long_prefill_token_threshold_adaptive=True)
+    return Scene(world(main), rows((0.0, 20, 2), (0.0, 20, 2), (0.5, 4, 1)))
+
+
+def active_seqs():
+    """max_num_active_seqs takes the place of max_num_seqs, be it more or less."""
+    main = pool(max_num_seqs=2, max_num_active_seqs=3)
+    return Scene(world(main), rows(*((0.0, 4, 3) for _ in range(4))))
+
+
+def pauses():
+    """After a step with prefill, two without: a long prompt waits in `running`; the short one is cached and need not.
+
+    Its decodes then stand behind a chunk that takes the whole budget: it stalls, in its place.
+    """
+    main = pool(
+        block_size=4, enable_prefix_caching=True, max_num_batched_tokens=4, max_num_seqs=4,
+        prefill_schedule_interval=3,
+    )  # fmt: skip
+    arrivals = rows((0.0, 1, 9), (2.5, 9, 1), (4.5, 1, 3))
+    return Scene(world(main, [kind(prefix_tokens=8)]), arrivals)
+
+
 EXPECTED = {
     refund: {"num_preemptions": [1, 0, 0], "first_token_s": [1.0, 2.0, 6.0]},
     aborts: {"cached_tokens": [0, 0, 0, 8, 4], "end_s": [0.75, 0.25, 6.0, 11.0, 21.0]},
@@ -62,6 +99,11 @@ EXPECTED = {
     until: {"output_tokens": [2, 1], "end_s": [math.nan, math.nan]},
     at_once: {"arrived_s": [0.0, 0.0, 0.0, 1.0, 2.0, 4.0, 4.0, 6.0, 7.0]},
     same_priority: {"num_preemptions": [1, 0]},
+    no_admission: {"scheduled_s": [0.0, 0.0, 3.0], "num_preemptions": [0, 1, 0]},
+    whole_pool: {"scheduled_s": [0.0, 5.0]},
+    adaptive: {"first_token_s": [4.0, 4.0, 2.0], "end_s": [5.0, 5.0, 2.0]},
+    active_seqs: {"scheduled_s": [0.0, 0.0, 0.0, 3.0]},
+    pauses: {},
 }
 
 

@@ -1,8 +1,12 @@
-"""The readable model, step by step, against records of vLLM's own scheduler."""
+"""The readable model and the plane, step by step, against records of vLLM's own scheduler."""
 
 import pytest
 from golden import as_world, differences_of_records, differences_of_steps, differences_of_tokens, read_case
 from slow_model import play
+
+from sim.fleet import golden as planes
+from sim.fleet.conform import conform
+from sim.plane.world import CACHES
 
 CASES = (
     "async_prefix", "budget_chunked_mixed", "budget_tiny", "burst_identical_arrivals", "chunked_off",
@@ -29,6 +33,23 @@ def test_model_repeats_the_recorded_case(golden, name):
     assert differences_of_steps(case, result.steps, ids)[:5] == []
     assert differences_of_records(case, result.records, ids)[:5] == []
     assert differences_of_tokens(case, result.steps, ids)[:5] == []
+
+
+@pytest.mark.parametrize("cache", CACHES)
+@pytest.mark.parametrize("name", CASES)
+def test_plane_repeats_the_recorded_case(golden, name, cache):
+    assert [str(difference) for difference in conform([golden / name], cache=cache).failures] == []
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_model_and_plane_are_given_the_same(golden, name):
+    world, chunk, _ = as_world(read_case(golden / name))
+    other, given = planes.as_world(planes.read_case(golden / name))
+    for mine, its in zip(chunk, given, strict=True):
+        assert mine.tolist() == its.tolist()
+    assert [kind.priority for kind in world.classes] == [kind.priority for kind in other.classes]
+    (mine,), (its,) = world.pools, other.pools
+    assert vars(mine) | {"step_times": its.step_times} == vars(its)
 
 
 def test_every_recorded_case_is_played(golden):

@@ -20,14 +20,14 @@ from sim.metrics.records import ENDINGS
 from sim.plane.owner import Plane
 from sim.plane.tables import STEP
 
-SCENES = 400
+SCENES = 1_000
 RARE_FRAC = 0.01  # of the 900 scenes that the agreements play by default: nine
 THINGS = {
     *ENDINGS, "second turn", "growth", "growth beyond 8 rows", "leap cut", "knot crossed", "mixed step",
     "one-token chunk", "one-token recompute, timed as a decode",
     # time
-    "arrival after a command", "kick after a command", "kick after an arrival", "turn's kick", "steps that end together",
-    "timer at a step's end", "arrival at a step's end", "command at a step's end",
+    "arrival after a command", "kick after a command", "kick after an arrival", "turn's kick",
+    "steps that end together", "timer at a step's end", "arrival at a step's end", "command at a step's end",
     # preemption
     "preemption, fcfs", "preemption, priority", "self-preemption, fcfs", "self-preemption, priority",
     "victim already scheduled, priority", "victim in prefill", "preempted twice", "empty schedule that preempts",
@@ -264,8 +264,9 @@ class Witness:
         ends = Counter(end_s for end_s, _ in {(step.end_s, step.replica) for step in result.steps})
         if max(ends.values(), default=0) > 1:
             self.seen.add("steps that end together")
-        at_end = {CONTROL: "command", ARRIVAL: "arrival", TIMER: "timer"}
-        self.seen.update(f"{at_end[rank]} at a step's end" for t_s, rank, _ in result.events if t_s in ends and rank in at_end)
+        at_end = {rank for t_s, rank, _ in result.events if t_s in ends}
+        names = {CONTROL: "command", ARRIVAL: "arrival", TIMER: "timer"}
+        self.seen.update(f"{names[rank]} at a step's end" for rank in at_end & names.keys())
         follows = {
             (CONTROL, ARRIVAL): "arrival after a command", (CONTROL, REPLICA): "kick after a command",
             (ARRIVAL, REPLICA): "kick after an arrival", (TIMER, REPLICA): "turn's kick",

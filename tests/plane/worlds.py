@@ -6,7 +6,7 @@ worlds, every time stretched by a factor of its own; compare at 1e-9.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from slow_model import NO_SEGMENTS, REPLICA, Command, Result, play
 
 from sim.cost.step_times import StepTimes
-from sim.plane.world import CACHES, POLICIES, ROUTERS, Bucket, Pool, Visit, World
+from sim.plane.world import CACHES, ONLY_VLLM_V1, POLICIES, ROUTERS, SYNCHRONOUS, Bucket, Pool, Visit, World
 from sim.traffic.arrivals import ARRIVAL, SEGMENT, TrafficClass
 
 TICK_S = 2.0**-9
@@ -142,11 +142,12 @@ def pools(draw, clock, number, mood):
     max_num_seqs = draw(st.integers(1 if mood == MIXED else 3, 8))
     budget = st.integers(4, 8) if mood == PAUSED else st.one_of(st.integers(4, 16), st.integers(17, 64), st.just(64))
     max_num_batched_tokens = max(4, max_num_seqs, draw(budget))
-    rooms = {MIXED: [30, 50, 70, 120, 600], PAUSED: [60, 80, 600]}  # a request has about 10 to 60 tokens
-    num_gpu_blocks = 1 + -(-draw(st.sampled_from(rooms.get(mood, [40, 50, 60, 70]))) // block_size)
+    # a request has about 10 to 60 tokens
+    rooms = {CROWDED: [36, 40, 50], SHARING: [40, 50, 60, 70], PAUSED: [80, 120], MIXED: [30, 50, 70, 120, 600]}[mood]
+    num_gpu_blocks = 1 + -(-draw(st.sampled_from(rooms)) // block_size)
     max_num_active_seqs = draw(st.sampled_from([0, 0, 0, 1, 2, 5, 9]))
     most_seqs = max(max_num_seqs, max_num_active_seqs)
-    counts = {CROWDED: [1, 1, 1, 2], SHARING: [1], PAUSED: [1], MIXED: [1, 1, 2, 2, 3, 3, 4, 0]}
+    counts = {CROWDED: [1, 1, 1, 2], SHARING: [1], PAUSED: [1], MIXED: [1, 2, 2, 3, 3, 4, 0]}
     num_replicas = draw(st.sampled_from(counts[mood]))
     caching = st.just(True) if mood in (SHARING, PAUSED) else st.booleans()
     return Pool(
@@ -158,21 +159,29 @@ def pools(draw, clock, number, mood):
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_batched_tokens,
         block_size=block_size,
-        max_model_len=draw(st.sampled_from([1 << 30, 1 << 30, 1 << 30, 60])),
+        max_model_len=draw(st.sampled_from([1 << 30, 1 << 30, 1 << 30, 60 if mood == MIXED else 1 << 30])),
         watermark=draw(st.sampled_from([0.0, 0.0, 0.0, 0.1, 0.3, 1 / num_gpu_blocks, 2 / num_gpu_blocks])),
         scheduler_reserve_full_isl=draw(st.booleans()),
         enable_chunked_prefill=draw(st.sampled_from([True, True, True, False])),
         enable_prefix_caching=draw(caching),
         scheduling_policy=draw(st.sampled_from(POLICIES)),
-        async_scheduling=draw(st.sampled_from([True, True, False] if mood == CROWDED else [True, False])),
-        long_prefill_token_threshold=draw(st.sampled_from([3, 9, 9] if mood == PAUSED else [0, 0, 0, 1, 2, 5])),
+        async_scheduling=draw(st.sampled_from([True, True, True, False] if mood == CROWDED else [True, False])),
+        long_prefill_token_threshold=draw(st.sampled_from([3, 9, 9, 9] if mood == PAUSED else [0, 0, 0, 1, 2, 5])),
         long_prefill_token_threshold_adaptive=draw(st.booleans()),
-        prefill_schedule_interval=draw(st.sampled_from([3, 4, 5] if mood == PAUSED else [1, 1, 1, 2, 3])),
+        prefill_schedule_interval=draw(st.sampled_from([4, 5, 6] if mood == PAUSED else [1, 1, 1, 2, 3])),
         max_num_active_seqs=max_num_active_seqs,
         cache=draw(st.sampled_from(CACHES)),
         usd_per_replica_s=draw(st.sampled_from([0.0, 0.25, 1.5])),
         frontend_s=clock(draw(st.sampled_from([0, 0, clock.unit]))),
     )
+
+
+def under(batch_policy, pool):
+    """A pool under a batch policy: as it is but for the settings that the policy does not know."""
+    if batch_policy == "vllm_v1":
+        return pool
+    unknown = dict.fromkeys(ONLY_VLLM_V1) | ({"async_scheduling": None} if batch_policy in SYNCHRONOUS else {})
+    return replace(pool, batch_policy=batch_policy, **{name: getattr(Pool, name) for name in unknown})
 
 
 @st.composite
@@ -196,9 +205,7 @@ def traffic_classes(draw, clock, number, path_names, mood):
         tier="tier",
         path=draw(st.sampled_from(path_names)),
         priority=draw(st.integers(0, 2)),
-        prefix_tokens=draw(
-            st.sampled_from({SHARING: [8, 13, 16], PAUSED: [4, 12]}.get(mood, [0, 0, 3, 8, 13]))
-        ),
+        prefix_tokens=draw(st.sampled_from({SHARING: [8, 13, 16], PAUSED: [4, 12]}.get(mood, [0, 0, 3, 8, 13]))),
         prefix_group=["red", "blue", "green"][{SHARING: number, PAUSED: 0}.get(mood, draw(st.integers(0, 1)))],
         user_tokens=draw(token_tables(1 if mood == PAUSED else 15)),
         output_tokens=draw(token_tables(25)),
@@ -215,14 +222,14 @@ def traffic_classes(draw, clock, number, path_names, mood):
 @st.composite
 def texts(draw, answers):
     """Segments of a prompt: texts that others have too, and what earlier arrivals are answered."""
-    stretch = st.tuples(st.sampled_from([*SEGMENT_KEYS, *answers]), st.integers(1, 12), st.just(0))
+    stretch = st.tuples(st.sampled_from([*SEGMENT_KEYS, *answers]), st.integers(3, 12), st.just(0))
     return draw(st.lists(stretch, min_size=1, max_size=3))
 
 
 @st.composite
 def quotes(draw, before):
     """Segments that repeat an earlier arrival's prompt and a part of the answer, which may not be there yet."""
-    class_id, user_tokens, text, answer = draw(st.sampled_from(before))
+    class_id, user_tokens, text, answer = draw(st.sampled_from(before[-3:]))
     length = draw(st.integers(1, 30)) + (0 if text else user_tokens)
     return class_id, [*text, (answer, length, 0)]
 
@@ -231,18 +238,20 @@ def quotes(draw, before):
 def arrivals(draw, clock, origin_s, num_classes, num_buckets, mood, seed):
     """Rows in order of time, many of them at one instant (as closed-loop clients begin), and their segments."""
     rows, segments, before, t_s = [], [], [], origin_s
-    may_copy = mood != PAUSED and draw(st.booleans())
+    may_copy = draw(st.sampled_from({SHARING: [True], PAUSED: [False]}.get(mood, [False, True])))
     user_tokens = st.sampled_from([1, 1, 1, 25]) if mood == PAUSED else st.integers(1, 20)
-    gaps_s = clock.calendar(0, draw(st.sampled_from({CROWDED: [0, 1, 16], PAUSED: [16, 32]}.get(mood, [1, 32, 160]))))
+    output_tokens = st.sampled_from([2, 3, 4, 6, 20, 30]) if mood == CROWDED else st.integers(1, 30)
+    most_ticks = {CROWDED: [0, 1, 16], SHARING: [1, 16, 64], PAUSED: [16, 32], MIXED: [1, 32, 160]}[mood]
+    gaps_s = clock.calendar(0, draw(st.sampled_from(most_ticks)))
     for number in range(draw(st.integers(1 if mood == MIXED else 5, 14))):
         t_s += draw(gaps_s)
         user, num_turns = draw(st.integers(0, 3)), draw(st.integers(1, 4 if mood != PAUSED else 2))
-        lengths = draw(user_tokens), draw(st.integers(1, 30))
+        lengths = draw(user_tokens), draw(output_tokens)
         class_id, language = draw(st.integers(0, num_classes - 1)), draw(st.integers(0, 3))
         bucket = draw(st.integers(-2, num_buckets - 1).map(lambda number: max(number, -1)))
         text = []
         if may_copy and draw(st.booleans()):
-            if before and draw(st.booleans()):
+            if before and draw(st.sampled_from([True, True, False])):
                 class_id, text = draw(quotes(before))
             else:
                 text = draw(texts([answer for *_, answer in before]))
@@ -258,17 +267,17 @@ def commands(draw, clock, origin_s, world_pools, mood):
     """Aborts, and adds and drains that always leave a replica active."""
     found: list[Command] = []
     most_drained = [max(0, pool.num_replicas - 1) for pool in world_pools]
-    times_s = clock.calendar(0, draw(st.sampled_from([50, 250, 1_200])))
+    times_s = clock.calendar(0, draw(st.sampled_from([250, 500] if mood == CROWDED else [50, 250, 1_200])))
     verbs = ["abort"] if mood == CROWDED else ["abort", "add", "drain", "swap", "swap", "swap"]
-    for _ in range(draw(st.integers(3 if mood == CROWDED else 0, 6))):
+    for _ in range(draw(st.integers({CROWDED: 3, MIXED: 2}.get(mood, 0), 6))):
         t_s = origin_s + draw(times_s)
         verb, number = (
             draw(st.sampled_from(verbs)),
             draw(st.integers(0, len(world_pools) - 1)),
         )
         if verb == "abort":
-            serials = draw(st.sampled_from([st.just(range(25)), st.lists(st.integers(0, 25), min_size=1, unique=True)]))
-            found += [(t_s, verb, serial) for serial in draw(serials)]
+            some = st.lists(st.integers(0, 25), min_size=1, unique=True)
+            found += [(t_s, verb, serial) for serial in draw(st.one_of(some, st.just(range(25))))]
         elif verb == "add":
             found.append((t_s, verb, number, draw(st.integers(1, 2))))
         elif most_drained[number]:
@@ -281,13 +290,15 @@ def commands(draw, clock, origin_s, world_pools, mood):
 
 
 @st.composite
-def scenes(draw, *, exact):
-    """A scene; exact: on the grid."""
+def scenes(draw, *, exact, policies=("vllm_v1",)):
+    """A scene; exact: on the grid. Each pool has one of the batch policies."""
     clock = Clock(exact=exact, seed=0 if exact else draw(st.integers(0, 1 << 16)), unit=draw(st.sampled_from([1, 16])))
     origin_s = draw(st.sampled_from(ORIGINS_S if exact else ORIGINS_S[:2]))
-    mood = draw(st.sampled_from([CROWDED, CROWDED, SHARING, PAUSED, MIXED, MIXED]))
+    mood = draw(st.sampled_from([CROWDED, CROWDED, SHARING, PAUSED, PAUSED, MIXED, MIXED]))
     num_pools = draw(st.sampled_from([1, 2, 3] if mood == MIXED else [1, 1, 2]))
-    world_pools = tuple(draw(pools(clock, number, mood)) for number in range(num_pools))
+    world_pools = tuple(
+        under(draw(st.sampled_from(policies)), draw(pools(clock, number, mood))) for number in range(num_pools)
+    )
     names = ["one", "two"][: draw(st.integers(1, 2))]
     max_guards = draw(st.sampled_from([0, 0 if mood == PAUSED else 2]))
     num_classes = draw(st.integers(1 if mood != SHARING else 2, 3))
@@ -303,6 +314,9 @@ def scenes(draw, *, exact):
             Bucket(draw(st.sampled_from([0.5, 2.0, 8.0])), float(draw(st.integers(1, 3)))) for _ in range(num_buckets)
         ),
         router=draw(st.sampled_from(ROUTERS)),
+        balance_abs_threshold=draw(st.sampled_from([0, 1, 2, 64])),
+        balance_rel_threshold=draw(st.sampled_from([0.0, 1.0, 1.5])),
+        prefix_token_count=draw(st.sampled_from([1, 8, 16, 256])),
         seed=draw(st.integers(0, 1 << 30)),
         start_s=origin_s,
         horizon_s=draw(ever),
@@ -311,4 +325,5 @@ def scenes(draw, *, exact):
     rows, segments = draw(arrivals(clock, origin_s, num_classes, num_buckets, mood, world.seed))
     rows = rows[rows["t_s"] < world.horizon_s]
     segments = segments[: rows["num_segments"].sum()]
+    world = replace(world, has_segments=len(segments) > 0 or draw(st.booleans()))
     return Scene(world, rows, segments, draw(commands(clock, origin_s, world_pools, mood)), draw(ever))

@@ -75,3 +75,11 @@ def test_extrapolated_pools_are_named_with_their_first_note():
     assert "pools main, api (a-model on h100)" in shown
     assert shown.endswith("Extrapolated: pool guard (a-model on h100): MLA; 1 note in the report.")
     assert text.extrapolated(result_of({"guard": near})) is None
+
+
+@pytest.mark.parametrize(
+    ("ideal", "shown"),
+    [(None, None), (0.374, "Prefix cache: 33.5 % of prompt tokens; 37.4 % if one cache held everything.")],
+)
+def test_hits_stand_beside_what_is_possible(ideal, shown):
+    assert text.cached({"sim": {"cache": {"hit_frac": 0.335, "ideal_hit_frac": ideal}}}) == shown
