@@ -175,7 +175,7 @@ def stall(p, pool, s, slot, now):
 
 @jit
 def take_ended(p, pool, s, marks):
-    """Take the sequences that are not in step `s.step` any more out of the totals: the one before owes them an output."""
+    """Take out of the totals whoever is not in step `s.step` any more: the one before owes them an output."""
     if s.num_decoding == 0 or first_end(p, s) > s.step:
         return
     close_run(p, pool, s)

@@ -9,7 +9,7 @@ is there already: before that, the replica goes over to blocks (`fallback.py`).
 import numpy as np
 
 from sim.plane.compiled import jit
-from sim.plane.content import ENDLESS, first_stretch, run_at
+from sim.plane.content import first_stretch, run_at
 from sim.plane.extent_rows import (
     UNLISTED,
     add,
@@ -61,11 +61,11 @@ def find_hits(p, pool, s, slot, num_tokens):
     key, start, end, following = first_stretch(p, q)
     while hits < most:
         if hits == upto:
+            if q.is_new == 1 and touches_own(q, hits, pool.block_size):
+                break
             first, last, upto, key, start, end, following = run_at(
                 p, q, pool.block_size, hits, key, start, end, following
             )
-            if q.is_new == 1 and end == ENDLESS:
-                break
         e = find_child(p, leaf, first)
         if e < 0:
             break
@@ -112,9 +112,24 @@ def hold_hits(p, pool, s, slot, hits):
 
 
 @jit
+def touches_own(q, block, size):
+    """Whether a block has tokens of a request's own stream."""
+    return (block + 1) * size > q.own_from
+
+
+@jit
 def can_grow(x, first):
     """Whether a request's leaf is its alone, and goes on with that content."""
     return x.num_users == 1 and x.num_children == 0 and x.copies < 0 and x.last == first
+
+
+@jit
+def is_alone_in_own(p, q, size):
+    """The same where the leaf has reached the request's own stream, which goes on for ever."""
+    if q.published == 0 or q.published * size <= q.own_from:
+        return False
+    x = extent_at(p.extents, q.leaf)
+    return x.num_users == 1 and x.num_children == 0 and x.copies < 0
 
 
 @jit
@@ -129,6 +144,11 @@ def extend(p, pool, s, slot, num_tokens, num_delivered):
     full = min(num_tokens, num_delivered) // size
     if pool.caching == 0 or full <= q.published:
         return True
+    if is_alone_in_own(p, q, size):
+        x = extent_at(p.extents, q.leaf)
+        set_length(s, x, x.length + full - q.published)
+        q.published = full
+        return True
     key, start, end, following = first_stretch(p, q)
     while q.published < full:
         at = np.int64(q.published)
@@ -139,7 +159,7 @@ def extend(p, pool, s, slot, num_tokens, num_delivered):
             x = extent_at(p.extents, leaf)
             set_length(s, x, x.length + n)
         else:
-            is_new = q.is_new == 1 and end == ENDLESS
+            is_new = q.is_new == 1 and touches_own(q, at, size)
             e = np.int64(-1) if is_new else find_child(p, leaf, first)
             if e < 0:
                 q.leaf = add(p, s, leaf, first, last, at, n, is_new and q.is_private == 1)
@@ -164,6 +184,9 @@ def open_stream(p, pool, s, slot):
     """
     q = request_at(p.requests, slot)
     if pool.caching == 0:
+        return True
+    if is_alone_in_own(p, q, pool.block_size):
+        extent_at(p.extents, q.leaf).owner = slot
         return True
     at = np.int64(q.published)
     leaf = root_of(q) if at == 0 else np.int64(q.leaf)

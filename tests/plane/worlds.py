@@ -269,7 +269,7 @@ def commands(draw, clock, origin_s, world_pools, mood):
     most_drained = [max(0, pool.num_replicas - 1) for pool in world_pools]
     times_s = clock.calendar(0, draw(st.sampled_from([250, 500] if mood == CROWDED else [50, 250, 1_200])))
     verbs = ["abort"] if mood == CROWDED else ["abort", "add", "drain", "swap", "swap", "swap"]
-    for _ in range(draw(st.integers({CROWDED: 3, MIXED: 2}.get(mood, 0), 6))):
+    for _ in range(draw(st.integers({CROWDED: 5, MIXED: 2}.get(mood, 0), 8))):
         t_s = origin_s + draw(times_s)
         verb, number = (
             draw(st.sampled_from(verbs)),
