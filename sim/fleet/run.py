@@ -216,6 +216,7 @@ class Player:
             horizon_s=scenario.horizon_s,
             warmup_s=scenario.run_in_s,
             duration_s=end_s,
+            num_fallbacks=self.plane.scalar("num_fallbacks"),
             calibration=built.calibration,
             **load(built),
         )

@@ -49,6 +49,8 @@ class RunFacts:
     max_concurrency: int | None = None
     ideal_hit_frac: float | None = None
     """Share of prompt tokens that one cache which forgets nothing would have, None where traffic does not say."""
+    num_fallbacks: int = 0
+    """Times a replica went over from extents of cached blocks to single blocks."""
     calibration: Mapping[str, Any] = field(default_factory=dict)
     """Engine calibration of each pool: name, version, status, residuals."""
 
@@ -213,6 +215,7 @@ def _cache(collector: Collector, facts: RunFacts) -> dict[str, Any]:
         "query_tokens": totals["total_input_tokens"],
         "hit_frac": totals["prefix_cache_hit_frac"],
         "ideal_hit_frac": facts.ideal_hit_frac,
+        "num_fallbacks": facts.num_fallbacks,
     }
 
 

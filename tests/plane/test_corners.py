@@ -87,7 +87,7 @@ def pauses():
         block_size=4, enable_prefix_caching=True, max_num_batched_tokens=4, max_num_seqs=4,
         prefill_schedule_interval=3,
     )  # fmt: skip
-    arrivals = rows((0.0, 1, 9), (2.5, 9, 1), (4.5, 1, 3))
+    arrivals = rows((0.0, 1, 9), (2.5, 9, 1), (5.5, 1, 3))
     return Scene(world(main, [kind(prefix_tokens=8)]), arrivals)
 
 
@@ -103,7 +103,7 @@ EXPECTED = {
     whole_pool: {"scheduled_s": [0.0, 5.0]},
     adaptive: {"first_token_s": [4.0, 4.0, 2.0], "end_s": [5.0, 5.0, 2.0]},
     active_seqs: {"scheduled_s": [0.0, 0.0, 0.0, 3.0]},
-    pauses: {},
+    pauses: {"scheduled_s": [0.0, 5.0, 6.0], "first_token_s": [3.0, 12.0, 7.0], "end_s": [11.0, 12.0, 10.0]},
 }
 
 
