@@ -5,8 +5,11 @@ from pathlib import Path
 
 import golden_policies
 import pytest
+from compare import compare
+from drive import run_plane
 from golden import as_world, differences_of_records, differences_of_steps, differences_of_tokens, read_case
 from slow_model import play
+from worlds import Scene
 
 from sim.fleet.clocks import CLOCKS
 from sim.fleet.conform import conform
@@ -36,6 +39,13 @@ def test_plane_repeats_the_cases(clock, leap, cache):
     found = conform([FOLDER], clock=clock, leap=leap, cache=cache)
     assert found.num_cases == len(golden_policies.CASES)
     assert list(found.failures) == []
+
+
+@pytest.mark.parametrize("name", golden_policies.CASES)
+def test_plane_counts_the_gaps_of_the_case(name):  # which the records do not have one by one
+    world, (rows, segments), _ = as_world(read_case(FOLDER / name))
+    slow = play(world, rows, segments=segments)
+    assert compare(run_plane(Scene(world, rows, segments)), slow, time_tol=1e-9) == []
 
 
 @pytest.mark.parametrize("policy", BATCH_POLICIES)

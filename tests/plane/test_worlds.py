@@ -30,7 +30,7 @@ THINGS = {
     "steps that end together", "timer at a step's end", "arrival at a step's end", "command at a step's end",
     # preemption
     "preemption, fcfs", "preemption, priority", "self-preemption, fcfs", "self-preemption, priority",
-    "victim already scheduled, priority", "victim in prefill", "preempted twice", "empty schedule that preempts",
+    "victim already scheduled, priority", "victim in prefill", "preempted twice",
     # limits
     "stalled decode", "several in prefill", "chunk cut by the threshold", "alone above the threshold",
     "adaptive threshold", "prefill on hold", "admission on hold", "no hold under saturation",
@@ -113,8 +113,6 @@ class Witness:
     def scheduled(self, replica, batch):
         """What a schedule() came to."""
         pool, entries = replica.pool, batch.entries
-        if batch.preempted and not entries:
-            self.seen.add("empty schedule that preempts")
         served = {entry.seq for entry in entries}
         for seq in replica.running:
             ends = seq.pending > 0 and seq.num_computed + 2 - seq.pending >= seq.most_tokens

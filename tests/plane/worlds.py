@@ -240,7 +240,8 @@ def arrivals(draw, clock, origin_s, num_classes, num_buckets, mood, seed):
     rows, segments, before, t_s = [], [], [], origin_s
     may_copy = draw(st.sampled_from({SHARING: [True], PAUSED: [False]}.get(mood, [False, True])))
     user_tokens = st.sampled_from([1, 1, 1, 25]) if mood == PAUSED else st.integers(1, 20)
-    output_tokens = st.sampled_from([2, 3, 4, 6, 20, 30]) if mood == CROWDED else st.integers(1, 30)
+    outputs = {CROWDED: [2, 3, 4, 6, 20, 30], PAUSED: [5, 10, 20, 30]}
+    output_tokens = st.sampled_from(outputs.get(mood, range(1, 31)))
     most_ticks = {CROWDED: [0, 1, 16], SHARING: [1, 16, 64], PAUSED: [16, 32], MIXED: [1, 32, 160]}[mood]
     gaps_s = clock.calendar(0, draw(st.sampled_from(most_ticks)))
     for number in range(draw(st.integers(1 if mood == MIXED else 5, 14))):
