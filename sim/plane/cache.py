@@ -18,9 +18,7 @@ NUM_ROOMS = 4
 
 @jit
 def cache_is_full(p):
-    """Whether the next event could need more rows than are there."""
-    if p.num_free_stretches < p.stretch_slack:
-        return True
+    """Whether the end of a step could need more rows than are there."""
     for i in range(NUM_ROOMS):
         room = room_at(p.rooms, i)
         if room.rows - room.used + room.spare < room.slack:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sim.plane.blockwise import begin
 from sim.plane.compiled import jit
-from sim.plane.extent_rows import COPY, UNLISTED, put_in_bucket
+from sim.plane.extent_rows import COPY, ROWS_PER_BUCKET, UNLISTED, put_in_bucket
 from sim.plane.tables import (
     BLOCK_BUCKETS,
     BLOCKS,
@@ -90,9 +90,9 @@ def resize(plane: Owner, number: int, num_rows: int) -> None:
     name, room = TABLE_OF[number], plane["rooms"][number]
     used = int(room["used"])
     old = plane[name][:used] if used else None
-    if number == EXTENTS:  # the hash table has as many lists as there are rows
+    if number == EXTENTS:  # the hash table follows
         num_rows = 1 << (num_rows - 1).bit_length()
-        plane.own("extent_buckets", num_rows)
+        plane.own("extent_buckets", num_rows // ROWS_PER_BUCKET)
     table = plane.own(name, num_rows)
     room["rows"] = num_rows
     if old is not None:

@@ -126,7 +126,7 @@ class PlainRow:
 
     def __getattr__(self, name: str) -> Any:
         value = self._fields[name]
-        return np.int64(value) if isinstance(value, np.int32) else value  # numba's integers are 64 bits wide
+        return np.int64(value) if isinstance(value, np.int32 | np.int8) else value  # numba's integers are 64 bits wide
 
     def __setattr__(self, name: str, value: Any) -> None:
         self._fields[name] = value

@@ -60,8 +60,8 @@ def move_to(p, now):
 
 @jit
 def is_full(p):
-    """Whether the next event might need a row that is not there: of requests, stretches of text or cached blocks."""
-    return p.num_free == 0 or cache_is_full(p)
+    """Whether a request that comes might need a row that is not there, of requests or stretches of text."""
+    return p.num_free == 0 or p.num_free_stretches < p.stretch_slack
 
 
 @jit
@@ -140,6 +140,8 @@ def advance(address, until):
             if replica_at(p.replicas, r).pending == 0:
                 set_slot(p, r, FAR)
             file_outbox(p)
+            if cache_is_full(p):
+                return FULL
 
 
 @jit
@@ -153,14 +155,15 @@ def handle_one(address, now, kind, index, key):
     p.num_out = 0
     handle(p, now, kind, index, key)
     first = out_at(p.out, 0)
-    look = p.wake != 0 or p.num_done > p.done_room or p.num_log > p.log_room or is_full(p)
+    look = p.wake != 0 or p.num_done > p.done_room or p.num_log > p.log_room or is_full(p) or cache_is_full(p)
     return look, p.num_out, first.t_s, np.int64(first.kind), np.int64(first.id), first.key
 
 
 @jit
 def needs_rows(address):
-    """`is_full`, for a clock outside."""
-    return is_full(plane_at(address, 0))
+    """Whether any event might need a row that is not there; for a clock outside."""
+    p = plane_at(address, 0)
+    return is_full(p) or cache_is_full(p)
 
 
 # ------------------------------------------------------------------ control pace

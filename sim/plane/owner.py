@@ -77,6 +77,8 @@ class Plane:
         if self.scalar("next_arrival") < self.scalar("num_arrivals"):
             raise ValueError("the plane still holds arrivals")
         rows, segments = chunk or NO_ARRIVALS
+        if rows["user_tokens"].min(initial=1) < 1 or rows["output_tokens"].min(initial=1) < 1:
+            raise ValueError("every request must have at least one new prompt token and one output token")
         if len(segments) and not self.world.has_segments:
             raise ValueError("arrivals have segments, and the world says that none has")
         for name, given in (("arrivals", rows), ("segments", segments)):

@@ -84,35 +84,30 @@ REPLICA = record(
 )
 
 REQUEST = record(
-    # queues and the visit under way
+    # queues and the visit under way, its text and its blocks: see content.py and cache.py
     "i4 state next prev replica",
     "i4 prompt output emitted computed",
-    "i4 chunk pending mid visit",
-    "i4 group level prefix itl_group",
-    "i8 admitted",
-    # the decode run it is part of
-    "i8 end_step join_offset",
+    "i4 chunk visit group prefix",
+    "i4 own_from leaf published num_blocks",
+    "i8 admitted end_step join_offset",
+    "u8 stream",
     "f8 seq_mark_s context_mark_s context_step_mark_s",
-    "f8 cost_s",
-    "f8 last_token_s",
+    "i4 segments itl_group",
+    "f8 cost_s last_token_s",
     # who it is, and its timer
     "i8 user serial",
     "i4 conversation turn num_turns class_id",
     "f8 timer_s",
-    "i4 bucket_next bucket_prev",
-    "i4 link aborted",
-    "i8 wheel",
+    "i4 bucket_next bucket_prev link wheel",
     "f8 arrived_s",
     # what will be recorded
     "f8 classified_s scheduled_s first_token_s abort_s",
     "f8 cost_usd guard_s",
     "i4 full_prompt full_output cached num_preemptions",
     "i4 language history user_tokens bucket",
-    # its text and its blocks: see content.py and cache.py
-    "u8 stream",
-    "i4 older began_at began_turn goes_on",  # the conversation's
-    "i4 segments own_from",  # the visit's
-    "i4 leaf published num_blocks is_new is_private",
+    # its conversation's text: see text.py
+    "i4 older began_at began_turn level",
+    "i1 pending mid is_new is_private goes_on aborted",
 )
 
 POOL = record(

@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from slow_policies import PrefillFirst, ReserveFull
 from slow_replica import Replica
 from slow_step import Step
-from worlds import play_scene, scenes
+from worlds import CROWDED, PAUSED, play_scene, scenes
 
-SCENES = 200
+SCENES = 300
 RARE_FRAC = 0.02  # of the scenes of a policy
 FREELY = {
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
@@ -119,7 +119,7 @@ def test_promises_are_kept_and_put_to_the_test(policy, monkeypatch):
     monkeypatch.setattr(Replica, "preempt", preempted)
 
     @settings(max_examples=SCENES, **FREELY)
-    @given(scenes(exact=True, policies=(policy,)))
+    @given(scenes(exact=True, policies=(policy,), moods=(PAUSED, CROWDED)))
     def look(scene):
         seen.clear()
         LOOK[policy](play_scene(scene, exact=True), seen)

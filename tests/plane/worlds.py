@@ -28,6 +28,8 @@ SEGMENT_KEYS = (1, 2)
 CROWDED, SHARING, PAUSED, MIXED = "crowded", "sharing", "paused", "mixed"
 """Moods of a scene: too little room for its requests; prefixes that push each other out; long prompts in small chunks
 with pauses between, overtaken by short ones that are cached; anything."""
+MOODS = (CROWDED, CROWDED, SHARING, PAUSED, PAUSED, MIXED, MIXED)
+"""As often as they are drawn."""
 APART_S = 1e-7
 """Events nearer than this, but not equal, may change places when a sum is rounded another way."""
 
@@ -291,11 +293,11 @@ def commands(draw, clock, origin_s, world_pools, mood):
 
 
 @st.composite
-def scenes(draw, *, exact, policies=("vllm_v1",)):
+def scenes(draw, *, exact, policies=("vllm_v1",), moods=MOODS):
     """A scene; exact: on the grid. Each pool has one of the batch policies."""
     clock = Clock(exact=exact, seed=0 if exact else draw(st.integers(0, 1 << 16)), unit=draw(st.sampled_from([1, 16])))
     origin_s = draw(st.sampled_from(ORIGINS_S if exact else ORIGINS_S[:2]))
-    mood = draw(st.sampled_from([CROWDED, CROWDED, SHARING, PAUSED, PAUSED, MIXED, MIXED]))
+    mood = draw(st.sampled_from(moods))
     num_pools = draw(st.sampled_from([1, 2, 3] if mood == MIXED else [1, 1, 2]))
     world_pools = tuple(
         under(draw(st.sampled_from(policies)), draw(pools(clock, number, mood))) for number in range(num_pools)
