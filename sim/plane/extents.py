@@ -162,7 +162,7 @@ def extend(p, pool, s, slot, num_tokens, num_delivered):
             is_new = q.is_new == 1 and touches_own(q, at, size)
             e = np.int64(-1) if is_new else find_child(p, leaf, first)
             if e < 0:
-                q.leaf = add(p, s, leaf, first, last, at, n, is_new and q.is_private == 1)
+                q.leaf = add(p, s, leaf, first, last, at, n, np.int64(is_new and q.is_private == 1))
             else:
                 x = extent_at(p.extents, e)
                 if x.owner >= 0:

@@ -20,6 +20,8 @@ DONE        end of a step; number of the step, free blocks after its output
 """
 
 # ruff: noqa: ANN001, ANN201
+import numpy as np
+
 from sim.plane.cache import num_free, num_indexed
 from sim.plane.compiled import jit
 from sim.plane.decoding import time_at
@@ -44,7 +46,7 @@ def write(p, s, kind, t_s, a, b, c):
 def log_admission(p, s, q, cached, now):
     """A request was admitted."""
     if p.logging == 1:
-        write(p, s, ADMIT, now, q.serial, cached, q.num_preemptions > 0)
+        write(p, s, ADMIT, now, q.serial, cached, np.int64(q.num_preemptions > 0))
 
 
 @jit
