@@ -97,7 +97,7 @@ def compile_pools(scenario: Scenario) -> Pools:
             pool = scenario.pool(name)
             pools.profiles[name] = cost.compile_pool(pool, catalog.load_model(str(pool.model)), gpu)
             pools.prices[name] = gpu_price(scenario, name, gpu)
-            SpecError.raise_if(block_problems(scenario.pool(name)))
+            SpecError.raise_if([*block_problems(pool), *unplayed_problems(pool)])
         except SpecError as error:
             problems += [
                 Problem(p.message, p.file, p.line, f"fleet.pools.{name}" + (f".{p.path}" if p.path else ""))
@@ -117,6 +117,16 @@ def block_problems(pool: PoolSpec) -> Iterator[Problem]:
     if pool.num_gpu_blocks_override == 1:
         message = "must be >= 2, got 1: the first block is vLLM's null block, which holds no request"
         yield Problem(message, path="num_gpu_blocks_override")
+
+
+def unplayed_problems(pool: PoolSpec) -> Iterator[Problem]:
+    """Yield what a profile knows and a run does not play yet: better no figure than a wrong one."""
+    see = "; `sim.compile` gives its step times"
+    if pool.speculative_config is not None:
+        yield Problem(f"speculative decoding is not simulated yet{see}; remove it to run", path="speculative_config")
+    if pool.pipeline_parallel_size > 1:
+        message = f"must be 1 in a run, got {pool.pipeline_parallel_size}: batches in several stages at once are not"
+        yield Problem(f"{message} simulated yet{see}", path="pipeline_parallel_size")
 
 
 def with_context_limits(scenario: Scenario, profiles: Mapping[str, cost.Profile]) -> Scenario:

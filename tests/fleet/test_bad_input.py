@@ -76,6 +76,16 @@ def refused(tmp_path, monkeypatch):
         ),
         ("replicas: 1", "max_model_len: 1000000", "main.max_model_len: must be 1 to 131072, the context length"),
         ("replicas: 1", "num_gpu_blocks_override: 1", "fleet.pools.main.num_gpu_blocks_override: must be >= 2, got 1"),
+        (
+            "replicas: 1",
+            "pipeline_parallel_size: 2",
+            "fleet.pools.main.pipeline_parallel_size: must be 1 in a run, got 2",
+        ),
+        (
+            "replicas: 1",
+            "speculative_config: {method: ngram, num_speculative_tokens: 3}",
+            "fleet.pools.main.speculative_config: speculative decoding is not simulated yet",
+        ),
         ("model: llama-3.1-8b", "model: llama-3.1-8", "no entry llama-3.1-8 in models. Did you mean llama-3.1-8b?"),
         ("hardware: h100", "hardware: h10", "Did you mean h100-sxm-80gb?"),
         ("kind: open_loop", "kind: open", "load.yaml:5  traffic.kind: "),
