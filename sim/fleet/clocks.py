@@ -136,7 +136,7 @@ def stuck(plane: Plane) -> CapacityError:
     return CapacityError(
         f"replica {int(row['number']) - first} of pool {pool.name!r} is stuck at t = {plane.scalar('now_s'):.6g} s: "
         f"{row['num_running']} requests run, {row['num_waiting']} wait, {row['free'] + row['evictable']} of "
-        f"{pool.num_gpu_blocks - 1} blocks are free, and it preempts without end; give it more blocks, fewer "
+        f"{pool.num_gpu_blocks - 1} blocks are free, and nothing comes of it; give it more blocks, fewer "
         "max_num_seqs, or scheduler_reserve_full_isl: true"
     )
 
