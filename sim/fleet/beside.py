@@ -5,25 +5,32 @@ The plane computes without Python's lock, and both go in order through one threa
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 T = TypeVar("T")
 
 
+MOST_WAITING = 8
+"""Pieces of work that may wait: so many parts of some 16,000 records."""
+
+
 class Beside:
-    """One thread for work whose result is needed a little later; at most one piece of each kind waits."""
+    """One thread for work whose result is needed a little later."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside-the-plane")
-        self._last: Future[Any] | None = None
+        self._given: deque[Future[None]] = deque()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
         self._thread.shutdown(cancel_futures=True)
 
     def ahead(self, items: Iterator[T]) -> Iterator[T]:
@@ -34,12 +41,11 @@ class Beside:
             yield item
 
     def do(self, work: Callable[[T], None], item: T) -> None:
-        """Have `work(item)` done, after all work given before; what that raised is raised here."""
-        self.catch_up()
-        self._last = self._thread.submit(work, item)
+        """Have `work(item)` done, after all work given before; what that raised may be raised here."""
+        self.catch_up(MOST_WAITING)
+        self._given.append(self._thread.submit(work, item))
 
-    def catch_up(self) -> None:
-        """Wait for all work given so far."""
-        if self._last is not None:
-            self._last.result()
-            self._last = None
+    def catch_up(self, num_left: int = 0) -> None:
+        """Wait until at most so many pieces of the work given are left."""
+        while len(self._given) > num_left:
+            self._given.popleft().result()
