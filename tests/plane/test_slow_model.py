@@ -205,8 +205,8 @@ def test_turns_carry_their_history_until_the_context_is_full():
 
 
 def test_a_turn_too_long_for_the_context_is_refused_where_nothing_is_cut():
-    # Seed 1 draws 12, 4, 12, 4 tokens for the turns after the first: 12 exceed the limit, 4 fill it. Nothing is left of a
-    # refused message; the history stays as it was, and what was cached of it is found again.
+    # Seed 1 draws 12, 4, 12, 4 tokens for the turns after the first: 12 exceed the limit, 4 fill it. Nothing is left of
+    # a refused message; the history stays as it was, and what was cached of it is found again.
     talker = kind(
         prefix_tokens=4, keep_history=True, user_tokens=np.repeat([4.0, 12.0], [700, 325]), output_tokens=constant(3),
         gap_s=constant(20), max_context_tokens=26, truncates=False,
