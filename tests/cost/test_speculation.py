@@ -184,7 +184,7 @@ def test_published_speed_ups_within_thirty_percent(
 
 
 def test_the_gain_declines_with_the_batch(compiled):
-    """arXiv:2503.01840: EAGLE-3 is worth 1.38 x at 64 sequences (SGLang, H100); ours a third more, and declining; the next test says why."""
+    """arXiv:2503.01840: EAGLE-3 is worth 1.38 x at 64 sequences (SGLang, H100); ours a third more; see below."""
     profile = speculating(compiled, "eagle3", 3)
     gains = [speedup(profile, n, 500) for n in (1, 16, 64, 128, 256)]
     assert gains == sorted(gains, reverse=True)
