@@ -194,8 +194,8 @@ def test_the_gain_declines_with_the_batch(compiled):
 
 
 def test_host_time_a_row_is_what_large_batches_lack(compiled):
-    """A speculating step samples k + 1 rows a sequence. With the host time that fits to vLLM 0.12 and before find, 36 to
-    50 us a row, and that the calibrated version no longer has, the published 1.38 comes out at 64 sequences."""
+    """A speculating step samples k + 1 rows a sequence. With the host time that fits to vLLM 0.12 and before find,
+    36 to 50 us a row, and that the calibrated version no longer has, the published 1.38 comes out at 64 sequences."""
     profile = speculating(compiled, "eagle3", 3)
     plain_s, speculating_s = (step_s(times, 64, 500) for times in (profile.step_times, profile.speculation.step_times))
     found = {

@@ -86,8 +86,9 @@ def test_a_threshold_for_long_prompts_shortens_the_gaps_too(by_chunk):
 def test_whole_prompts_against_chunks_of_1024(lengths, rate_per_s, whole_s, chunked_s):
     """arXiv:2403.02310, table 4: Yi-34B on two A100, P99 of the gaps with whole prompts in the batch, and with chunks.
 
-    The rate is not published; it is chosen so that whole prompts give the published gap. What chunks gain then comes out
-    about 30 % too small, for steps of 1,024 tokens are slow in the thin calibration of vLLM on A100 (docs/validation.md).
+    The rate is not published; it is chosen so that whole prompts give the published gap. What chunks gain then comes
+    out about 30 % too small: steps of 1,024 tokens are slow in the thin calibration of vLLM on A100
+    (docs/validation.md).
     """
     settings = {"tensor_parallel_size": 2, "max_num_seqs": 128, "max_model_len": 18432}
     traffic = open_loop(rate_per_s, 2048, *lengths)
@@ -144,8 +145,8 @@ def anyscale():
 
 @pytest.mark.parametrize(("kind", "published"), [("contiguous", 8 / 4), ("paged", 23 / 4)])
 def test_continuous_against_static_batching(anyscale, kind, published):
-    """anyscale.com/blog/continuous-batching-llm-inference: over naive static batching, optimised static batching gains 4
-    times (FasterTransformer), continuous batching 8 (text-generation-inference), with paged memory 23 (vLLM)."""
+    """anyscale.com/blog/continuous-batching-llm-inference: over naive static batching, optimised static batching gains
+    4 times (FasterTransformer), continuous batching 8 (text-generation-inference), with paged memory 23 (vLLM)."""
     assert anyscale[kind] / anyscale["static"] == pytest.approx(published, rel=0.30)
 
 
