@@ -139,7 +139,7 @@ def test_the_page_has_these_figures(rows, repository):
     for name, cells in found:
         row = rows[name]
         shown = [cell.strip() for cell in cells.split("|")]
-        if row["problem"] is None and name != "speculation":
+        if row["problem"] is None:
             assert shown[1:] == [
                 text.number(row["output_throughput"]),
                 text.number(row["output_throughput_factor"]),
