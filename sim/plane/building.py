@@ -281,7 +281,7 @@ def build_classes(
         row["level"], row["prefix_tokens"] = levels.index(kind.priority), kind.prefix_tokens
         row["group"] = groups[kind.prefix_group] if kind.prefix_tokens > 0 else -1
         row["keep_history"], row["max_context"] = kind.keep_history, kind.max_context_tokens
-        row["itl_group"], row["min_think_s"] = itl_group, kind.min_think_s
+        row["itl_group"], row["min_think_s"], row["refuses_long"] = itl_group, kind.min_think_s, not kind.truncates
         for name in ("user_tokens", "output_tokens", "gap_s"):
             row[name] = curves.add(getattr(kind, name))
         row["patience_s"] = -1 if kind.patience_s is None else curves.add(kind.patience_s)

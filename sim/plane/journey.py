@@ -223,7 +223,7 @@ def issue(p, slot, now):
     q.visit = kind.first_visit
     prompt = kind.prefix_tokens + q.history + q.user_tokens
     fitting = prompt
-    if prompt + q.full_output > kind.max_context:
+    if prompt + q.full_output > kind.max_context and kind.refuses_long == 0:
         fitting = max(kind.prefix_tokens + q.user_tokens, kind.max_context - q.full_output)
     q.full_prompt = fitting
     go_on_with_text(p, q, kind, fitting < prompt)
@@ -246,7 +246,9 @@ def issue(p, slot, now):
 
 @jit
 def fits(p, q, kind):
-    """Whether every pool of a request's path can ever hold it."""
+    """Whether the class lets a request in, and every pool of its path can ever hold it."""
+    if kind.refuses_long == 1 and q.full_prompt + q.full_output > kind.max_context:
+        return False
     for v in range(kind.first_visit, kind.last_visit + 1):
         visit = visit_at(p.visits, v)
         pool = pool_at(p.pools, visit.pool)

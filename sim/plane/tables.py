@@ -139,6 +139,7 @@ CLASS = record(
     "i4 group keep_history max_context itl_group",
     "f8 min_think_s",
     "i8 user_tokens output_tokens gap_s patience_s",
+    "i4 refuses_long",  # a turn that exceeds max_context is refused, not cut
 )
 
 OBSERVED = np.dtype(

@@ -132,7 +132,8 @@ class Model:
             output_tokens = draws.tokens(kind.output_tokens, self.draw(draws.OUTPUT_TOKENS, record, turn))
         history_tokens = before.history_tokens if before is not None and kind.keep_history else 0
         whole_tokens = prompt_tokens = kind.prefix_tokens + history_tokens + user_tokens
-        if prompt_tokens + output_tokens > kind.max_context_tokens:
+        too_long = whole_tokens + output_tokens > kind.max_context_tokens
+        if too_long and kind.truncates:
             prompt_tokens = max(kind.prefix_tokens + user_tokens, kind.max_context_tokens - output_tokens)
         record["prompt_tokens"], record["requested_tokens"] = prompt_tokens, output_tokens
         record["user_tokens"] = user_tokens
@@ -152,7 +153,7 @@ class Model:
 
         if not self.take_from_bucket(now, int(row["bucket"])):
             self.end(request, RATE_LIMITED, now, now)
-        elif not all(self.fits(request, visit) for visit in path):
+        elif (too_long and not kind.truncates) or not all(self.fits(request, visit) for visit in path):
             self.end(request, REFUSED, now, now)
         else:
             if kind.patience_s is not None:

@@ -218,6 +218,7 @@ def traffic_classes(draw, clock, number, path_names, mood):
         keep_history=draw(st.booleans()),
         max_context_tokens=draw(st.sampled_from([45, 60, 1 << 20])),
         is_program=draw(st.booleans()),
+        truncates=draw(st.sampled_from([True, True, False])),
     )
 
 
