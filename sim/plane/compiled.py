@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import inspect
 import os
 import shutil
 import sys
@@ -97,7 +98,11 @@ def jit(function: F) -> F:
         return function
     before, config.CACHE_DIR = config.CACHE_DIR, _CACHE  # read when the dispatcher is made, and only then
     try:
-        compiled = njit(cache=_CACHE != "", error_model="numpy", nogil=True, _nrt=False)(function)
+        inner = "address" not in inspect.signature(function).parameters  # called by compiled functions only
+        compiled = njit(
+            cache=_CACHE != "", error_model="numpy", nogil=True, _nrt=False,
+            no_cfunc_wrapper=True, no_cpython_wrapper=inner,
+        )(function)  # fmt: skip
     finally:
         config.CACHE_DIR = before
     template = compiled.get_call_template
