@@ -261,6 +261,9 @@ def observe(address, pool_id, now, out):
     o.prompt_tokens = pool.prompt_tokens
     o.cached_tokens = pool.cached_tokens
     o.output_tokens = pool.output_tokens
+    o.num_drafts = pool.num_drafts
+    o.draft_tokens = pool.draft_tokens
+    o.accepted_tokens = pool.accepted_tokens
     for r in range(pool.first_replica, pool.first_replica + pool.max_replicas):
         s = replica_at(p.replicas, r)
         o.online_s += s.online_s

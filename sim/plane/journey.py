@@ -19,6 +19,7 @@ from sim.plane.events import cancel_timer, emit
 from sim.plane.queues import join_waiting, leave_waiting, waiting_head
 from sim.plane.routing import forget_homes, route
 from sim.plane.sequence import blocks_for
+from sim.plane.singly import reach
 from sim.plane.tables import (
     FAR,
     FREE,
@@ -88,7 +89,7 @@ def start_visit(p, slot, now):
     if visit.generate == 1:
         q.classified_s = now
     open_text(p, q, class_at(p.classes, q.class_id), visit)
-    q.emitted = q.computed = q.pending = q.mid = 0
+    q.emitted = q.computed = q.pending = q.mid = q.in_flight = 0
     q.cost_s = 0.0
     q.replica = -1
     r = route(p, pool, q, slot, visit)
@@ -254,7 +255,9 @@ def fits(p, q, kind):
         pool = pool_at(p.pools, visit.pool)
         prompt, output = lengths(q, visit)
         longest = prompt + output - 1
-        if prompt + output > pool.max_model_len or blocks_for(longest, pool.block_size) > pool.usable:
+        if prompt + output > pool.max_model_len:
+            return False
+        if blocks_for(reach(pool, longest + pool.drafts), pool.block_size) > pool.usable:
             return False
         if pool.chunked == 0 and (prompt if pool.reserves == 1 else longest) > pool.max_tokens:
             return False

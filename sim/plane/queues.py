@@ -76,6 +76,19 @@ def waiting_head(p, pool, s):
 
 
 @jit
+def next_waiting(p, pool, s, slot):
+    """Next in line after a waiting request, or -1."""
+    q = request_at(p.requests, slot)
+    if q.next >= 0 or pool.by_priority == 0:
+        return q.next
+    for level in range(q.level + 1, pool.num_levels):
+        head = wait_at(p.waits, s.wait_base + level).head
+        if head >= 0:
+            return head
+    return -1
+
+
+@jit
 def leave_waiting(p, pool, s, slot, now):
     """Take a request out of the queue."""
     gauge(s, now)

@@ -11,9 +11,10 @@ from sim.plane.batch import drop, join_underway, owe_output, run_apart, stall, t
 from sim.plane.cache import extend, find_hits, hold_hits, let_find, num_free, take
 from sim.plane.compiled import jit
 from sim.plane.log import log_admission, log_preemption
-from sim.plane.queues import join_running, join_waiting, leave_waiting, waiting_head
+from sim.plane.queues import join_running, join_waiting, leave_waiting, next_waiting, waiting_head
 from sim.plane.sequence import blocks_at, blocks_for, delivered, scheduled
-from sim.plane.tables import APPEND, DECODING, LEAVING, OWN_GAP, PREFILLING, i4_at, request_at, visit_at
+from sim.plane.singly import drafts_for, reach
+from sim.plane.tables import APPEND, CARRIED, DECODING, LEAVING, OWN_GAP, PREFILLING, i4_at, request_at, visit_at
 
 NO_LIMIT = 1 << 40
 
@@ -93,7 +94,9 @@ def run_together(p, pool, s, limit, hold):
 
     Returns the budget that is left, or -1 if it takes a closer look: blocks may not suffice, or order matters.
     """
-    if pool.by_blocks == 1 or s.by_blocks == 1 or s.num_loose > 1 or (s.num_loose == 1 and s.loose != s.run_tail):
+    if pool.singly == 1 or pool.by_blocks == 1 or s.by_blocks == 1:
+        return -1
+    if s.num_loose > 1 or (s.num_loose == 1 and s.loose != s.run_tail):
         return -1
     left = pool.max_tokens - s.num_decoding
     if left < 0:
@@ -121,7 +124,8 @@ def grant(p, pool, s, slot, q, chunk):
     """A request apart from the totals computes `chunk` tokens in this step; its blocks are known to fit."""
     if q.mid == 1:
         s.last_prefill = s.step + 1
-    extend(p, pool, s, slot, q.computed + chunk, q.prompt + q.emitted)
+    tokens = q.computed + chunk
+    extend(p, pool, s, slot, reach(pool, tokens), min(tokens, q.prompt + q.emitted))
     q.chunk = chunk
 
 
@@ -143,12 +147,14 @@ def run_one_by_one(p, pool, s, limit, hold, now):
             continue
         decodes = q.state == DECODING
         computed = scheduled(s, q) - 1 if decodes else q.computed
-        chunk = 1 if decodes else min(to_compute(q), limit, left)
+        chunk = 1 if decodes else min(to_compute(q) + drafts_for(pool, q), limit, left)
+        chunk = min(chunk, pool.max_model_len - 1 - computed)
         if chunk == 0:
             slot = after
             continue
         victim = -1
-        while blocks_for(computed + chunk, pool.block_size) - held(pool, q, computed) > num_free(s) and victim != slot:
+        lacking = blocks_for(reach(pool, computed + chunk), pool.block_size) - held(pool, q, computed)
+        while lacking > num_free(s) and victim != slot:
             victim = pick_victim(p, pool, s)
             if victim == after:
                 after = request_at(p.requests, victim).next
@@ -191,6 +197,16 @@ def held(pool, q, computed):
 
 
 @jit
+def first_ready(p, pool, s):
+    """First in line, or -1. Who was preempted is passed by until the last step that carried it has ended."""
+    slot = waiting_head(p, pool, s)
+    if pool.singly == 1:
+        while slot >= 0 and request_at(p.requests, slot).in_flight > 0:
+            slot = next_waiting(p, pool, s, slot)
+    return slot
+
+
+@jit
 def admit(p, pool, s, left, limit, hold, now):
     """Pass 2: admit waiting requests in order while budget, sequences and blocks last.
 
@@ -199,7 +215,7 @@ def admit(p, pool, s, left, limit, hold, now):
     if pool.static == 1 and s.num_running > 0:
         s.blocked = 1
         return
-    slot = waiting_head(p, pool, s)
+    slot = first_ready(p, pool, s)
     while slot >= 0:
         if s.num_running >= pool.max_admitted:
             s.blocked = 1
@@ -224,7 +240,7 @@ def admit(p, pool, s, left, limit, hold, now):
             return
         if pool.reserve_full == 1 and blocks_for(tokens, pool.block_size) + extra > num_free(s):
             return
-        if blocks_for(cached + chunk, pool.block_size) + extra > num_free(s):
+        if blocks_for(reach(pool, cached + chunk), pool.block_size) + extra > num_free(s):
             return
         s.blocked = 0
         if pool.reserves == 1:
@@ -236,7 +252,7 @@ def admit(p, pool, s, left, limit, hold, now):
         q.state = PREFILLING
         run_apart(s, slot)
         hold_hits(p, pool, s, slot, hits)
-        extend(p, pool, s, slot, cached + chunk, tokens)
+        extend(p, pool, s, slot, reach(pool, cached + chunk), min(cached + chunk, tokens))
         q.computed = cached
         q.chunk = chunk
         list_chunk(p, pool, s, slot)
@@ -245,7 +261,7 @@ def admit(p, pool, s, left, limit, hold, now):
         log_admission(p, s, q, cached, now)
         if np.isnan(q.scheduled_s) and visit_at(p.visits, q.visit).generate == 1:
             q.cached = cached
-        slot = waiting_head(p, pool, s)
+        slot = first_ready(p, pool, s)
 
 
 # ------------------------------------------------------------------ a step
@@ -275,7 +291,10 @@ def list_chunk(p, pool, s, slot):
     s.num_chunks += 1
     q.computed += q.chunk
     q.mid = np.int64(to_compute(q) > 0)
-    if q.mid == 0:
+    if pool.singly == 1:
+        q.in_flight += 1
+        owe_output(p, pool, s, s.step, slot, CARRIED if q.mid == 1 else CARRIED | APPEND)
+    elif q.mid == 0:
         q.pending = 1
         owe_output(p, pool, s, s.step, slot, OWN_GAP | APPEND)
 
@@ -284,7 +303,7 @@ def list_chunk(p, pool, s, slot):
 def schedule(p, pool, s, now):
     """Form step `s.step`: returns whether pass 1 preempted somebody. What was formed: the totals and `chunks`."""
     s.granted = s.blocked = s.num_chunks = 0
-    if s.step > s.processed:
+    if s.step > s.processed and pool.singly == 0:
         join_underway(p, pool, s)
         take_ended(p, pool, s, APPEND)
     limit = chunk_limit(pool, s)

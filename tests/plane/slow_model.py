@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import slow_draws as draws
 from slow_content import Content, Texts
-from slow_policies import REPLICAS, most_at_once
+from slow_policies import most_at_once
 from slow_replica import ACTIVE, DRAINING, OFF, Replica
 from slow_routing import Router
 from slow_sequence import RUNNING, Sequence
+from slow_singly import make_replica, most_tokens
 from slow_step import Step
 
 from sim.plane.world import Visit, World
@@ -71,6 +72,8 @@ class Result:
     """One per request, in order of serial; keys as in sim.metrics.records.DONE, IN_FLIGHT where nothing ended it."""
     gaps_s: list[list[float]]
     """Gaps between tokens, by row of the ITL histogram."""
+    gaps_per_token_s: list[list[float]]
+    """The same, a gap before several tokens spread evenly over them."""
     replicas: list[Replica]
     steps: list[Step]
     """Every step that began, in order of beginning."""
@@ -96,7 +99,7 @@ class Model:
             members = []
             for number in range(pool.max_replicas or pool.num_replicas):
                 state = ACTIVE if number < pool.num_replicas else OFF
-                members.append(REPLICAS[pool.batch_policy](len(self.replicas) + number, pool, state))
+                members.append(make_replica(len(self.replicas) + number, pool, state, world.seed))
             self.pools.append(members)
             self.replicas += members
         self.router = Router(world)
@@ -104,6 +107,7 @@ class Model:
         self.requests: list[Request] = []
         self.rows = list(world.itl_groups) or list(range(len(world.classes)))
         self.gaps_s: list[list[float]] = [[] for _ in range(max(self.rows) + 1)]
+        self.gaps_per_token_s: list[list[float]] = [[] for _ in self.gaps_s]
         self.steps: list[Step] = []
 
     def push(self, t_s: float, rank: int, key: int, what: Any = None) -> None:
@@ -184,7 +188,8 @@ class Model:
         """Whether a pool could ever serve this visit."""
         pool, (prompt_tokens, output_tokens) = self.world.pools[visit.pool], self.lengths(request, visit)
         most = prompt_tokens + output_tokens - 1  # tokens in the cache at the end: also the longest recompute
-        if prompt_tokens + output_tokens > pool.max_model_len or -(-most // pool.block_size) > pool.num_gpu_blocks - 1:
+        most_blocks = -(-most_tokens(pool, most) // pool.block_size)
+        if prompt_tokens + output_tokens > pool.max_model_len or most_blocks > pool.num_gpu_blocks - 1:
             return False
         return most_at_once(pool, prompt_tokens, most) <= pool.max_num_batched_tokens
 
@@ -240,7 +245,7 @@ class Model:
     def replica_event(self, replica: Replica, now: float) -> None:
         """The oldest step in flight ends, or a kick comes: outputs, aborts, the next batches."""
         if replica.in_flight:  # who joins meanwhile needs no kick
-            if not replica.pool.async_scheduling:
+            if replica.most_in_flight == 1:
                 self.book(replica, replica.in_flight[0])
             replica.process_output(self.emit)
         for seq in replica.aborted:
@@ -250,7 +255,7 @@ class Model:
         replica.turn_off_if_drained()
         for step in replica.fill(now):
             self.steps.append(step)
-            if replica.pool.async_scheduling:
+            if replica.most_in_flight > 1:
                 self.book(replica, step)
             for entry in step.entries:
                 if entry.seq.request.answering:
@@ -268,14 +273,16 @@ class Model:
             request.record["cost_usd"] += share_s * replica.pool.usd_per_replica_s
 
     def emit(self, seq: Sequence, now: float) -> None:
-        """A sequence has a new token."""
+        """A sequence has new tokens."""
         request, record = seq.request, seq.request.record
         if request.answering:
             if seq.num_emitted == 1:
                 record["first_token_s"] = now + request.replica.pool.frontend_s
                 request.patience = False
             else:
-                self.gaps_s[self.rows[record["class_id"]]].append(now - request.last_token_s)
+                row, gap_s = self.rows[record["class_id"]], now - request.last_token_s
+                self.gaps_s[row].append(gap_s)
+                self.gaps_per_token_s[row] += [gap_s / seq.num_new] * seq.num_new
             request.last_token_s = now
         if seq.num_emitted < seq.output_tokens:
             return
@@ -380,4 +387,4 @@ def play(
             model.tally(request)
     complete = not (model.events and model.events[0][0] < until)
     records = [request.record for request in model.requests]
-    return Result(records, model.gaps_s, model.replicas, model.steps, played, complete)
+    return Result(records, model.gaps_s, model.gaps_per_token_s, model.replicas, model.steps, played, complete)

@@ -4,7 +4,7 @@
 outgrow `max_model_len`, or the blocks of an empty replica, was refused before it came.
 """
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -130,14 +130,12 @@ class Replica:
     def __init__(self, index: int, pool: Pool, state: str) -> None:
         self.index, self.pool, self.state = index, pool, state
         self.chunks_prompts = pool.enable_chunked_prefill
-        self.waiting: list[Sequence] = []
-        self.running: list[Sequence] = []
-        self.aborted: list[Sequence] = []
-        self.blocks = BlockPool(pool)
-        self.in_flight: deque[Step] = deque()
+        self.waiting, self.running, self.aborted = list[Sequence](), list[Sequence](), list[Sequence]()
+        self.blocks, self.in_flight = BlockPool(pool), deque[Step]()
         self.has_event = False
-        self.busy_s = 0.0
-        self.num_steps = 0
+        self.most_in_flight = 2 if pool.async_scheduling else 1
+        self.drafts = Counter[str]()
+        self.busy_s, self.num_steps = 0.0, 0
         self.num_scheduled = 0
         """Steps that were scheduled: `executed` in section 9."""
         self.last_prefill = -pool.prefill_schedule_interval
@@ -185,9 +183,13 @@ class Replica:
             return []
         return self.blocks.lookup(self.chain(seq, (seq.num_tokens - 1) // self.pool.block_size))
 
+    def reach(self, num_tokens: int) -> int:
+        """Tokens that there must be blocks for, to compute up to `num_tokens`."""
+        return num_tokens
+
     def num_missing(self, seq: Sequence, num_tokens: int) -> int:
-        """Blocks that it lacks to hold `num_tokens`."""
-        return max(0, -(-num_tokens // self.pool.block_size) - len(seq.blocks))
+        """Blocks that it lacks to compute up to `num_tokens`."""
+        return max(0, -(-self.reach(num_tokens) // self.pool.block_size) - len(seq.blocks))
 
     def extend(self, seq: Sequence, n: int) -> None:
         """Take the blocks for n more tokens, and publish those that they fill, though not yet computed."""
@@ -245,12 +247,16 @@ class Replica:
         recent = self.num_scheduled + 1 - self.last_prefill < self.pool.prefill_schedule_interval
         return recent and not self.saturated and not all(seq.mid_prefill for seq in self.running)
 
+    def num_wanted(self, seq: Sequence) -> int:
+        """Tokens that a running sequence would compute in the next step."""
+        return seq.num_tokens + seq.pending - seq.num_computed
+
     def schedule_running(self, batch: Batch) -> None:
         """Pass 1."""
         i = 0
         while i < len(self.running) and batch.budget > 0:
             seq = self.running[i]
-            n = min(seq.num_tokens + seq.pending - seq.num_computed, batch.threshold, batch.budget)
+            n = min(self.num_wanted(seq), batch.threshold, batch.budget)
             ends_in_flight = seq.pending > 0 and seq.num_computed + 2 - seq.pending >= seq.most_tokens
             if n == 0 or ends_in_flight or (batch.hold and seq.mid_prefill):
                 i += 1
@@ -281,9 +287,9 @@ class Replica:
     def schedule_waiting(self, batch: Batch) -> None:
         """Pass 2: it stops at the first that cannot be admitted."""
         pool, block_size = self.pool, self.pool.block_size
-        while self.waiting and batch.budget > 0 and len(self.running) < (pool.max_num_active_seqs or pool.max_num_seqs):
-            seq = self.waiting[0]
-            assert seq.stale == 0  # two steps in flight at most: a victim's output comes before the next schedule()
+        while batch.budget > 0 and len(self.running) < (pool.max_num_active_seqs or pool.max_num_seqs):
+            if (seq := next((seq for seq in self.waiting if seq.stale == 0), None)) is None:
+                return  # the others' output is yet to come
             hits = self.hits(seq)
             cached = len(hits) * block_size
             n = min(seq.num_tokens - cached, batch.threshold)
@@ -294,9 +300,9 @@ class Replica:
                 return
             watermark = int(pool.watermark * pool.num_gpu_blocks) if self.running else 0
             free = self.blocks.num_free - watermark - sum(block.num_users == 0 for block in hits)
-            if not self.has_room(seq, hits, free) or self.num_lacking(cached + n, hits) > free:
+            if not self.has_room(seq, hits, free) or self.num_lacking(self.reach(cached + n), hits) > free:
                 return
-            self.waiting.pop(0)
+            self.waiting.remove(seq)
             self.blocks.touch(hits)
             seq.blocks, seq.num_published, seq.num_computed = list(hits), len(hits), cached
             self.extend(seq, n)
@@ -330,7 +336,7 @@ class Replica:
             seq.in_flight += entry.num_tokens
             seq.mid_prefill = seq.num_computed < seq.num_tokens + seq.pending
             entry.emits = not seq.mid_prefill
-            seq.pending += entry.emits
+            seq.pending += entry.emits and self.pool.async_scheduling
         return batch
 
     # Sections 2, 7 and 10: steps
@@ -338,7 +344,7 @@ class Replica:
     def fill(self, now: float) -> list[Step]:
         """Schedule until enough steps are in flight or nothing can be computed; the steps that came of it."""
         found: list[Step] = []
-        while len(self.in_flight) < (2 if self.pool.async_scheduling else 1):
+        while len(self.in_flight) < self.most_in_flight:
             batch = self.schedule()
             if batch.entries:
                 found.append(self.begin(batch, now))
@@ -346,20 +352,29 @@ class Replica:
                 break  # else: again, which has an end, since each time fewer are running
         return found
 
-    def begin(self, batch: Batch, now: float) -> Step:
-        """The step of a batch; it runs when the one before it has ended."""
+    def time(self, entries: list[Entry], now: float) -> tuple[float, float, float, list[float]]:
+        """When a step formed now starts, the busy time that it adds, when it ends, each entry's share of that time."""
         start_s = self.in_flight[-1].end_s if self.in_flight else now
-        step_s, shares_s = step_and_shares(self.pool.step_times, batch.entries)
+        step_s, shares_s = step_and_shares(self.pool.step_times, entries)
+        return start_s, step_s, start_s + step_s, shares_s
+
+    def begin(self, batch: Batch, now: float) -> Step:
+        """The step of a batch."""
+        start_s, step_s, end_s, shares_s = self.time(batch.entries, now)
         for entry in batch.entries:
             if entry.seq.scheduled_s is None:
                 entry.seq.scheduled_s = start_s
         step = Step(
-            self.index, now, start_s, step_s, start_s + step_s, batch.entries, shares_s, batch.admitted,
-            self.unreported, len(self.running), len(self.waiting), self.blocks.num_free, self.blocks.num_cached,
+            self.index, now, start_s, step_s, end_s, batch.entries, shares_s, batch.admitted, self.unreported,
+            len(self.running), len(self.waiting), self.blocks.num_free, self.blocks.num_cached,
         )  # fmt: skip
         self.unreported = []
         self.in_flight.append(step)
         return step
+
+    def num_new(self, _entry: Entry) -> int:
+        """Output tokens that a step gives."""
+        return 1
 
     def process_output(self, emit: Callable[[Sequence, float], None]) -> None:
         """The oldest step in flight has ended: deliver its tokens, in the order of its schedule."""
@@ -374,8 +389,9 @@ class Replica:
             if preempted:
                 seq.stale -= entry.num_tokens
             if entry.emits:
-                seq.num_emitted += 1
-                if not preempted:
+                seq.num_new = self.num_new(entry)
+                seq.num_emitted += seq.num_new
+                if not preempted and self.pool.async_scheduling:
                     seq.pending -= 1
                     self.publish(seq, seq.num_computed - seq.in_flight)
                 emit(seq, step.end_s)
