@@ -14,6 +14,7 @@ import slow_draws as draws
 from hypothesis import assume
 from hypothesis import strategies as st
 from slow_model import NO_SEGMENTS, REPLICA, Command, Result, play
+from worlds_singly import PLAIN, singly
 
 from sim.cost.step_times import StepTimes
 from sim.plane.world import CACHES, ONLY_VLLM_V1, POLICIES, ROUTERS, SYNCHRONOUS, Bucket, Pool, Visit, World
@@ -294,8 +295,8 @@ def commands(draw, clock, origin_s, world_pools, mood):
 
 
 @st.composite
-def scenes(draw, *, exact, policies=("vllm_v1",), moods=MOODS):
-    """A scene; exact: on the grid. Each pool has one of the batch policies."""
+def scenes(draw, *, exact, policies=("vllm_v1",), moods=MOODS, kinds=(PLAIN,)):
+    """A scene; exact: on the grid. Each pool has one of the batch policies, and is of one of the kinds."""
     clock = Clock(exact=exact, seed=0 if exact else draw(st.integers(0, 1 << 16)), unit=draw(st.sampled_from([1, 16])))
     origin_s = draw(st.sampled_from(ORIGINS_S if exact else ORIGINS_S[:2]))
     mood = draw(st.sampled_from(moods))
@@ -303,6 +304,8 @@ def scenes(draw, *, exact, policies=("vllm_v1",), moods=MOODS):
     world_pools = tuple(
         under(draw(st.sampled_from(policies)), draw(pools(clock, number, mood))) for number in range(num_pools)
     )
+    if kinds != (PLAIN,):
+        world_pools = tuple(draw(singly(pool, kinds, TICK_S if exact else 0.0)) for pool in world_pools)
     names = ["one", "two"][: draw(st.integers(1, 2))]
     max_guards = draw(st.sampled_from([0, 0 if mood == PAUSED else 2]))
     num_classes = draw(st.integers(1 if mood != SHARING else 2, 3))
