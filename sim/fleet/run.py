@@ -227,7 +227,7 @@ class Player:
             calibration=built.calibration,
             **load(built),
         )
-        result = summarise(facts, self.collector, itl, timeline)
+        result = summarise(facts, self.collector, itl, timeline, self.plane.itl_per_token)
         result["sim"]["operations"] = self.operations
         result["sim"]["expected"] = built.source.describe()
         num_measured = int(self.collector.num_requests.sum())

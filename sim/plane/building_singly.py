@@ -56,4 +56,4 @@ def fill_singly(row: np.void, pool: Pool, add: Callable[[NDArray[np.float64]], i
 
 def at_least_accepted(accept_frac: Sequence[float]) -> NDArray[np.float64]:
     """Chance that at least j drafts are accepted, for j = 1 ... k."""
-    return np.cumprod(np.array(accept_frac, dtype=np.float64))
+    return np.asarray(np.multiply.accumulate(np.array(accept_frac, dtype=np.float64)), dtype=np.float64)
