@@ -79,7 +79,7 @@ def refused(tmp_path, monkeypatch):
         (
             "replicas: 1",
             "replicas: 1, pipeline_parallel_size: 2, async_scheduling: true",
-            "fleet.pools.main.async_scheduling: must be false where pipeline_parallel_size is 2: as many steps as stages",
+            "fleet.pools.main.async_scheduling: must be false where pipeline_parallel_size is 2: as many steps",
         ),
         (
             "replicas: 1",
