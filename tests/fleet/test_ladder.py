@@ -56,10 +56,8 @@ def test_a_rung_is_worth_what_is_known_of_it(rows, rung):
 
 
 def test_speculation_gains_less_than_at_a_quarter_of_the_batch(rows):
-    row = rows["speculation"]
-    if row["problem"] is not None:
-        pytest.skip(f"not played yet: {row['problem']}")
-    assert 1.0 < row["output_throughput_factor"] < 1.38  # arXiv:2503.01840: 1.38 at 64 sequences
+    factor = rows["speculation"]["output_throughput_factor"]
+    assert 1.0 < factor < 1.38  # arXiv:2503.01840: 1.38 at 64 sequences
 
 
 def test_every_rung_is_compared_or_begins_a_part(rows):
