@@ -160,7 +160,7 @@ class Plane:
 
     def start_log(self) -> None:
         """Write a log of steps from now on (`sim.plane.log`); `take_log` gives it, part by part."""
-        steps = int(self["pools"]["depth"].max()) + 1
+        steps = int(self["pools"]["depth"].max()) + 2  # formed in an event at most, and one more
         self.own("log", LOG_ROWS + LOGGED_LEAP + 8 * steps * int(self["pools"]["max_seqs"].max()) + 64 * steps)
         self.record["logging"], self.record["log_room"] = 1, LOG_ROWS
 

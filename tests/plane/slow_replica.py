@@ -373,7 +373,6 @@ class Replica:
         return step
 
     def num_new(self, _entry: Entry) -> int:
-        """Output tokens that a step gives."""
         return 1
 
     def process_output(self, emit: Callable[[Sequence, float], None]) -> None:
