@@ -113,15 +113,18 @@ class Plane:
 
     def _grow_requests(self) -> None:
         """Double the request rows."""
-        old, old_due, old_homes = self["requests"], self["due"], self["homes"]
-        n = len(old)
+        n = self.scalar("num_requests")
+        old, old_due, old_homes, old_loads = self["requests"][:n], self["due"], self["homes"], self["loads"]
         if 2 * n > 1 << SLOT_BITS:
             raise CapacityError(f"{n:,} requests wait or run at once, and more come: the fleet is far too small")
-        self.own("requests", 2 * n)[:n] = old
+        rows = self.own("requests", 2 * n + 1)[: 2 * n]
+        rows[:n] = old
         self.own("due", 4 * n + 2)[: len(old_due)] = old_due
         self.own("homes", 2 * n * self.scalar("num_homes"))[: len(old_homes)] = old_homes
-        link_free(self["requests"], n)
-        self["requests"]["next"][-1] = self.scalar("free_slot")
+        if self.scalar("has_loads"):
+            self.own("loads", 2 * n)[:n] = old_loads
+        link_free(rows, n)
+        rows["next"][-1] = self.scalar("free_slot")
         self.record["free_slot"] = n
         self.record["num_free"] += n
         self.record["num_requests"] = 2 * n

@@ -5,9 +5,11 @@ decoding members are also in a heap keyed by the step that ends them, so a step 
 """
 
 # ruff: noqa: ANN001, ANN201
+import numpy as np
+
 from sim.plane.compiled import jit
 from sim.plane.decoding import gauge
-from sim.plane.tables import WAITING, i4_at, i8_at, request_at, wait_at
+from sim.plane.tables import LOADING, WAITING, i4_at, i8_at, request_at, wait_at
 
 SLOT_BITS = 26
 """An entry of the heap of ends is (end step, request row): 2**26 rows, 2**37 steps of a replica (43 years of 10 ms)."""
@@ -73,6 +75,38 @@ def waiting_head(p, pool, s):
         if head >= 0:
             return head
     return -1
+
+
+@jit
+def first_ready(p, pool, s):
+    """First in line of those that can be admitted, or -1: whoever loads is stepped over."""
+    for level in range(pool.num_levels):
+        slot = wait_at(p.waits, s.wait_base + level).head
+        while slot >= 0 and request_at(p.requests, slot).state == LOADING:
+            slot = request_at(p.requests, slot).next
+        if slot >= 0:
+            return slot
+    return -1
+
+
+@jit
+def next_holder(p, pool, s, slot):
+    """Of those in line that hold blocks the one after `slot` (-1: the first), or -1."""
+    if pool.loads == 0:
+        return np.int64(-1)
+    level, at = np.int64(0), np.int64(-1)
+    if slot >= 0:
+        q = request_at(p.requests, slot)
+        level, at = np.int64(q.level if pool.by_priority == 1 else 0), np.int64(q.next)
+    else:
+        at = np.int64(wait_at(p.waits, s.wait_base).head)
+    while True:
+        while at >= 0 and request_at(p.requests, at).num_blocks == 0:
+            at = np.int64(request_at(p.requests, at).next)
+        level += 1
+        if at >= 0 or level >= pool.num_levels:
+            return at
+        at = np.int64(wait_at(p.waits, s.wait_base + level).head)
 
 
 @jit

@@ -33,6 +33,23 @@ ONLY_VLLM_V1 = (
 
 
 @dataclass(frozen=True)
+class HostTier:
+    """A second tier of a pool's prefix cache, in host memory: `sim.plane.host_tier`."""
+
+    num_blocks: int
+    """Blocks of one store."""
+    bytes_per_s: float
+    """Bandwidth of each replica's link to its store, each way."""
+    latency_s: float = 0.0
+    is_shared: bool = False
+    """One store for all replicas of the pool; else one each."""
+    ttl_s: float = float("inf")
+    """How long an entry lives after its last use; infinity: until others push it out."""
+    min_tokens: int = 0
+    """Shorter prompts are neither written nor read."""
+
+
+@dataclass(frozen=True)
 class Pool:
     """Replicas of one profile behind one scheduler; field names and meanings are vLLM's."""
 
@@ -67,6 +84,9 @@ class Pool:
     usd_per_replica_s: float = 0.0
     frontend_s: float = 0.0
     """Host time a client sees on top of the engine's, once a request [s]."""
+    kv_bytes_per_token: float = 0.0
+    """KV cache of one token, all GPUs of a replica together; what a transfer carries."""
+    host_tier: HostTier | None = None
 
 
 @dataclass(frozen=True)

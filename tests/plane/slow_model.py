@@ -17,10 +17,11 @@ from slow_content import Content, Texts
 from slow_policies import REPLICAS, most_at_once
 from slow_replica import ACTIVE, DRAINING, OFF, Replica
 from slow_routing import Router
-from slow_sequence import RUNNING, Sequence
+from slow_sequence import LOADING, RUNNING, Sequence
 from slow_step import Step
+from slow_transfers import Counts, Host, Link, Store
 
-from sim.plane.world import Visit, World
+from sim.plane.world import Pool, Visit, World
 from sim.traffic.arrivals import SEGMENT, TrafficClass
 
 COMPLETED, RATE_LIMITED, SHED, REFUSED, BLOCKED, TIMED_OUT, ABANDONED, FAILED, IN_FLIGHT = range(9)
@@ -78,6 +79,9 @@ class Result:
     """(time, class, key) of every event played."""
     complete: bool
     """False: `max_steps` was reached."""
+    links: list[Link]
+    counts: list[Counts]
+    """What became of tokens in the second tier, by pool."""
 
 
 @dataclass(eq=False)
@@ -99,12 +103,29 @@ class Model:
                 members.append(REPLICAS[pool.batch_policy](len(self.replicas) + number, pool, state))
             self.pools.append(members)
             self.replicas += members
+        self.links: list[Link] = []
+        self.counts = [Counts() for _ in world.pools]
+        for members, pool, counts in zip(self.pools, world.pools, self.counts, strict=True):
+            self.add_host_tier(members, pool, counts)
         self.router = Router(world)
         self.levels = [(bucket.capacity, world.start_s) for bucket in world.buckets]
         self.requests: list[Request] = []
         self.rows = list(world.itl_groups) or list(range(len(world.classes)))
         self.gaps_s: list[list[float]] = [[] for _ in range(max(self.rows) + 1)]
         self.steps: list[Step] = []
+
+    def add_host_tier(self, members: list[Replica], pool: Pool, counts: Counts) -> None:
+        """Give the replicas of a pool their second tier, if it has one."""
+        if (tier := pool.host_tier) is None:
+            return
+        store = Store(tier)
+        for replica in members:
+            link = Link(len(self.links), tier.bytes_per_s, tier.latency_s, self.push_transfer)
+            self.links.append(link)
+            replica.host = Host(pool, tier, store if tier.is_shared else Store(tier), link, counts)
+
+    def push_transfer(self, t_s: float, number: int, seq: Sequence) -> None:
+        self.push(t_s, TRANSFER, number)
 
     def push(self, t_s: float, rank: int, key: int, what: Any = None) -> None:
         heapq.heappush(self.events, (t_s, rank, key, what))
@@ -283,16 +304,16 @@ class Model:
         elif request.abort is not None:
             self.drop(request, *request.abort, now)
         else:
-            self.leave(request)
+            self.leave(request, now)
             visit, index = request.path[request.visit], 8 * record["turn"] + request.visit
             if self.draw(draws.BLOCK, record, index) < visit.block_frac:
                 self.end(request, BLOCKED, now, now)
             else:
                 self.next_visit(request, now)
 
-    def leave(self, request: Request) -> None:
+    def leave(self, request: Request, now: float) -> None:
         """The request's visit is over."""
-        request.replica.leave(request.seq)
+        request.replica.leave(request.seq, now)
         request.replica.turn_off_if_drained()
         self.tally(request)
         request.seq = request.replica = None
@@ -305,14 +326,20 @@ class Model:
             record["output_tokens"], record["cached_tokens"] = seq.num_emitted, seq.cached_tokens or 0
 
     def drop(self, request: Request, ending: int, t_s: float, now: float) -> None:
-        self.leave(request)
+        self.leave(request, now)
         self.end(request, ending, t_s, now)
 
     def abort(self, request: Request, ending: int, now: float) -> None:
         if request.ended or request.abort is not None:
             return
-        if request.seq in request.replica.waiting:
+        replica, seq = request.replica, request.seq
+        if seq.status == LOADING:
+            request.abort = (ending, now)  # its blocks are being written: the end of the transfer ends it
+        elif seq in replica.waiting:
+            made_way = seq.blocks or seq is replica.first_ready()
             self.drop(request, ending, now, now)
+            if made_way and not replica.has_event:
+                self.schedule_event(replica, now)
         else:
             request.abort = (ending, now)
             request.replica.aborted.append(request.seq)
@@ -336,6 +363,16 @@ class Model:
             replica.state = DRAINING
             replica.turn_off_if_drained()
 
+    def transfer_ended(self, seq: Sequence, now: float) -> None:
+        """A sequence has loaded what it waited for, or is not there for it any more."""
+        request, replica = seq.request, seq.request.replica
+        if request.abort is None:
+            replica.loaded(seq)
+        else:
+            self.drop(request, *request.abort, now)
+        if not replica.has_event:
+            self.schedule_event(replica, now)
+
     def timer(self, now: float, request: Request, what: str) -> None:
         if what == "turn":
             self.issue(now, request.row, (), request)
@@ -349,6 +386,8 @@ class Model:
             self.issue(now, *what, None)
         elif rank == TIMER:
             self.timer(now, self.requests[key], what)
+        elif rank == TRANSFER:
+            self.transfer_ended(self.links[key].arrived(), now)
         else:
             self.replica_event(self.replicas[key], now)
 
@@ -379,4 +418,5 @@ def play(
             model.tally(request)
     complete = not (model.events and model.events[0][0] < until)
     records = [request.record for request in model.requests]
-    return Result(records, model.gaps_s, model.replicas, model.steps, played, complete)
+    result = records, model.gaps_s, model.replicas, model.steps, played, complete
+    return Result(*result, model.links, model.counts)

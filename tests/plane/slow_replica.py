@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from slow_content import Token
-from slow_sequence import GONE, PREEMPTED, RUNNING, Sequence
+from slow_sequence import GONE, LOADING, PREEMPTED, RUNNING, WAITING, Sequence
 from slow_step import Entry, Step, step_and_shares
+from slow_transfers import MOST_LOADS, Host
 
 from sim.plane.world import Pool
 
@@ -143,6 +144,8 @@ class Replica:
         self.last_prefill = -pool.prefill_schedule_interval
         """The number of the last of them that carried prefill."""
         self.saturated = False
+        self.host: Host | None = None
+        self.now = 0.0
         self.unreported: list[int] = []
         """Victims of empty schedules, told with the next step."""
 
@@ -156,9 +159,11 @@ class Replica:
         if self.pool.scheduling_policy == "priority":
             self.waiting.sort(key=lambda other: other.order)
 
-    def leave(self, seq: Sequence) -> None:
+    def leave(self, seq: Sequence, now: float) -> None:
         """Take a sequence out, with all it holds."""
         (self.running if seq.status == RUNNING else self.waiting).remove(seq)
+        if seq.status == RUNNING:
+            self.write(seq, now)
         seq.status = GONE
         self.release(seq)
 
@@ -167,6 +172,8 @@ class Replica:
         if self.state == DRAINING and self.outstanding == 0 and not self.in_flight:
             self.state = OFF
             self.blocks = BlockPool(self.pool)
+            if self.host is not None and not self.host.tier.is_shared:
+                self.host.store.held.clear()
 
     # What a sequence does with blocks
 
@@ -209,6 +216,52 @@ class Replica:
         self.blocks.release(seq.blocks)
         seq.blocks, seq.num_published, seq.num_computed = [], 0, 0
 
+    # Loading, and the second tier
+
+    def write(self, seq: Sequence, now: float) -> None:
+        """It is about to let go of its blocks: keep what it computed in the second tier."""
+        if self.host is not None:
+            self.host.write(seq, now)
+
+    def first_ready(self) -> Sequence | None:
+        """The first in line that is not loading."""
+        return next((seq for seq in self.waiting if seq.status != LOADING), None)
+
+    def holders(self) -> list[Sequence]:
+        """Those in line that hold blocks."""
+        return [seq for seq in self.waiting if seq.blocks]
+
+    def may_load(self, seq: Sequence, cached: int) -> int:
+        """Leading tokens to load up to; `cached` where there is nothing to load."""
+        if self.host is None or seq.num_loads == MOST_LOADS:
+            return cached
+        return self.host.loadable(seq, cached, self.now)
+
+    def load(self, seq: Sequence, hits: list[Block], upto: int) -> None:
+        """Take blocks for hits and what is to come, and let it come."""
+        self.blocks.touch(hits)
+        seq.blocks, seq.num_published = list(hits), len(hits)
+        seq.blocks += [self.blocks.take() for _ in range(self.num_missing(seq, upto))]
+        seq.upto, seq.status = upto, LOADING
+        seq.num_loads += 1
+        self.host.load(seq, len(hits) * self.pool.block_size, upto, self.now)
+
+    def loaded(self, seq: Sequence) -> None:
+        """What it loads is there."""
+        seq.status = PREEMPTED if seq.num_preemptions else WAITING
+        self.publish(seq, seq.upto)
+        seq.num_computed = min(seq.upto, seq.num_tokens - 1)
+
+    def give_way(self, but: Sequence | None) -> bool:
+        """Take the blocks from the last in line that has loaded them; whether there is one."""
+        for seq in reversed(self.holders()):
+            if seq.status != LOADING and seq is not but:
+                self.release(seq)
+                seq.status = PREEMPTED
+                seq.num_preemptions += 1
+                return True
+        return False
+
     # Sections 6 and 8: preemption
 
     def victim(self) -> Sequence:
@@ -220,6 +273,7 @@ class Replica:
     def preempt(self, seq: Sequence) -> None:
         """Put a running sequence back into `waiting`; what it has in flight will come, but is not in the cache."""
         self.running.remove(seq)
+        self.write(seq, self.now)
         self.release(seq)
         seq.status = PREEMPTED
         seq.stale, seq.pending = seq.in_flight, 0
@@ -257,6 +311,9 @@ class Replica:
                 continue
             while self.num_missing(seq, seq.num_computed + n) > self.blocks.num_free:
                 victim = self.victim()
+                if victim is seq and self.give_way(None):
+                    batch.preempted.append(victim.serial)
+                    continue
                 if self.running.index(victim) < i:
                     i -= 1
                 self.preempt(victim)
@@ -281,24 +338,37 @@ class Replica:
     def schedule_waiting(self, batch: Batch) -> None:
         """Pass 2: it stops at the first that cannot be admitted."""
         pool, block_size = self.pool, self.pool.block_size
-        while self.waiting and batch.budget > 0 and len(self.running) < (pool.max_num_active_seqs or pool.max_num_seqs):
-            seq = self.waiting[0]
+        most_seqs = pool.max_num_active_seqs or pool.max_num_seqs
+        while (seq := self.first_ready()) and batch.budget > 0 and len(self.running) < most_seqs:
             assert seq.stale == 0  # two steps in flight at most: a victim's output comes before the next schedule()
-            hits = self.hits(seq)
-            cached = len(hits) * block_size
+            hits = [] if seq.blocks else self.hits(seq)
+            cached = seq.num_computed + len(hits) * block_size
+            watermark = int(pool.watermark * pool.num_gpu_blocks) if self.running else 0
+            free = self.blocks.num_free - watermark - sum(block.num_users == 0 for block in hits)
+            held = seq.blocks or hits
+            if self.host is not None and not seq.blocks:
+                if not self.has_room(seq, held, free):
+                    return
+                if (upto := self.may_load(seq, cached)) > cached:
+                    at_most = max(pool.max_num_seqs, pool.max_num_active_seqs)
+                    if self.num_lacking(upto, held) > free or len(self.holders()) >= at_most:
+                        return
+                    self.load(seq, hits, upto)
+                    continue
             n = min(seq.num_tokens - cached, batch.threshold)
             if n > batch.budget and not self.chunks_prompts:
                 return
             n = min(n, batch.budget)
             if batch.hold and cached < seq.num_tokens - 1:
                 return
-            watermark = int(pool.watermark * pool.num_gpu_blocks) if self.running else 0
-            free = self.blocks.num_free - watermark - sum(block.num_users == 0 for block in hits)
-            if not self.has_room(seq, hits, free) or self.num_lacking(cached + n, hits) > free:
+            if not self.has_room(seq, held, free) or self.num_lacking(cached + n, held) > free:
                 return
-            self.waiting.pop(0)
-            self.blocks.touch(hits)
-            seq.blocks, seq.num_published, seq.num_computed = list(hits), len(hits), cached
+            self.waiting.remove(seq)
+            if not seq.blocks:
+                self.blocks.touch(hits)
+                seq.blocks, seq.num_published, seq.num_computed = list(hits), len(hits), cached
+            if self.host is not None:
+                self.host.admitted(seq)
             self.extend(seq, n)
             self.running.append(seq)
             batch.add(seq, n)
@@ -338,13 +408,18 @@ class Replica:
     def fill(self, now: float) -> list[Step]:
         """Schedule until enough steps are in flight or nothing can be computed; the steps that came of it."""
         found: list[Step] = []
+        self.now = now
         while len(self.in_flight) < (2 if self.pool.async_scheduling else 1):
             batch = self.schedule()
             if batch.entries:
                 found.append(self.begin(batch, now))
-            elif self.in_flight or not batch.preempted:
+            elif self.in_flight or not (batch.preempted or self.make_way()):
                 break  # else: again, which has an end, since each time fewer are running
         return found
+
+    def make_way(self) -> bool:
+        """Nothing runs: whether the first in line was made room for."""
+        return all(seq.status != LOADING for seq in self.waiting) and self.give_way(self.first_ready())
 
     def begin(self, batch: Batch, now: float) -> Step:
         """The step of a batch; it runs when the one before it has ended."""

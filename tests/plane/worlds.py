@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from slow_model import NO_SEGMENTS, REPLICA, Command, Result, play
 
 from sim.cost.step_times import StepTimes
-from sim.plane.world import CACHES, ONLY_VLLM_V1, POLICIES, ROUTERS, SYNCHRONOUS, Bucket, Pool, Visit, World
+from sim.plane.world import CACHES, ONLY_VLLM_V1, POLICIES, ROUTERS, SYNCHRONOUS, Bucket, HostTier, Pool, Visit, World
 from sim.traffic.arrivals import ARRIVAL, SEGMENT, TrafficClass
 
 TICK_S = 2.0**-9
@@ -187,6 +187,21 @@ def under(batch_policy, pool):
 
 
 @st.composite
+def host_tiers(draw, clock, pool):
+    """A pool with a second tier: stores of a block or of all there is, links of all speeds, entries that expire."""
+    slow = draw(st.sampled_from([0, 0, 0, 0.25, 1, 2, 1_000]))
+    tier = HostTier(
+        num_blocks=draw(st.sampled_from([1, 2, 5, 12, 40, 1_000])),
+        bytes_per_s=1.0 / clock(slow) if slow else math.inf,
+        latency_s=clock(draw(st.sampled_from([0, 0, 1, 5]))),
+        is_shared=draw(st.booleans()),
+        ttl_s=draw(st.one_of(st.just(math.inf), st.just(math.inf), clock.calendar(16, 600))),
+        min_tokens=draw(st.sampled_from([0, 0, 0, 12])),
+    )
+    return replace(pool, host_tier=tier, kv_bytes_per_token=1.0)
+
+
+@st.composite
 def paths(draw, num_pools, max_guards):
     pool = st.integers(0, num_pools - 1)
     classify = st.builds(
@@ -293,8 +308,8 @@ def commands(draw, clock, origin_s, world_pools, mood):
 
 
 @st.composite
-def scenes(draw, *, exact, policies=("vllm_v1",), moods=MOODS):
-    """A scene; exact: on the grid. Each pool has one of the batch policies."""
+def scenes(draw, *, exact, policies=("vllm_v1",), moods=MOODS, tiers=False):
+    """A scene; exact: on the grid. Each pool has one of the batch policies; with `tiers`, most have a second tier."""
     clock = Clock(exact=exact, seed=0 if exact else draw(st.integers(0, 1 << 16)), unit=draw(st.sampled_from([1, 16])))
     origin_s = draw(st.sampled_from(ORIGINS_S if exact else ORIGINS_S[:2]))
     mood = draw(st.sampled_from(moods))
@@ -302,6 +317,11 @@ def scenes(draw, *, exact, policies=("vllm_v1",), moods=MOODS):
     world_pools = tuple(
         under(draw(st.sampled_from(policies)), draw(pools(clock, number, mood))) for number in range(num_pools)
     )
+    if tiers:
+        world_pools = tuple(
+            draw(host_tiers(clock, pool)) if draw(st.sampled_from([True, True, False])) else pool
+            for pool in world_pools
+        )
     names = ["one", "two"][: draw(st.integers(1, 2))]
     max_guards = draw(st.sampled_from([0, 0 if mood == PAUSED else 2]))
     num_classes = draw(st.integers(1 if mood != SHARING else 2, 3))
