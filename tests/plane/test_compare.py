@@ -28,6 +28,8 @@ def as_plane(slow):
         num_steps=np.array([replica.num_steps for replica in slow.replicas]),
         free_blocks=np.array([replica.blocks.num_free for replica in slow.replicas]),
         cached_blocks=np.array([replica.blocks.num_cached for replica in slow.replicas]),
+        links=np.array([(link.num_bytes,) for link in slow.links], [("num_bytes", "f8")]),
+        tiers=np.array([tuple(vars(counts).values()) for counts in slow.counts], [(n, "i8") for n in vars(Counts())]),
     )
 
 
