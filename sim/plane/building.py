@@ -64,6 +64,9 @@ def check(world: World) -> None:
         if pool.scheduling_policy not in POLICIES:
             raise ValueError(f"pool {pool.name!r}: policy must be one of {POLICIES}")
         check_batch_policy(pool)
+        tier = pool.host_tier
+        if tier is not None and (tier.num_blocks < 1 or not tier.bytes_per_s > 0.0 or pool.kv_bytes_per_token <= 0.0):
+            raise ValueError(f"pool {pool.name!r}: its host tier has no blocks, no bandwidth or nothing to carry")
     if world.router not in ROUTERS:
         raise ValueError(f"router must be one of {ROUTERS}")
     if world.balance_abs_threshold < 0 or world.balance_rel_threshold < 0.0 or world.prefix_token_count < 1:

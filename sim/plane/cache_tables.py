@@ -61,15 +61,16 @@ def build_cache(plane: Owner, world: World) -> None:
     rooms["first"] = -1
 
     # What one event may need: it is about one replica, and its store if it has one. An extent has at least one block or
-    # is a request's live leaf.
-    # A request holds no more blocks than there are, nor than its longest text fills.
+    # is a request's live leaf. A request holds no more blocks than there are, nor than its longest text fills. Stores
+    # (the last pools) never go over to blocks.
+    n = len(world.pools)
     longest = np.minimum(usable, -(-pools["max_model_len"] // pools["block_size"]))
-    stored = int(usable[len(world.pools) :].max(initial=0))
-    rooms["slack"][EXTENTS] = int(np.max(usable + max_seqs)) + stored + 8
+    stored = most_written(world, pools)
+    rooms["slack"][EXTENTS] = int(np.max((usable + max_seqs)[:n])) + stored + 8
     holders = max_seqs * (1 + pools["loads"])  # as many may wait with what was loaded for them
-    rooms["slack"][HELD_ENTRIES] = int(np.max(holders * longest)) + stored
-    rooms["slack"][BLOCKS] = int(np.max(usable))
-    rooms["slack"][BLOCK_BUCKETS] = int(np.max(pools["num_buckets"]))
+    rooms["slack"][HELD_ENTRIES] = int(np.max((holders * longest)[:n])) + stored
+    rooms["slack"][BLOCKS] = int(np.max(usable[:n]))
+    rooms["slack"][BLOCK_BUCKETS] = int(np.max(pools["num_buckets"][:n]))
     by_blocks = pools["by_blocks"][replicas["pool"]] == 1
     for room, given in ((BLOCKS, usable), (BLOCK_BUCKETS, pools["num_buckets"])):
         begun = int(np.sum(given[replicas["pool"][by_blocks]]))
@@ -80,6 +81,16 @@ def build_cache(plane: Owner, world: World) -> None:
         begin_blocks(plane.address, int(r))
     plane.record["stretch_slack"] = FIRST_SLACK
     grow_stretches(plane, FIRST_STRETCHES)
+
+
+def most_written(world: World, pools: Table) -> int:
+    """Extents that one event may add to a store: a step ends at most all running requests, and each is written."""
+    most = 0
+    for row, pool in zip(pools, world.pools, strict=False):
+        if pool.host_tier is not None:
+            longest = min(int(row["usable"]), -(-int(row["max_model_len"]) // int(row["block_size"])))
+            most = max(most, min(pool.host_tier.num_blocks, int(row["max_seqs"]) * (longest + 3)))
+    return most
 
 
 def grow_cache(plane: Owner) -> None:

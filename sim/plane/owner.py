@@ -16,7 +16,7 @@ from sim.plane.cache_tables import FIRST_SLACK, grow_cache
 from sim.plane.compiled import allocate, cache_folder, drop_stale_caches
 from sim.plane.log import LOGGED_LEAP
 from sim.plane.queues import SLOT_BITS
-from sim.plane.tables import OBSERVED, PLANE, TABLES
+from sim.plane.tables import LINK_COUNTERS, OBSERVED, PLANE, TABLES, TIER_COUNTERS
 from sim.plane.world import World
 from sim.traffic.arrivals import ARRIVAL, SEGMENT, Chunk
 
@@ -154,9 +154,12 @@ class Plane:
         return row
 
     def forget_gaps(self, now_s: float) -> None:
-        """Begin the histogram of gaps anew at `now_s`."""
+        """Begin the histogram of gaps, and the counters of links and host tiers, anew at `now_s`."""
         compiled.count_gaps(self.address, now_s)
         self["itl"]["v"] = 0
+        for table, counters in (("links", LINK_COUNTERS), ("tiers", TIER_COUNTERS)):
+            for name in counters:
+                self[table][name] = 0
 
     # -------------------------------------------------------------- the log of steps
 

@@ -176,9 +176,10 @@ FLIGHT = np.dtype(fields("f8 end_s dt_s", "i4 num_decodes num_outputs copied pad
 it carries (by group: copied counts, or the totals of the moment), how many requests have an output of their own."""
 LOG = np.dtype(fields("f8 t_s", "i8 a b c", "i4 kind replica"))
 """A row of the log of steps: `sim/plane/log.py`."""
+LINK_COUNTERS = ("busy_s", "num_bytes", "num_transfers")
 LINK = record(
     "f8 bytes_per_s latency_s free_at_s",
-    "f8 busy_s num_bytes",  # counters
+    "f8 busy_s num_bytes",
     "i8 num_transfers",
     "i4 head tail",
 )
@@ -190,12 +191,11 @@ already. No rows where nobody loads."""
 LOADER = np.dtype(fields("i4 num_loading num_holding store link"))
 """Who loads at a replica: requests whose load is under way; those, and the ones that wait with what was loaded. Its
 store in the host tier (-1: none) and the link to it."""
-TIER = record(
-    "f8 ttl_s",
-    "i4 min_tokens shared",
-    "i8 prompt_tokens found_tokens loaded_tokens slower_tokens",
-    "i8 written_tokens evicted_tokens expired_tokens refused_tokens",
-)
+TIER_COUNTERS = (
+    "prompt_tokens", "found_tokens", "loaded_tokens", "slower_tokens", "written_tokens", "evicted_tokens",
+    "expired_tokens", "refused_tokens",
+)  # fmt: skip
+TIER = record("f8 ttl_s", "i4 min_tokens shared", "i8 " + " ".join(TIER_COUNTERS))
 """The host tier of a pool: its rules, and counters [tokens]: `sim/plane/host_tier.py`."""
 WAIT = np.dtype(fields("i4 head tail"))
 OUT = np.dtype(fields("f8 t_s", "i4 kind id", "i8 key"))

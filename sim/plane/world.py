@@ -27,7 +27,7 @@ RESERVING = ("reserve_full", "static")
 """Batch policies that set all blocks of a request aside when they admit it, and never chunk a prompt."""
 ONLY_VLLM_V1 = (
     "long_prefill_token_threshold", "long_prefill_token_threshold_adaptive", "prefill_schedule_interval",
-    "max_num_active_seqs",
+    "max_num_active_seqs", "host_tier",
 )  # fmt: skip
 """Settings that the other batch policies do not know; `sim.spec.fleet` says so to users."""
 

@@ -42,7 +42,12 @@ def bin_of(gap_s: float) -> int:
 
 def compare(plane: PlaneResult, slow: Result, *, time_tol: float = 0.0) -> list[str]:
     """Every difference. `time_tol` is relative, and in seconds near zero: 0 where arithmetic is exact, else 1e-9."""
-    return compare_records(plane, slow, time_tol) + compare_itl(plane, slow, time_tol) + compare_replicas(plane, slow) + compare_tiers(plane, slow)
+    return (
+        compare_records(plane, slow, time_tol)
+        + compare_itl(plane, slow, time_tol)
+        + compare_replicas(plane, slow)
+        + compare_tiers(plane, slow)
+    )
 
 
 def same(a: float, b: float, rel_tol: float, abs_tol: float = 0.0) -> bool:

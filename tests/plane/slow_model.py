@@ -13,75 +13,34 @@ from typing import Any
 
 import numpy as np
 import slow_draws as draws
-from slow_content import Content, Texts
+from slow_content import Texts
 from slow_policies import REPLICAS, most_at_once
 from slow_replica import ACTIVE, DRAINING, OFF, Replica
+from slow_request import (
+    ABANDONED,
+    BLOCKED,
+    COMPLETED,
+    FAILED,
+    IN_FLIGHT,
+    RATE_LIMITED,
+    REFUSED,
+    SHED,
+    Request,
+    Result,
+)
 from slow_routing import Router
 from slow_sequence import LOADING, RUNNING, Sequence
 from slow_step import Step
 from slow_transfers import Counts, Host, Link, Store
 
 from sim.plane.world import Pool, Visit, World
-from sim.traffic.arrivals import SEGMENT, TrafficClass
+from sim.traffic.arrivals import SEGMENT
 
-COMPLETED, RATE_LIMITED, SHED, REFUSED, BLOCKED, TIMED_OUT, ABANDONED, FAILED, IN_FLIGHT = range(9)
 CONTROL, ARRIVAL, TIMER, TRANSFER, REPLICA = range(5)  # classes of events at one instant, in their order
 
 NO_SEGMENTS = np.zeros(0, SEGMENT)
 Command = tuple[Any, ...]
 """(t_s, "add" | "drain", pool, count) or (t_s, "abort", serial)."""
-
-
-@dataclass(eq=False)
-class Request:
-    """A turn that somebody sent."""
-
-    record: dict[str, Any]
-    row: Any
-    kind: TrafficClass
-    path: "list[Visit]"
-    history_tokens: int
-    """History that the next turn starts from."""
-    content: Content
-    """Text of prompt and answer."""
-    homes: dict[int, Replica]
-    """Where the conversation went last, by pool."""
-    visit: int = -1
-    seq: Sequence | None = None
-    replica: Replica | None = None
-    patience: bool = False
-    """A patience timer runs."""
-    abort: tuple[int, float] | None = None
-    """Ending and time of an abort that waits for the step's end."""
-    last_token_s: float = math.nan
-
-    @property
-    def answering(self) -> bool:
-        return self.visit == len(self.path) - 1
-
-    @property
-    def ended(self) -> bool:
-        return self.record["ending"] != IN_FLIGHT
-
-
-@dataclass
-class Result:
-    """What a play left behind."""
-
-    records: list[dict[str, Any]]
-    """One per request, in order of serial; keys as in sim.metrics.records.DONE, IN_FLIGHT where nothing ended it."""
-    gaps_s: list[list[float]]
-    """Gaps between tokens, by row of the ITL histogram."""
-    replicas: list[Replica]
-    steps: list[Step]
-    """Every step that began, in order of beginning."""
-    events: list[tuple[float, int, int]]
-    """(time, class, key) of every event played."""
-    complete: bool
-    """False: `max_steps` was reached."""
-    links: list[Link]
-    counts: list[Counts]
-    """What became of tokens in the second tier, by pool."""
 
 
 @dataclass(eq=False)
@@ -124,7 +83,7 @@ class Model:
             self.links.append(link)
             replica.host = Host(pool, tier, store if tier.is_shared else Store(tier), link, counts)
 
-    def push_transfer(self, t_s: float, number: int, seq: Sequence) -> None:
+    def push_transfer(self, t_s: float, number: int) -> None:
         self.push(t_s, TRANSFER, number)
 
     def push(self, t_s: float, rank: int, key: int, what: Any = None) -> None:

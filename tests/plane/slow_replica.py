@@ -4,97 +4,19 @@
 outgrow `max_model_len`, or the blocks of an empty replica, was refused before it came.
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from slow_content import Token
-from slow_sequence import GONE, LOADING, PREEMPTED, RUNNING, WAITING, Sequence
+from slow_blocks import Block, BlockPool
+from slow_loading import Loads
+from slow_sequence import GONE, PREEMPTED, RUNNING, Sequence
 from slow_step import Entry, Step, step_and_shares
-from slow_transfers import MOST_LOADS, Host
 
 from sim.plane.world import Pool
 
 ACTIVE, DRAINING, OFF = "active", "draining", "off"
 NO_LIMIT = 1 << 62
-
-
-# Section 4: blocks
-
-
-@dataclass(eq=False)
-class Block:
-    """A KV block. Free if nobody uses it; cached if it has a hash; it may be both."""
-
-    num_users: int = 0
-    hash: int | None = None
-
-
-class BlockPool:
-    """The blocks of one replica: the queue of free ones, and the index of cached ones."""
-
-    def __init__(self, pool: Pool) -> None:
-        self.free = OrderedDict.fromkeys(Block() for _ in range(pool.num_gpu_blocks - 1))  # one is the null block
-        self.index: dict[int, list[Block]] = {}
-        """Blocks of equal hash, in order of publishing."""
-        self.hashes: dict[tuple[int | None, tuple[Token, ...]], int] = {}
-
-    @property
-    def num_free(self) -> int:
-        """Free blocks, cached ones included."""
-        return len(self.free)
-
-    @property
-    def num_cached(self) -> int:
-        """Distinct hashes in the index."""
-        return len(self.index)
-
-    def hash_of(self, parent: int | None, tokens: tuple[Token, ...]) -> int:
-        """A number that stands for a block's tokens and all before them, given its predecessor's number (4.2)."""
-        return self.hashes.setdefault((parent, tokens), len(self.hashes))
-
-    def take(self) -> Block:
-        """The first of the free queue; if it was cached, it is not any more (4.3)."""
-        block, _ = self.free.popitem(last=False)
-        if block.hash is not None:
-            self.index[block.hash].remove(block)
-            if not self.index[block.hash]:
-                del self.index[block.hash]
-            block.hash = None
-        block.num_users = 1
-        return block
-
-    def touch(self, hits: Iterable[Block]) -> None:
-        """Use blocks that a lookup found (4.4)."""
-        for block in hits:
-            if block.num_users == 0:
-                del self.free[block]
-            block.num_users += 1
-
-    def publish(self, block: Block, hash_: int) -> None:
-        """Put a block into the index, behind those of the same hash (4.5)."""
-        block.hash = hash_
-        self.index.setdefault(hash_, []).append(block)
-
-    def lookup(self, hashes: Iterable[int]) -> list[Block]:
-        """The cached blocks of a chain, up to the first that is missing; of equal ones the first published (4.6)."""
-        hits = []
-        for hash_ in hashes:
-            if hash_ not in self.index:
-                break
-            hits.append(self.index[hash_][0])
-        return hits
-
-    def release(self, table: list[Block]) -> None:
-        """Give back a request's blocks, last first: unhashed ones to the front, cached ones to the back (4.7)."""
-        for block in table:
-            block.num_users -= 1
-        freed = [block for block in reversed(table) if block.num_users == 0]
-        for block in reversed([block for block in freed if block.hash is None]):
-            self.free[block] = None
-            self.free.move_to_end(block, last=False)
-        for block in [block for block in freed if block.hash is not None]:
-            self.free[block] = None
 
 
 # The scheduler
@@ -125,7 +47,7 @@ class Batch:
             self.budget += entry.num_tokens
 
 
-class Replica:
+class Replica(Loads):
     """A scheduler, its queues and its blocks."""
 
     def __init__(self, index: int, pool: Pool, state: str) -> None:
@@ -144,8 +66,6 @@ class Replica:
         self.last_prefill = -pool.prefill_schedule_interval
         """The number of the last of them that carried prefill."""
         self.saturated = False
-        self.host: Host | None = None
-        self.now = 0.0
         self.unreported: list[int] = []
         """Victims of empty schedules, told with the next step."""
 
@@ -215,52 +135,6 @@ class Replica:
         """Give its blocks back."""
         self.blocks.release(seq.blocks)
         seq.blocks, seq.num_published, seq.num_computed = [], 0, 0
-
-    # Loading, and the second tier
-
-    def write(self, seq: Sequence, now: float) -> None:
-        """It is about to let go of its blocks: keep what it computed in the second tier."""
-        if self.host is not None:
-            self.host.write(seq, now)
-
-    def first_ready(self) -> Sequence | None:
-        """The first in line that is not loading."""
-        return next((seq for seq in self.waiting if seq.status != LOADING), None)
-
-    def holders(self) -> list[Sequence]:
-        """Those in line that hold blocks."""
-        return [seq for seq in self.waiting if seq.blocks]
-
-    def may_load(self, seq: Sequence, cached: int) -> int:
-        """Leading tokens to load up to; `cached` where there is nothing to load."""
-        if self.host is None or seq.num_loads == MOST_LOADS:
-            return cached
-        return self.host.loadable(seq, cached, self.now)
-
-    def load(self, seq: Sequence, hits: list[Block], upto: int) -> None:
-        """Take blocks for hits and what is to come, and let it come."""
-        self.blocks.touch(hits)
-        seq.blocks, seq.num_published = list(hits), len(hits)
-        seq.blocks += [self.blocks.take() for _ in range(self.num_missing(seq, upto))]
-        seq.upto, seq.status = upto, LOADING
-        seq.num_loads += 1
-        self.host.load(seq, len(hits) * self.pool.block_size, upto, self.now)
-
-    def loaded(self, seq: Sequence) -> None:
-        """What it loads is there."""
-        seq.status = PREEMPTED if seq.num_preemptions else WAITING
-        self.publish(seq, seq.upto)
-        seq.num_computed = min(seq.upto, seq.num_tokens - 1)
-
-    def give_way(self, but: Sequence | None) -> bool:
-        """Take the blocks from the last in line that has loaded them; whether there is one."""
-        for seq in reversed(self.holders()):
-            if seq.status != LOADING and seq is not but:
-                self.release(seq)
-                seq.status = PREEMPTED
-                seq.num_preemptions += 1
-                return True
-        return False
 
     # Sections 6 and 8: preemption
 
@@ -416,10 +290,6 @@ class Replica:
             elif self.in_flight or not (batch.preempted or self.make_way()):
                 break  # else: again, which has an end, since each time fewer are running
         return found
-
-    def make_way(self) -> bool:
-        """Nothing runs: whether the first in line was made room for."""
-        return all(seq.status != LOADING for seq in self.waiting) and self.give_way(self.first_ready())
 
     def begin(self, batch: Batch, now: float) -> Step:
         """The step of a batch; it runs when the one before it has ended."""

@@ -20,8 +20,8 @@ class Link:
     number: int
     bytes_per_s: float
     latency_s: float
-    push: Callable[[float, int, Any], None]
-    """Makes an event: time, number of the link, who loads."""
+    push: Callable[[float, int], None]
+    """Makes an event: time, number of the link."""
     queue: deque[tuple[float, Any]] = field(default_factory=deque)
     """(time of arrival, who loads) of what is under way."""
     free_at_s: float = 0.0
@@ -36,13 +36,13 @@ class Link:
         self.num_bytes += num_bytes
         self.queue.append((self.free_at_s + self.latency_s, seq))
         if len(self.queue) == 1:
-            self.push(self.queue[0][0], self.number, seq)
+            self.push(self.queue[0][0], self.number)
 
     def arrived(self) -> Sequence:
         """Who has what they waited for."""
         _, seq = self.queue.popleft()
         if self.queue:
-            self.push(self.queue[0][0], self.number, self.queue[0][1])
+            self.push(self.queue[0][0], self.number)
         return seq
 
 

@@ -8,6 +8,7 @@ from compare import NUMBERS, SHARES, TIMES, PlaneResult, bin_of, compare
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_model import play
+from slow_transfers import Counts
 from small import kind, pool, rows, world
 from worlds import play_scene, scenes
 

@@ -37,7 +37,7 @@ def test_request_rows_are_added_when_they_run_out(clock, monkeypatch):
     grow = Plane.grow
 
     def watched(plane):
-        sizes.append(len(plane["requests"]))
+        sizes.append(plane.scalar("num_requests"))
         grow(plane)
 
     monkeypatch.setattr(Plane, "grow", watched)
