@@ -190,7 +190,7 @@ def make_world(
                 usd_per_replica_s=float(compiled.prices[name]) * profile.num_gpus / 3600.0,
                 frontend_s=profile.frontend_s,
                 kv_bytes_per_token=profile.kv_bytes_per_token,
-                host_tier=host_tier(pool, profile, compiled.gpus[name]),
+                kv_offload=host_tier(pool, profile, compiled.gpus[name]),
             )
         )
     paths = {

@@ -64,7 +64,7 @@ def check(world: World) -> None:
         if pool.scheduling_policy not in POLICIES:
             raise ValueError(f"pool {pool.name!r}: policy must be one of {POLICIES}")
         check_batch_policy(pool)
-        tier = pool.host_tier
+        tier = pool.kv_offload
         if tier is not None and (tier.num_blocks < 1 or not tier.bytes_per_s > 0.0 or pool.kv_bytes_per_token <= 0.0):
             raise ValueError(f"pool {pool.name!r}: its host tier has no blocks, no bandwidth or nothing to carry")
     if world.router not in ROUTERS:

@@ -87,9 +87,9 @@ def most_written(world: World, pools: Table) -> int:
     """Extents that one event may add to a store: a step ends at most all running requests, and each is written."""
     most = 0
     for row, pool in zip(pools, world.pools, strict=False):
-        if pool.host_tier is not None:
+        if pool.kv_offload is not None:
             longest = min(int(row["usable"]), -(-int(row["max_model_len"]) // int(row["block_size"])))
-            most = max(most, min(pool.host_tier.num_blocks, int(row["max_seqs"]) * (longest + 3)))
+            most = max(most, min(pool.kv_offload.num_blocks, int(row["max_seqs"]) * (longest + 3)))
     return most
 
 

@@ -19,12 +19,14 @@ def max_replicas(pool: Pool) -> int:
 
 def store_counts(world: World) -> list[int]:
     """Stores of each pool that has a host tier, in the order of their pools."""
-    return [1 if pool.host_tier.is_shared else max_replicas(pool) for pool in world.pools if pool.host_tier is not None]
+    return [
+        1 if pool.kv_offload.is_shared else max_replicas(pool) for pool in world.pools if pool.kv_offload is not None
+    ]
 
 
 def build_transfers(plane: Owner, world: World, num_requests: int) -> None:
     """Make them. Pools and replicas are there already."""
-    found = {number: pool.host_tier for number, pool in enumerate(world.pools)}
+    found = {number: pool.kv_offload for number, pool in enumerate(world.pools)}
     loads = {number: tier for number, tier in found.items() if tier is not None}
     num_replicas = sum(map(max_replicas, world.pools))
     num_links = sum(max_replicas(world.pools[number]) for number in loads)

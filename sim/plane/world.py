@@ -27,7 +27,7 @@ RESERVING = ("reserve_full", "static")
 """Batch policies that set all blocks of a request aside when they admit it, and never chunk a prompt."""
 ONLY_VLLM_V1 = (
     "long_prefill_token_threshold", "long_prefill_token_threshold_adaptive", "prefill_schedule_interval",
-    "max_num_active_seqs", "host_tier",
+    "max_num_active_seqs", "kv_offload",
 )  # fmt: skip
 """Settings that the other batch policies do not know; `sim.spec.fleet` says so to users."""
 
@@ -86,7 +86,7 @@ class Pool:
     """Host time a client sees on top of the engine's, once a request [s]."""
     kv_bytes_per_token: float = 0.0
     """KV cache of one token, all GPUs of a replica together; what a transfer carries."""
-    host_tier: HostTier | None = None
+    kv_offload: HostTier | None = None
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class Model:
 
     def add_host_tier(self, members: list[Replica], pool: Pool, counts: Counts) -> None:
         """Give the replicas of a pool their second tier, if it has one."""
-        if (tier := pool.host_tier) is None:
+        if (tier := pool.kv_offload) is None:
             return
         store = Store(tier)
         for replica in members:

@@ -56,14 +56,14 @@ def test_clocks_leaping_and_caches_agree_to_the_bit(scene):
 def without_speed(world):
     """The same, with links that need an age for a token."""
     pools = [
-        replace(given, host_tier=replace(given.host_tier, bytes_per_s=1e-9)) if given.host_tier else given
+        replace(given, kv_offload=replace(given.kv_offload, bytes_per_s=1e-9)) if given.kv_offload else given
         for given in world.pools
     ]
     return replace(world, pools=tuple(pools))
 
 
 def without_tiers(world):
-    return replace(world, pools=tuple(replace(given, host_tier=None) for given in world.pools))
+    return replace(world, pools=tuple(replace(given, kv_offload=None) for given in world.pools))
 
 
 @settings(max_examples=SCENES, **FREELY)
@@ -93,10 +93,10 @@ def capacities(world):
     """Blocks of every replica, then of every store."""
     replicas = [given.num_gpu_blocks - 1 for given in world.pools for _ in range(given.max_replicas)]
     stores = [
-        given.host_tier.num_blocks
+        given.kv_offload.num_blocks
         for given in world.pools
-        if given.host_tier
-        for _ in range(1 if given.host_tier.is_shared else given.max_replicas)
+        if given.kv_offload
+        for _ in range(1 if given.kv_offload.is_shared else given.max_replicas)
     ]
     return replicas + stores
 
@@ -113,7 +113,7 @@ def offloading(num_gpu_blocks=11, **settings):
         name: settings.pop(name) for name in HostTier.__dataclass_fields__ if name in settings
     }
     given = pool(1.0, 1.0, num_gpu_blocks=num_gpu_blocks, **({"enable_prefix_caching": True} | settings))
-    return replace(given, host_tier=HostTier(**tier), kv_bytes_per_token=GB / 10)
+    return replace(given, kv_offload=HostTier(**tier), kv_bytes_per_token=GB / 10)
 
 
 def talk(**settings):
@@ -189,7 +189,7 @@ def test_who_is_aborted_while_loading_keeps_the_blocks_until_the_transfer_ends(e
 
 def test_a_draining_replica_waits_for_its_transfers():
     given = replace(offloading(latency_s=5.0), num_replicas=2, max_replicas=2)
-    given = replace(given, host_tier=replace(given.host_tier, is_shared=True))
+    given = replace(given, kv_offload=replace(given.kv_offload, is_shared=True))
     arrivals = rows(FIRST, PUSH, (20.0, 36, 1, 1), (100.0, 1, 1, 0), (100.0, 1, 1, 0))
     _, found = both(given, arrivals, [talk(), OTHER], commands=((101.0, "drain", 0, 1),))
     assert (found["ending"] == COMPLETED).all()

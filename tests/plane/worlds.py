@@ -198,7 +198,7 @@ def host_tiers(draw, clock, pool):
         ttl_s=draw(st.one_of(st.just(math.inf), st.just(math.inf), clock.calendar(16, 600))),
         min_tokens=draw(st.sampled_from([0, 0, 0, 12])),
     )
-    return replace(pool, host_tier=tier, kv_bytes_per_token=1.0)
+    return replace(pool, kv_offload=tier, kv_bytes_per_token=1.0)
 
 
 @st.composite
