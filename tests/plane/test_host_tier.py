@@ -26,21 +26,21 @@ CLOCK = pytest.mark.parametrize("clock", ["compiled", "simpy"])
 # The plane and the readable model
 
 
-@settings(max_examples=3 * SCENES, **FREELY)
+@settings(max_examples=5 * SCENES, **FREELY)
 @given(scenes(exact=True, tiers=True))
 def test_plane_is_the_readable_model_to_the_bit(scene):
     slow = play_scene(scene, exact=True)
     assert compare(run_plane(scene), slow) == []
 
 
-@settings(max_examples=SCENES, **FREELY)
+@settings(max_examples=2 * SCENES, **FREELY)
 @given(scenes(exact=False, tiers=True))
 def test_plane_is_the_readable_model_in_general(scene):
     slow = play_scene(scene, exact=False)
     assert compare(run_plane(scene), slow, time_tol=1e-9) == []
 
 
-@settings(max_examples=2 * SCENES, **FREELY)
+@settings(max_examples=4 * SCENES, **FREELY)
 @given(scenes(exact=True, tiers=True))
 def test_clocks_leaping_and_caches_agree_to_the_bit(scene):
     play_scene(scene, exact=True)
