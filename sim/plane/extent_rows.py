@@ -277,8 +277,6 @@ def split(p, s, e, n):
     head = new_row(p)
     fill(p, head, x.parent, x.first, x.last, x.start, n, x.num_users)
     put_in_bucket(p, head)
-    if p.keeps_times == 1:
-        f8_at(p.extent_times, head).v = f8_at(p.extent_times, e).v
     extent_at(p.extents, head).num_children = 1
     x.parent, x.first, x.start, x.length = head, x.last, x.start + n, x.length - n
     put_in_bucket(p, e)

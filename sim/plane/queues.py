@@ -46,7 +46,7 @@ def insert_after(p, queue, slot, before):
 def join_waiting(p, pool, s, slot, at_front, now):
     """Queue a request at its replica: in order of joining (or in front), or by priority, arrival and serial.
 
-    Returns whether it is now the head of the whole queue.
+    Returns whether it is now the first that can be admitted.
     """
     gauge(s, now)
     q = request_at(p.requests, slot)
@@ -64,17 +64,7 @@ def join_waiting(p, pool, s, slot, at_front, now):
     pool.num_waiting += 1
     if pool.num_waiting > pool.queue_alarm:
         p.wake = 1
-    return waiting_head(p, pool, s) == slot
-
-
-@jit
-def waiting_head(p, pool, s):
-    """First in line, or -1."""
-    for level in range(pool.num_levels):
-        head = wait_at(p.waits, s.wait_base + level).head
-        if head >= 0:
-            return head
-    return -1
+    return first_ready(p, pool, s) == slot
 
 
 @jit

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import slow_draws as draws
 from compare import compare
 from drive import identical, run_plane
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +14,9 @@ from small import constant, kind, pool, rows, world
 from worlds import Scene, play_scene, scenes
 
 from sim.metrics.records import ABANDONED, COMPLETED, FAILED
+from sim.plane.owner import Plane
 from sim.plane.world import CACHES, HostTier
+from sim.traffic.arrivals import SEGMENT
 
 pytestmark = pytest.mark.filterwarnings("error")
 SCENES = settings.default.max_examples
@@ -187,6 +190,56 @@ def test_who_is_aborted_while_loading_keeps_the_blocks_until_the_transfer_ends(e
     assert found["scheduled_s"][3] == pytest.approx(105.0 + loaded / 10)
 
 
+def test_blocks_that_come_back_amid_a_leap_come_back_then():
+    # Of ten blocks the long answer has two and the one who loads four; the other four hold text of the third class. The
+    # answer grows by three: one while the load is under way, out of that text, and two when its blocks are back, for it
+    # was aborted. So three quarters of the text are left.
+    given = offloading(latency_s=10.0)
+    third = replace(talk(), name="third", prefix_group="third")
+    long = kind(name="long", prefix_group="long")
+    impatient = talk(name="impatient", patience_s=constant(2.0))
+    arrivals = rows(FIRST, PUSH, (60.0, 1, 1, 2), (100.0, 5, 16, 3), (107.0, 1, 1, 4), (300.0, 1, 1, 2))
+    plane, found = both(given, arrivals, [talk(), OTHER, third, long, impatient])
+    assert found["ending"].tolist() == [COMPLETED] * 4 + [ABANDONED, COMPLETED]
+    scene = Scene(world(given, [talk(), OTHER, third, long, impatient]), arrivals)
+    assert identical(plane, run_plane(scene, leap=False))
+    assert found["cached_tokens"].tolist() == [0, 0, 0, 0, 0, 12]
+    assert plane.tiers["loaded_tokens"][0] == 16
+
+
+def test_who_comes_while_the_first_in_line_loads_is_admitted_with_the_next_step():
+    given = offloading(latency_s=12.0, num_gpu_blocks=31)
+    long, big = kind(name="long", output_tokens=constant(30)), replace(OTHER, user_tokens=constant(60))
+    pushes = (20.0, 60, 1, 1), (90.0, 60, 1, 1)
+    arrivals = rows(FIRST, *pushes, (300.0, 1, 1, 0), (301.0, 5, 30, 2), (310.5, 3, 1, 2))
+    _, found = both(given, arrivals, [talk(), big, long])
+    # 5 tokens until 307, then 2 s each; whoever loads is there at 313.6
+    assert found["scheduled_s"][3:].tolist() == [316.0, 301.0, 311.0]
+
+
+def test_going_over_to_blocks_takes_those_along_who_wait_with_what_they_load(monkeypatch):
+    given, seen = offloading(latency_s=12.0, num_gpu_blocks=31), []
+    end = Plane.end
+
+    def watched(plane, now_s):
+        seen.append(plane.scalar("num_fallbacks"))
+        return end(plane, now_s)
+
+    monkeypatch.setattr(Plane, "end", watched)
+    long, quoting = kind(name="long", prefix_group="long"), kind(name="quoting", prefix_group="long")
+    big = replace(OTHER, user_tokens=constant(60))
+    arrivals = rows(FIRST, (20.0, 60, 1, 1), (90.0, 60, 1, 1), (300.0, 1, 1, 0), (301.0, 5, 30, 2), (308.0, 16, 1, 3))
+    arrivals["num_segments"][5] = 1
+    (writer,) = arrivals[4:5]
+    answer = draws.bits(1, draws.CONTENT, int(writer["user"]), int(writer["conversation"]), 0)
+    segments = np.array([(answer, 16, 0)], SEGMENT)
+    scene = Scene(world(given, [talk(), big, long, quoting]), arrivals, segments)
+    plane, slow = run_plane(scene), play(scene.world, scene.rows, segments=segments)
+    assert compare(plane, slow) == []
+    assert seen == [1]
+    assert plane.tiers["loaded_tokens"][0] > 0
+
+
 def test_a_draining_replica_waits_for_its_transfers():
     given = replace(offloading(latency_s=5.0), num_replicas=2, max_replicas=2)
     given = replace(given, kv_offload=replace(given.kv_offload, is_shared=True))
@@ -215,6 +268,24 @@ def test_an_entry_lives_as_long_as_it_is_used():
     assert found["cached_tokens"].tolist() == [0, 16, 16, 0]
     assert plane.tiers["expired_tokens"][0] == 16
     assert plane.tiers["written_tokens"][0] == 32
+
+
+@pytest.mark.parametrize(("t_s", "found_tokens"), [(48.0, 16), (48.5, 0)])
+def test_an_entry_is_alive_at_the_end_of_its_time_and_not_after(t_s, found_tokens):
+    given = offloading(ttl_s=30.0, bytes_per_s=math.inf, enable_prefix_caching=False)
+    _, found = both(given, rows(FIRST, (t_s, 1, 1, 0)))  # let go at 18
+    assert found["cached_tokens"][1] == found_tokens
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_the_part_of_a_text_that_is_used_outlives_the_rest(cache):
+    given = offloading(ttl_s=30.0, bytes_per_s=math.inf, enable_prefix_caching=False, cache=cache)
+    longer = replace(talk(), name="longer", prefix_tokens=32)
+    # 32 tokens, let go at 34; the first 16 of them again until 52; so at 70 those are left.
+    arrivals = rows((0.0, 1, 1, 1), (50.0, 1, 1, 0), (70.0, 1, 1, 1), (75.0, 1, 1, 1))
+    plane, found = both(given, arrivals, [talk(), longer])
+    assert found["cached_tokens"].tolist() == [0, 16, 16, 32]
+    assert plane.tiers["expired_tokens"][0] == 16
 
 
 def test_live_entries_are_never_pushed_out():
