@@ -21,6 +21,7 @@ def check(
     import sim
     from sim.errors import TokenfleetError
     from sim.fleet.build import build
+    from sim.study.ladder import load_rungs
 
     exit_code = 0
     found: list[dict[str, Any]] = []
@@ -28,6 +29,8 @@ def check(
         try:
             spec = sim.load(name, set=set_ or (), override=override or ())
             build(spec)
+            if spec.ladder:
+                load_rungs(name, set_ or ())
         except TokenfleetError as error:
             exit_code = error.exit_code
             found.append({"scenario": name, "ok": False, "problems": [str(problem) for problem in error.problems]})

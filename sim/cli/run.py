@@ -33,13 +33,21 @@ def run(
     json: output.Json = False,
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True,
 ) -> None:
-    """Simulate SCENARIO; write result.json, the records and report.html into a folder."""
+    """Simulate SCENARIO; write result.json, the records and report.html into a folder.
+
+    A scenario with a ladder is run once for each of its rungs, and a table compares them; --override NAME runs one.
+    """
     import sim
 
     shorthands = {"horizon": duration, "seed": seed}
     changes = [*(set_ or ()), *(f"{path}={value}" for path, value in shorthands.items() if value is not None)]
     spec = sim.load(scenario, set=changes, override=override or ())
     folder = out or Path("runs") / spec.name
+    if spec.ladder:
+        from sim.cli.ladder import run_ladder
+
+        run_ladder(spec, scenario, changes, clock=clock, leap=leap, folder=folder, json=json, report=report)
+        return
     with watch(spec.name, start_s=-spec.run_in_s, end_s=spec.horizon_s) as progress:
         done = sim.run(spec, clock=clock, leap=leap, out=folder, progress=progress)
     done.write(folder)

@@ -147,6 +147,8 @@ def compile(
     if attn_implementation not in ("flash_attention", "eager"):
         message = f'"{attn_implementation}" is not allowed. Allowed: flash_attention, eager'
         problems.append(Problem(message, path="attn_implementation"))
+    if not use_cache and kv_cache_layout == "contiguous":
+        problems.append(Problem("must be paged where use_cache is false: there is no cache", path="kv_cache_layout"))
     draft = None
     if speculative_config is not None:
         draft = catalog.load_model(speculative_config.model) if speculative_config.model else None

@@ -35,6 +35,9 @@ class Speculation:
     step_times: StepTimes
     """Steps that verify and draft, by number of sequences n. A pure decode step is that of n sequences with k + 1
     tokens each; in a mixed step T counts k + 1 tokens for each decoding sequence."""
+    num_lookahead_tokens: int
+    """Tokens that a sequence needs blocks for beyond those it computes: vLLM sets k aside for drafters that are models,
+    none for n-grams."""
     draft_s: Floats
     """Time of a step that goes into drafting, but for reading the drafter's cache [s], by number of sequences n."""
     source: str
@@ -162,6 +165,7 @@ def speculate(
             pair_s=pair_s,
             power_w=power_w(np.arange(float(len(batch_s))), batch_s + emitting_s, machine),
         ),
+        num_lookahead_tokens=0 if drafter is None else k,
         draft_s=first_s + later_s,
         source=table.source,
     )

@@ -98,8 +98,7 @@ def compile_pools(scenario: Scenario) -> Pools:
             pool = scenario.pool(name)
             pools.profiles[name] = cost.compile_pool(pool, catalog.load_model(str(pool.model)), gpu)
             pools.prices[name] = gpu_price(scenario, name, gpu)
-            problems_here = [*block_problems(pool), *unplayed_problems(pool)]
-            SpecError.raise_if([*problems_here, *host_tier_problems(pool, pools.profiles[name])])
+            SpecError.raise_if([*block_problems(pool), *host_tier_problems(pool, pools.profiles[name])])
         except SpecError as error:
             problems += [
                 Problem(p.message, p.file, p.line, f"fleet.pools.{name}" + (f".{p.path}" if p.path else ""))
@@ -119,16 +118,6 @@ def block_problems(pool: PoolSpec) -> Iterator[Problem]:
     if pool.num_gpu_blocks_override == 1:
         message = "must be >= 2, got 1: the first block is vLLM's null block, which holds no request"
         yield Problem(message, path="num_gpu_blocks_override")
-
-
-def unplayed_problems(pool: PoolSpec) -> Iterator[Problem]:
-    """Yield what a profile knows and a run does not play yet: better no figure than a wrong one."""
-    see = "; `sim.compile` gives its step times"
-    if pool.speculative_config is not None:
-        yield Problem(f"speculative decoding is not simulated yet{see}; remove it to run", path="speculative_config")
-    if pool.pipeline_parallel_size > 1:
-        message = f"must be 1 in a run, got {pool.pipeline_parallel_size}: batches in several stages at once are not"
-        yield Problem(f"{message} simulated yet{see}", path="pipeline_parallel_size")
 
 
 def with_context_limits(scenario: Scenario, profiles: Mapping[str, cost.Profile]) -> Scenario:
@@ -168,7 +157,7 @@ def make_world(
         pools.append(
             Pool(
                 name=name,
-                step_times=profile.step_times,
+                step_times=profile.speculation.step_times if profile.speculation else profile.step_times,
                 num_replicas=pool.replicas,
                 num_gpu_blocks=pool.num_gpu_blocks_override or profile.num_gpu_blocks,
                 max_replicas=pool.max_replicas or pool.replicas,
@@ -183,6 +172,7 @@ def make_world(
                 scheduling_policy=pool.scheduling_policy,
                 batch_policy=pool.batch_policy,
                 async_scheduling=pool.schedules_ahead,
+                **speculation_and_stages(profile),
                 long_prefill_token_threshold=pool.long_prefill_token_threshold,
                 long_prefill_token_threshold_adaptive=pool.long_prefill_token_threshold_adaptive,
                 prefill_schedule_interval=pool.prefill_schedule_interval,
@@ -214,6 +204,18 @@ def make_world(
         horizon_s=scenario.horizon_s,
         has_segments=isinstance(source, Replay),
     )
+
+
+def speculation_and_stages(profile: cost.Profile) -> dict[str, Any]:
+    """What a pool of the World is told where steps draft tokens, or pass through several stages."""
+    stages, speculation = profile.pipeline_parallel_size, profile.speculation
+    told: dict[str, Any] = {}
+    if stages > 1:
+        told |= {"pipeline_parallel_size": stages, "stage_times": profile.stage_times}
+    if speculation is not None:
+        told["accept_frac"] = tuple(speculation.accept_frac.tolist())
+        told["num_lookahead_tokens"] = speculation.num_lookahead_tokens
+    return told
 
 
 def make_groups(

@@ -20,7 +20,10 @@ SLICES = 15
 """Samples of the backlog in an interval: one a minute in a quarter of an hour."""
 
 INTEGRALS = ("online_s", "busy_s", "running_s", "waiting_s", "kv_block_s", "busy_j")
-COUNTERS = ("num_arrived", "num_preempted", "prompt_tokens", "cached_tokens", "output_tokens")
+COUNTERS = (
+    "num_arrived", "num_preempted", "prompt_tokens", "cached_tokens", "output_tokens", "num_drafts", "draft_tokens",
+    "accepted_tokens",
+)  # fmt: skip
 
 
 @dataclass
@@ -148,7 +151,25 @@ def needed_s(row: np.void, pool: Pool) -> float:
     times: StepTimes = pool.step_times
     budget = pool.max_num_batched_tokens
     token_s = (times.batch_s[budget] + times.prefill_step_s) / budget + times.pair_s * prompt / 2.0
-    return float(decoded * times.step_s(n, n, n * context, n) / n + uncached * token_s)
+    return float(decoded * decode_token_s(pool, n, context) + uncached * token_s)
+
+
+def decode_token_s(pool: Pool, num_seqs: int, context_tokens: float) -> float:
+    """Time of an output token while n sequences of that context decode [s].
+
+    All n get theirs in one step; in a pipeline in as many even steps as stages, which take the longer of a step's time
+    and of all stages' times in turn. A step that verifies drafts gives each the mean number of tokens.
+    """
+    n, stages = num_seqs, pool.pipeline_parallel_size
+    m = -(-n // stages)
+
+    def step_s(times: StepTimes) -> float:
+        return times.step_s(m, m, m * context_tokens, m)
+
+    round_s = step_s(pool.step_times)
+    if pool.stage_times is not None:
+        round_s = max(round_s, stages * step_s(pool.stage_times))
+    return round_s / (n * (1.0 + float(np.sum(np.cumprod(pool.accept_frac)))))
 
 
 def measure_from(clock: Clock, t_s: float) -> Generator[simpy.Event]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sim
+from sim.fleet.beside import Beside
 from sim.fleet.build import Built, build
 from sim.fleet.clocks import CLOCKS, Clock
 from sim.fleet.host_tiers import counts_of
@@ -148,6 +149,7 @@ class Player:
             lambda user, conversation, turn: draws.bits(key, user, conversation, turn),
             num_hours=int(np.ceil(scenario.horizon_s / HOUR_S)),
         )
+        self.beside = Beside()
         self.num_done = 0
         self.last_end_s = 0.0
         # A load generator without a number of requests is billed to its horizon, however few it happened to send.
@@ -158,9 +160,13 @@ class Player:
 
     def play(self) -> Run:
         """Play to the end and sum up."""
+        with self.beside:
+            return self._play()
+
+    def _play(self) -> Run:
         began = time.perf_counter()
         scenario, plane = self.built.scenario, self.plane
-        clock = CLOCKS[self.clock_name](plane, self.built.source.chunks(), self.keep)
+        clock = CLOCKS[self.clock_name](plane, self.beside.ahead(self.built.source.chunks()), self.keep)
         num_gpus = [profile.num_gpus for profile in self.built.profiles.values()]
         timeline = Timeline(clock, self.built.world, num_gpus, scenario.report_interval_s, lambda: self.over(clock))
         pools = list(self.built.profiles)
@@ -173,6 +179,7 @@ class Player:
         timeline.close(end_s)
         for rows in plane.end(end_s):
             self.keep(rows)
+        self.beside.catch_up()
         wall_s = time.perf_counter() - began
         hold(plane, self.num_done, self.cost_usd, drained=scenario.drains)
         return self.sum_up(timeline.rows, end_s, wall_s)
@@ -199,7 +206,7 @@ class Player:
 
     def keep(self, rows: NDArray[np.void]) -> None:
         """Take finished requests."""
-        self.collector.add(rows)
+        self.beside.do(self.collector.add, rows)
         self.num_done += len(rows)
         self.cost_usd += float(rows["cost_usd"].sum())
         self.last_end_s = max(self.last_end_s, float(np.fmax.reduce(rows["end_s"], initial=0.0)))
@@ -222,7 +229,7 @@ class Player:
             host_tiers=counts_of(self.plane, scenario),
             **load(built),
         )
-        result = summarise(facts, self.collector, itl, timeline)
+        result = summarise(facts, self.collector, itl, timeline, self.plane.itl_per_token)
         result["sim"]["operations"] = self.operations
         result["sim"]["expected"] = built.source.describe()
         num_measured = int(self.collector.num_requests.sum())

@@ -63,6 +63,7 @@ def summarise(
     collector: Collector,
     itl: NDArray[np.int64],
     timeline: NDArray[np.void],
+    itl_per_token: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
     """Return the result dictionary of a run, fit for JSON (None for what does not exist).
 
@@ -76,7 +77,10 @@ def summarise(
         Histogram of the gaps between tokens [s], shape [class, NUM_BINS].
     timeline
         `INTERVAL` rows of all pools.
+    itl_per_token
+        The histogram of gaps with those before several tokens spread over them. None: there are none such.
     """
+    itl_per_token = itl if itl_per_token is None else itl_per_token
     groups = collector.groups
     timeline = timeline[timeline["t_s"] >= 0.0]
     bill = attribute(
@@ -101,12 +105,14 @@ def summarise(
             "energy": _energy(timeline, collector),
             "cache": _cache(collector, facts),
             "by_tier": {
-                tier.name: _tier(collector, index, itl, bill, facts) for index, tier in enumerate(groups.tiers)
+                tier.name: _tier(collector, index, itl, itl_per_token, bill, facts)
+                for index, tier in enumerate(groups.tiers)
             },
             "by_pool": {
                 pool.name: _pool(timeline, index, bill, collector, facts) for index, pool in enumerate(groups.pools)
             },
             "by_language": {name: _language(collector, index, bill) for index, name in enumerate(groups.languages)},
+            "itl_per_token": statistics("itl_per_token_ms", itl_per_token.sum(axis=0), scale=1000.0),
             "calibration": dict(facts.calibration),
         },
     }
@@ -224,7 +230,14 @@ def _cache(collector: Collector, facts: RunFacts) -> dict[str, Any]:
     }
 
 
-def _tier(collector: Collector, index: int, itl: NDArray[np.int64], bill: Bill, facts: RunFacts) -> dict[str, Any]:
+def _tier(
+    collector: Collector,
+    index: int,
+    itl: NDArray[np.int64],
+    itl_per_token: NDArray[np.int64],
+    bill: Bill,
+    facts: RunFacts,
+) -> dict[str, Any]:
     tier = collector.groups.tiers[index]
     classes = collector.groups.tier_of_class == index
     cells = blocks.cells_of_classes(collector, classes)
@@ -239,6 +252,7 @@ def _tier(collector: Collector, index: int, itl: NDArray[np.int64], bill: Bill, 
         **blocks.tokens(collector, cells),
         **blocks.latencies(collector, cells),
         **statistics("itl_ms", itl[classes].sum(axis=0), scale=1000.0),
+        **statistics("itl_per_token_ms", itl_per_token[classes].sum(axis=0), scale=1000.0),
         "slo": _limits(tier.slo),
         **blocks.attainment(collector, cells),
         **cost,
@@ -264,6 +278,13 @@ def _language(collector: Collector, index: int, bill: Bill) -> dict[str, Any]:
         **blocks.attainment(collector, cells),
         **blocks.costs(collector, cells, bill.cost_usd),
     }
+
+
+def _drafts(rows: NDArray[np.void]) -> dict[str, Any]:
+    """Return what was drafted and accepted; a sequence's step gives a token more than are accepted."""
+    counts = {name: int(rows[name].sum()) for name in ("num_drafts", "draft_tokens", "accepted_tokens")}
+    accepted = ratio(counts["accepted_tokens"], counts["num_drafts"])
+    return counts | {"mean_tokens_per_step": None if accepted is None else 1.0 + accepted}
 
 
 def _pool(timeline: NDArray[np.void], index: int, bill: Bill, collector: Collector, run: RunFacts) -> dict[str, Any]:
@@ -298,6 +319,7 @@ def _pool(timeline: NDArray[np.void], index: int, bill: Bill, collector: Collect
         "cached_tokens": int(rows["cached_tokens"].sum()),
         "output_tokens": int(rows["output_tokens"].sum()),
         **cache,
+        **_drafts(rows),
         "energy_kwh": energy_j / _JOULES_PER_KWH,
         "power_mean_w": ratio(energy_j, time_s),
         "total_usd": float(bill.total_usd[index]),

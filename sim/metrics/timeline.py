@@ -16,6 +16,9 @@ INTERVAL = np.dtype(
         ("prompt_tokens", "i8"),
         ("cached_tokens", "i8"),
         ("output_tokens", "i8"),
+        ("num_drafts", "i8"),  # speculation: times that drafts were verified
+        ("draft_tokens", "i8"),
+        ("accepted_tokens", "i8"),
         ("running_mean", "f8"),  # time-weighted number of sequences in the batches of all replicas
         ("waiting_mean", "f8"),
         ("waiting_end", "i8"),

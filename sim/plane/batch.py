@@ -8,7 +8,7 @@ of a completed prompt, a last token, the token of one preempted meanwhile) is an
 # ruff: noqa: ANN001, ANN201
 from sim.plane.cache import close_stream, num_free, open_stream, release
 from sim.plane.compiled import jit
-from sim.plane.decoding import close_run, flight_of
+from sim.plane.decoding import close_run, flight_counts_base, flight_of
 from sim.plane.host_tier import write
 from sim.plane.queues import find_end, first_end, leave_running, pop_ended, push_end, remove_end
 from sim.plane.sequence import blocks_for, delivered, held_blocks, live_blocks, residue_of, scheduled
@@ -21,16 +21,16 @@ INTEGRAL_STEPS = 1 << 16
 
 
 @jit
-def outputs_base(pool, s, step):
+def outputs_base(p, pool, s, step):
     """Where the outputs of a step in flight begin."""
-    return 2 * s.base + (step & 1) * (pool.max_seqs + 1)
+    return (p.ring + 1) * s.base + (step & p.ring) * (pool.max_seqs + 1)
 
 
 @jit
 def owe_output(p, pool, s, step, slot, marks):
     """Note an output that a step owes to a request."""
     flight = flight_of(p, pool, s, step)
-    i4_at(p.outputs, outputs_base(pool, s, step) + flight.num_outputs).v = (slot << 2) | marks
+    i4_at(p.outputs, outputs_base(p, pool, s, step) + flight.num_outputs).v = (slot << 2) | marks
     flight.num_outputs += 1
 
 
@@ -39,7 +39,7 @@ def forget_outputs(p, pool, s, slot):
     """A request is gone: steps in flight owe it nothing, and give it no token."""
     for step in range(s.processed, s.step):
         flight = flight_of(p, pool, s, step)
-        base = outputs_base(pool, s, step)
+        base = outputs_base(p, pool, s, step)
         n = 0
         for x in range(flight.num_outputs):
             item = i4_at(p.outputs, base + x).v
@@ -48,7 +48,7 @@ def forget_outputs(p, pool, s, slot):
                 n += 1
             elif item & OWN_GAP == 0:
                 flight.num_decodes -= 1
-                counts = 2 * s.count_base + (step & 1) * p.num_itl
+                counts = flight_counts_base(p, s, step)
                 i4_at(p.flight_counts, counts + request_at(p.requests, slot).itl_group).v -= 1
         flight.num_outputs = n
 
@@ -190,7 +190,7 @@ def take_ended(p, pool, s, marks):
 def join_underway(p, pool, s):
     """Asynchronous scheduling: whoever's prompt is complete with the step in flight decodes in the one to be formed."""
     flight = flight_of(p, pool, s, s.processed)
-    base = outputs_base(pool, s, s.processed)
+    base = outputs_base(p, pool, s, s.processed)
     for x in range(flight.num_outputs):
         item = i4_at(p.outputs, base + x).v
         slot = item >> 2

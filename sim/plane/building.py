@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.metrics.histogram import NUM_BINS
+from sim.plane.building_singly import check_singly, fill_singly, most_in_flight
 from sim.plane.cache_tables import build_cache
 from sim.plane.events import NOT_QUEUED, WHEEL_SIZE, WHEEL_WIDTH_S
 from sim.plane.tables import ACTIVE, FAR, OFF
@@ -67,6 +68,7 @@ def check(world: World) -> None:
         tier = pool.kv_offload
         if tier is not None and (tier.num_blocks < 1 or not tier.bytes_per_s > 0.0 or pool.kv_bytes_per_token <= 0.0):
             raise ValueError(f"pool {pool.name!r}: its host tier has no blocks, no bandwidth or nothing to carry")
+        check_singly(pool)
     if world.router not in ROUTERS:
         raise ValueError(f"router must be one of {ROUTERS}")
     if world.balance_abs_threshold < 0 or world.balance_rel_threshold < 0.0 or world.prefix_token_count < 1:
@@ -148,6 +150,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
         )  # fmt: skip
     width = max(most_seqs(pool) for pool in world.pools) + 1
     plane.own("itl", num_itl * NUM_BINS)
+    plane.own("spread", num_itl * NUM_BINS * world.speculates)
     plane.own("out", 4 * width + 64)
     plane.own("ended", width)
     plane.own("done", RECORDS + 4 * width)
@@ -172,6 +175,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
         "horizon_s": world.horizon_s,
         "num_replicas": num_replicas,
         "num_itl": num_itl,
+        "ring": most_in_flight(world) - 1,
         "tree_size": tree_size,
         "done_room": RECORDS,
         "num_requests": num_requests,
@@ -189,6 +193,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
         "route_key": draws.ROUTE,
         "affinity_key": draws.AFFINITY,
         "content_key": draws.CONTENT,
+        "accept_key": draws.ACCEPT,
     }
     for name, stream in streams.items():
         scalars[name] = draws.key(world.seed, stream)
@@ -223,7 +228,8 @@ def build_pools(plane: Plane, world: World, num_levels: int, curves: Curves) -> 
             most_seqs(pool), pool.max_num_batched_tokens, pool.block_size,
         )  # fmt: skip
         row["max_admitted"] = pool.max_num_active_seqs or pool.max_num_seqs
-        row["depth"], row["interval"] = pool.async_scheduling, pool.prefill_schedule_interval
+        row["interval"] = pool.prefill_schedule_interval
+        fill_singly(row, pool, curves.add)
         row["threshold"], row["adaptive"] = (
             pool.long_prefill_token_threshold, pool.long_prefill_token_threshold_adaptive,
         )  # fmt: skip
@@ -281,7 +287,7 @@ def build_classes(
         row["level"], row["prefix_tokens"] = levels.index(kind.priority), kind.prefix_tokens
         row["group"] = groups[kind.prefix_group] if kind.prefix_tokens > 0 else -1
         row["keep_history"], row["max_context"] = kind.keep_history, kind.max_context_tokens
-        row["itl_group"], row["min_think_s"] = itl_group, kind.min_think_s
+        row["itl_group"], row["min_think_s"], row["refuses_long"] = itl_group, kind.min_think_s, not kind.truncates
         for name in ("user_tokens", "output_tokens", "gap_s"):
             row[name] = curves.add(getattr(kind, name))
         row["patience_s"] = -1 if kind.patience_s is None else curves.add(kind.patience_s)
@@ -289,7 +295,7 @@ def build_classes(
 
 def build_replicas(plane: Plane, world: World, num_levels: int, num_itl: int) -> None:
     """Fill the replica rows and the tables that hold a stretch for each replica."""
-    total = sum(max_replicas(pool) for pool in world.pools)
+    total, depth = sum(max_replicas(pool) for pool in world.pools), most_in_flight(world)
     table = plane.own("replicas", total + sum(store_counts(world)))
     active, _ = plane.own("active", total), plane.own("outstanding", total)
     base = residues = r = 0
@@ -299,7 +305,7 @@ def build_replicas(plane: Plane, world: World, num_levels: int, num_itl: int) ->
             row["number"], row["pool"], row["state"] = r, number, ACTIVE if k < pool.num_replicas else OFF
             row["free"] = row["unpromised"] = pool.num_gpu_blocks - 1
             row["loose"] = row["run_head"] = row["run_tail"] = -1
-            row["base"], row["residue_base"], row["flight_base"] = base, residues, 2 * r
+            row["base"], row["residue_base"], row["flight_base"] = base, residues, depth * r
             row["count_base"], row["wait_base"] = r * num_itl, r * num_levels
             row["last_prefill"] = -pool.prefill_schedule_interval
             row["gauge_s"] = row["kv_at_s"] = row["online_at_s"] = row["booked_s"] = world.start_s
@@ -310,10 +316,11 @@ def build_replicas(plane: Plane, world: World, num_levels: int, num_itl: int) ->
             r += 1
     plane.own("ends", base)
     plane.own("chunks", base)
-    plane.own("outputs", 2 * base)
-    plane.own("flights", 2 * total)
+    plane.own("outputs", depth * base)
+    plane.own("flights", depth * total)
+    plane.own("stage_free", total)["v"] = world.start_s
     plane.own("residues", residues)
     plane.own("counts", total * num_itl)
-    plane.own("flight_counts", 2 * total * num_itl)
+    plane.own("flight_counts", depth * total * num_itl)
     waits = plane.own("waits", total * num_levels)
     waits["head"] = waits["tail"] = -1

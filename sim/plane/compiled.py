@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import inspect
 import os
 import shutil
 import sys
@@ -27,6 +28,7 @@ from zlib import crc32
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import config, from_dtype, njit, types
 from numba.extending import intrinsic
 
@@ -36,6 +38,10 @@ PLAIN = bool(config.DISABLE_JIT)
 CHECKED = os.environ.get("TOKENFLEET_CHECKED", "") not in ("", "0")
 BORROWED = ("traffic/draws.py", "traffic/arrivals.py", "metrics/records.py", "metrics/histogram.py")
 """Files of other layers whose functions, record types or constants are compiled into the plane."""
+CACHE_LINE = ir.PointerType(ir.IntType(8))
+READ, KEEP, DATA = (ir.Constant(ir.IntType(32), value) for value in (0, 3, 1))
+"""Arguments of LLVM's prefetch: for reading, into all levels, not instructions."""
+LINE_BYTES = 64
 HEADER_BYTES = 64
 """Before row 0 of every table: the table's mark and its number of rows (int64 each), padded to a cache line."""
 
@@ -92,7 +98,11 @@ def jit(function: F) -> F:
         return function
     before, config.CACHE_DIR = config.CACHE_DIR, _CACHE  # read when the dispatcher is made, and only then
     try:
-        compiled = njit(cache=_CACHE != "", error_model="numpy", nogil=True, _nrt=False)(function)
+        inner = "address" not in inspect.signature(function).parameters  # called by compiled functions only
+        compiled = njit(
+            cache=_CACHE != "", error_model="numpy", nogil=True, _nrt=False,
+            no_cfunc_wrapper=True, no_cpython_wrapper=inner,
+        )(function)  # fmt: skip
     finally:
         config.CACHE_DIR = before
     template = compiled.get_call_template
@@ -181,6 +191,30 @@ def rows(dtype: np.dtype[Any]) -> Callable[[Any, Any], Any]:
         return record(address, i), build
 
     return at  # type: ignore[no-any-return]
+
+
+def prefetch_plainly(row: Any) -> None:
+    """In the plain build there is nothing to be early with."""
+
+
+@intrinsic
+def prefetch_compiled(typing_context: Any, row: Any) -> Any:
+    """One prefetch instruction a cache line."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address = builder.bitcast(arguments[0], CACHE_LINE)
+        kind = ir.FunctionType(ir.VoidType(), [CACHE_LINE, ir.IntType(32), ir.IntType(32), ir.IntType(32)])
+        call = builder.module.declare_intrinsic("llvm.prefetch", [CACHE_LINE], kind)
+        for offset in range(0, row.size, LINE_BYTES):
+            line = builder.gep(address, [ir.Constant(ir.IntType(64), offset)], source_etype=ir.IntType(8))
+            builder.call(call, [line, READ, KEEP, DATA])
+        return context.get_dummy_value()
+
+    return types.none(row), build
+
+
+prefetch = prefetch_plainly if PLAIN else prefetch_compiled
+"""`prefetch(row)`: have the processor fetch a row, which will be needed before long."""
 
 
 def allocate(num_rows: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:

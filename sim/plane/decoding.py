@@ -131,14 +131,20 @@ def open_run(p, pool, s, now, begin_s):
 @jit
 def flight_of(p, pool, s, step):
     """The single step of that number, in flight."""
-    return flight_at(p.flights, s.flight_base + (step & 1))
+    return flight_at(p.flights, s.flight_base + (step & p.ring))
+
+
+@jit
+def flight_counts_base(p, s, step):
+    """Where the copied counts of a step in flight begin."""
+    return (s.flight_base + (step & p.ring)) * p.num_itl
 
 
 @jit
 def copy_counts(p, s, flight, step):
     """Keep the groups of a step's decoding sequences, which may change before it has ended."""
     flight.copied = 1
-    base = 2 * s.count_base + (step & 1) * p.num_itl
+    base = flight_counts_base(p, s, step)
     for g in range(p.num_itl):
         i4_at(p.flight_counts, base + g).v = i4_at(p.counts, s.count_base + g).v
 

@@ -29,6 +29,7 @@ from sim.plane.log import LOGGED_LEAP, log_end, log_inner, log_step
 from sim.plane.queues import first_end, first_ready
 from sim.plane.scheduler import schedule
 from sim.plane.sequence import blocks_at, blocks_in, delivered, scheduled, steps_within
+from sim.plane.singly import drafts_in, join_pipeline, stage_is_free, stage_s
 from sim.plane.tables import (
     ACTIVE,
     DECODE,
@@ -133,9 +134,11 @@ def commit(p, pool, s):
 
 @jit
 def start(p, pool, s, now):
-    """The step just formed begins: now, or when the one in flight ends."""
+    """The step just formed begins: now, or when the one in flight ends, or has left the first stage."""
     begin_s = now
-    if s.step > s.processed:
+    if s.step > s.processed and pool.singly == 1:
+        begin_s = max(now, stage_is_free(p, s))
+    elif s.step > s.processed:
         in_run = s.anchored == 1 and s.processed >= s.step0
         begin_s = time_at(s, s.step) if in_run else flight_of(p, pool, s, s.processed).end_s
     log_step(p, pool, s, now, begin_s)
@@ -177,9 +180,9 @@ def leap(p, pool, s):
 
 
 @jit
-def is_decode(q):
+def is_decode(q, drafts):
     """Whether what a request apart from the totals computes is timed as a decode: one token behind its prompt."""
-    return q.chunk == 1 and q.computed > q.prompt
+    return q.chunk - drafts == 1 and q.computed - drafts > q.prompt
 
 
 @jit
@@ -202,9 +205,10 @@ def start_single(p, pool, s, now, begin_s):
             q.scheduled_s = begin_s
         tokens += q.chunk
         emitting += 1 - q.mid
-        if is_decode(q):
+        drafts = drafts_in(pool, q)
+        if is_decode(q, drafts):
             decodes += 1
-            context += q.computed
+            context += q.computed - drafts
         else:
             prefills += 1
             pairs += pairs_of(q)
@@ -233,7 +237,11 @@ def start_single(p, pool, s, now, begin_s):
     flight.end_s = begin_s + s.dt_s
     flight.num_decodes = num_in_step(s)
     flight.copied = 0
-    if pool.depth > 0:
+    if pool.depth > 0 and pool.singly == 1:
+        occupied_s = stage_s(p, pool, tokens, decodes, context, emitting, pairs, prefills)
+        flight.end_s, pair_s = join_pipeline(p, pool, s, begin_s, occupied_s, now)
+        charge(p, pool, s, pair_s)
+    elif pool.depth > 0:
         copy_counts(p, s, flight, s.step)
         book_single(p, pool, s, s.step)
     return flight.end_s
@@ -269,15 +277,22 @@ def book_single(p, pool, s, step):
         s.per_context_s += s.context_s
         s.per_context_step_s += s.context_s * (step - s.origin)
     book(s, s.dt_s, f8_at(p.curves, pool.power_w + s.num_tokens).v, s.began_s + s.dt_s)
+    charge(p, pool, s, pool.pair_s)
+
+
+@jit
+def charge(p, pool, s, pair_s):
+    """Charge those apart from the totals for their parts of the single step formed last."""
     for x in range(s.num_chunks):
         q = request_at(p.requests, i4_at(p.chunks, s.base + x).v)
         q.cost_s += s.entry_s + q.chunk * s.token_s
         if q.mid == 0:
             q.cost_s += s.emit_s
-        if is_decode(q):
-            q.cost_s += s.decode_s + s.context_s * q.computed
+        drafts = drafts_in(pool, q)
+        if is_decode(q, drafts):
+            q.cost_s += s.decode_s + s.context_s * (q.computed - drafts)
         else:
-            q.cost_s += pool.pair_s * pairs_of(q)
+            q.cost_s += pair_s * pairs_of(q)
         q.chunk = 0
     s.num_chunks = 0
 

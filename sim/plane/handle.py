@@ -10,7 +10,7 @@ import numpy as np
 from sim.metrics.records import FAILED, IN_FLIGHT
 from sim.plane.batch import leave_totals
 from sim.plane.cache import cache_is_full
-from sim.plane.compiled import jit
+from sim.plane.compiled import jit, prefetch
 from sim.plane.decoding import close_run, count_run, gauge, gauge_kv, steps_by, used_blocks
 from sim.plane.engine import catch_up, list_active, plan, turn_off
 from sim.plane.events import NOT_QUEUED, file_outbox, next_timer, pop_due, set_slot
@@ -35,8 +35,10 @@ from sim.plane.tables import (
     TRANSFER,
     arrival_at,
     due_at,
+    extent_at,
     f8_at,
     i4_at,
+    i8_at,
     link_at,
     node_at,
     observed_at,
@@ -68,10 +70,19 @@ def is_full(p):
 
 
 @jit
+def fetch_early(p, s):
+    """Have what the end of a step is going to need fetched: others' events have pushed it out of the caches."""
+    prefetch(i8_at(p.ends, s.base))
+    if s.lru_head >= 0 and s.by_blocks == 0:
+        prefetch(extent_at(p.extents, s.lru_head))
+
+
+@jit
 def step_ended(p, r, now):
     """The oldest step in flight of replica r has ended, or a request came to an idle one."""
     s = replica_at(p.replicas, r)
     pool = pool_at(p.pools, s.pool)
+    fetch_early(p, s)
     if s.doing == IDLE:  # until now it computed nothing
         gauge_kv(pool, s, now)
         plan(p, r, now)
@@ -134,6 +145,8 @@ def advance(address, until):
             entry = due_at(p.due, 1)
             slot, key = entry.slot, entry.key
             pop_due(p)
+            if p.num_due > 0:
+                prefetch(request_at(p.requests, due_at(p.due, 1).slot))
             request_at(p.requests, slot).wheel = NOT_QUEUED
             handle(p, timer_s, TIMER, slot, key)
             file_outbox(p)
@@ -259,6 +272,9 @@ def observe(address, pool_id, now, out):
     o.prompt_tokens = pool.prompt_tokens
     o.cached_tokens = pool.cached_tokens
     o.output_tokens = pool.output_tokens
+    o.num_drafts = pool.num_drafts
+    o.draft_tokens = pool.draft_tokens
+    o.accepted_tokens = pool.accepted_tokens
     for r in range(pool.first_replica, pool.first_replica + pool.max_replicas):
         s = replica_at(p.replicas, r)
         o.online_s += s.online_s

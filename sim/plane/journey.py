@@ -20,6 +20,7 @@ from sim.plane.loading import forget_load, let_go
 from sim.plane.queues import first_ready, join_waiting, leave_waiting
 from sim.plane.routing import forget_homes, route
 from sim.plane.sequence import blocks_for
+from sim.plane.singly import reach
 from sim.plane.tables import (
     FAR,
     FREE,
@@ -91,7 +92,7 @@ def start_visit(p, slot, now):
         q.classified_s = now
     open_text(p, q, class_at(p.classes, q.class_id), visit)
     forget_load(p, slot)
-    q.emitted = q.computed = q.pending = q.mid = 0
+    q.emitted = q.computed = q.pending = q.mid = q.in_flight = 0
     q.cost_s = 0.0
     q.replica = -1
     r = route(p, pool, q, slot, visit)
@@ -226,7 +227,7 @@ def issue(p, slot, now):
     q.visit = kind.first_visit
     prompt = kind.prefix_tokens + q.history + q.user_tokens
     fitting = prompt
-    if prompt + q.full_output > kind.max_context:
+    if prompt + q.full_output > kind.max_context and kind.refuses_long == 0:
         fitting = max(kind.prefix_tokens + q.user_tokens, kind.max_context - q.full_output)
     q.full_prompt = fitting
     go_on_with_text(p, q, kind, fitting < prompt)
@@ -249,13 +250,17 @@ def issue(p, slot, now):
 
 @jit
 def fits(p, q, kind):
-    """Whether every pool of a request's path can ever hold it."""
+    """Whether the class lets a request in, and every pool of its path can ever hold it."""
+    if kind.refuses_long == 1 and q.full_prompt + q.full_output > kind.max_context:
+        return False
     for v in range(kind.first_visit, kind.last_visit + 1):
         visit = visit_at(p.visits, v)
         pool = pool_at(p.pools, visit.pool)
         prompt, output = lengths(q, visit)
         longest = prompt + output - 1
-        if prompt + output > pool.max_model_len or blocks_for(longest, pool.block_size) > pool.usable:
+        if prompt + output > pool.max_model_len:
+            return False
+        if blocks_for(reach(pool, longest + pool.drafts), pool.block_size) > pool.usable:
             return False
         if pool.chunked == 0 and (prompt if pool.reserves == 1 else longest) > pool.max_tokens:
             return False

@@ -6,12 +6,13 @@ import numpy as np
 from sim.plane.batch import drop, forget_outputs, outputs_base, start_decoding, take_ended
 from sim.plane.cache import extend
 from sim.plane.compiled import jit
-from sim.plane.decoding import add_gap, add_itl, bin_of, flight_of, gauge_kv
+from sim.plane.decoding import add_gap, add_itl, bin_of, flight_counts_base, flight_of, gauge_kv
 from sim.plane.engine import book_single, commit, end_decode_steps
 from sim.plane.events import cancel_timer
 from sim.plane.journey import complete_visit, end_request, leave_pool
 from sim.plane.log import log_finish
 from sim.plane.queues import leave_waiting
+from sim.plane.singly import new_tokens, spread_gap
 from sim.plane.tables import (
     APPEND,
     DECODE,
@@ -55,7 +56,7 @@ def end_single(p, pool, s, now):
         s.num_fruitless = 0
         pool.output_tokens += flight.num_decodes
         if flight.copied == 1:
-            base = 2 * s.count_base + (s.processed & 1) * p.num_itl
+            base = flight_counts_base(p, s, s.processed)
             add_itl(p, p.flight_counts, base, bin_of(flight.dt_s), 1)
         else:
             add_itl(p, p.counts, s.count_base, bin_of(flight.dt_s), 1)
@@ -92,11 +93,14 @@ def deliver_outputs(p, pool, s, step, now):
     flight = flight_of(p, pool, s, step)
     n = flight.num_outputs
     flight.num_outputs = 0
-    base = outputs_base(pool, s, step)
+    base = outputs_base(p, pool, s, step)
     sort_outputs(p, base, n)
     for x in range(n):
         item = i4_at(p.outputs, base + x).v
-        deliver(p, pool, s, item >> 2, item & 3, now)
+        if pool.singly == 1:
+            deliver_singly(p, pool, s, item >> 2, item & 3, now)
+        else:
+            deliver(p, pool, s, item >> 2, item & 3, now)
 
 
 @jit
@@ -111,10 +115,7 @@ def deliver(p, pool, s, slot, marks, now):
         pool.output_tokens += 1
         if q.emitted > 1:
             add_gap(p, q, now - q.last_token_s)
-        if np.isnan(q.first_token_s) and visit_at(p.visits, q.visit).generate == 1:
-            q.first_token_s = now
-            if q.timer_s != FAR:
-                cancel_timer(p, slot)
+        note_first_token(p, q, slot, now)
     q.last_token_s = now
     finished = q.emitted == q.output and q.state != DECODING
     if q.state == WAITING:  # preempted while the token was under way
@@ -128,10 +129,53 @@ def deliver(p, pool, s, slot, marks, now):
         elif pool.depth == 0:
             start_decoding(p, pool, s, slot)
     if finished:
-        log_finish(p, s, q, now)
-        if q.aborted >= 0:
-            forget_abort(p, s, slot)
-        complete_visit(p, slot, now)
+        finish_visit(p, s, q, slot, now)
+
+
+@jit
+def deliver_singly(p, pool, s, slot, marks, now):
+    """In a pool that goes step by step: a step that carried a request has ended; it gets the tokens there are."""
+    q = request_at(p.requests, slot)
+    q.in_flight -= 1
+    if marks & APPEND == 0:
+        return
+    tokens = new_tokens(p, pool, q)
+    s.num_fruitless = 0
+    pool.output_tokens += tokens
+    if q.emitted > 0:
+        add_gap(p, q, now - q.last_token_s)
+        if tokens > 1:
+            spread_gap(p, q, now - q.last_token_s, tokens)
+    q.emitted += tokens
+    q.last_token_s = now
+    note_first_token(p, q, slot, now)
+    finished = q.emitted == q.output
+    if q.state != WAITING:
+        q.computed = q.prompt + q.emitted - 1  # without the drafts that were rejected
+        if finished:
+            drop(p, pool, s, slot, now)
+    elif finished:  # preempted while the token was under way
+        leave_waiting(p, pool, s, slot, now)
+    if finished:
+        finish_visit(p, s, q, slot, now)
+
+
+@jit
+def note_first_token(p, q, slot, now):
+    """A request has a token: if it is the client's first, patience is not tried any more."""
+    if np.isnan(q.first_token_s) and visit_at(p.visits, q.visit).generate == 1:
+        q.first_token_s = now
+        if q.timer_s != FAR:
+            cancel_timer(p, slot)
+
+
+@jit
+def finish_visit(p, s, q, slot, now):
+    """A request has its last token, and its replica has let go."""
+    log_finish(p, s, q, now)
+    if q.aborted >= 0:
+        forget_abort(p, s, slot)
+    complete_visit(p, slot, now)
 
 
 # ------------------------------------------------------------------ aborts

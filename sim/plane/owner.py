@@ -160,12 +160,14 @@ class Plane:
         for table, counters in (("links", LINK_COUNTERS), ("tiers", TIER_COUNTERS)):
             for name in counters:
                 self[table][name] = 0
+        self["spread"]["v"] = 0
 
     # -------------------------------------------------------------- the log of steps
 
     def start_log(self) -> None:
         """Write a log of steps from now on (`sim.plane.log`); `take_log` gives it, part by part."""
-        self.own("log", LOG_ROWS + LOGGED_LEAP + 16 * int(self["pools"]["max_seqs"].max()) + 64)
+        steps = int(self["pools"]["depth"].max()) + 2  # formed in an event at most, and one more
+        self.own("log", LOG_ROWS + LOGGED_LEAP + 8 * steps * int(self["pools"]["max_seqs"].max()) + 64 * steps)
         self.record["logging"], self.record["log_room"] = 1, LOG_ROWS
 
     def take_log(self) -> Table:
@@ -178,3 +180,8 @@ class Plane:
     def itl(self) -> NDArray[np.int64]:
         """Histogram of gaps between tokens, shape [groups, NUM_BINS]; a view."""
         return self["itl"]["v"].reshape(-1, NUM_BINS)
+
+    @property
+    def itl_per_token(self) -> NDArray[np.int64]:
+        """The same with a gap before several tokens spread over them, shape [groups, NUM_BINS]."""
+        return self.itl + self["spread"]["v"].reshape(-1, NUM_BINS) if self.world.speculates else self.itl

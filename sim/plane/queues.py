@@ -68,11 +68,21 @@ def join_waiting(p, pool, s, slot, at_front, now):
 
 
 @jit
+def is_away(q):
+    """Whether a request in line cannot be admitted yet."""
+    return q.state == LOADING or q.in_flight > 0
+
+
+@jit
 def first_ready(p, pool, s):
-    """First in line of those that can be admitted, or -1: whoever loads is stepped over."""
+    """First in line of those that can be admitted, or -1.
+
+    Whoever loads is stepped over, and who was preempted until the last step that carried it has ended (in a pool that
+    goes step by step).
+    """
     for level in range(pool.num_levels):
         slot = wait_at(p.waits, s.wait_base + level).head
-        while slot >= 0 and request_at(p.requests, slot).state == LOADING:
+        while slot >= 0 and is_away(request_at(p.requests, slot)):
             slot = request_at(p.requests, slot).next
         if slot >= 0:
             return slot

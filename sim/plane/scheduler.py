@@ -14,7 +14,8 @@ from sim.plane.loading import LOADS, NO_ROOM, give_way, note_admission, try_load
 from sim.plane.log import log_admission, log_preemption
 from sim.plane.queues import first_ready, join_running, join_waiting, leave_waiting
 from sim.plane.sequence import blocks_at, blocks_for, delivered, scheduled
-from sim.plane.tables import APPEND, DECODING, LEAVING, OWN_GAP, PREFILLING, i4_at, request_at, visit_at
+from sim.plane.singly import drafts_for, reach
+from sim.plane.tables import APPEND, CARRIED, DECODING, LEAVING, OWN_GAP, PREFILLING, i4_at, request_at, visit_at
 
 NO_LIMIT = 1 << 40
 
@@ -94,7 +95,9 @@ def run_together(p, pool, s, limit, hold):
 
     Returns the budget that is left, or -1 if it takes a closer look: blocks may not suffice, or order matters.
     """
-    if pool.by_blocks == 1 or s.by_blocks == 1 or s.num_loose > 1 or (s.num_loose == 1 and s.loose != s.run_tail):
+    if pool.singly == 1 or pool.by_blocks == 1 or s.by_blocks == 1:
+        return -1
+    if s.num_loose > 1 or (s.num_loose == 1 and s.loose != s.run_tail):
         return -1
     left = pool.max_tokens - s.num_decoding
     if left < 0:
@@ -122,7 +125,8 @@ def grant(p, pool, s, slot, q, chunk):
     """A request apart from the totals computes `chunk` tokens in this step; its blocks are known to fit."""
     if q.mid == 1:
         s.last_prefill = s.step + 1
-    extend(p, pool, s, slot, q.computed + chunk, q.prompt + q.emitted)
+    tokens = q.computed + chunk
+    extend(p, pool, s, slot, reach(pool, tokens), min(tokens, q.prompt + q.emitted))
     q.chunk = chunk
 
 
@@ -144,12 +148,14 @@ def run_one_by_one(p, pool, s, limit, hold, now):
             continue
         decodes = q.state == DECODING
         computed = scheduled(s, q) - 1 if decodes else q.computed
-        chunk = 1 if decodes else min(to_compute(q), limit, left)
+        chunk = 1 if decodes else min(to_compute(q) + drafts_for(pool, q), limit, left)
+        chunk = min(chunk, pool.max_model_len - 1 - computed)
         if chunk == 0:
             slot = after
             continue
         victim = -1
-        while blocks_for(computed + chunk, pool.block_size) - held(pool, q, computed) > num_free(s) and victim != slot:
+        lacking = blocks_for(reach(pool, computed + chunk), pool.block_size) - held(pool, q, computed)
+        while lacking > num_free(s) and victim != slot:
             victim = pick_victim(p, pool, s)
             if victim == slot and pool.loads == 1 and give_way(p, pool, s, -1, now):
                 victim = -1
@@ -241,7 +247,7 @@ def admit(p, pool, s, left, limit, hold, now):
             return
         if pool.reserve_full == 1 and blocks_for(tokens, pool.block_size) + extra > num_free(s):
             return
-        if blocks_for(cached + chunk, pool.block_size) + extra > num_free(s):
+        if blocks_for(reach(pool, cached + chunk), pool.block_size) + extra > num_free(s):
             return
         s.blocked = 0
         if pool.reserves == 1:
@@ -256,7 +262,7 @@ def admit(p, pool, s, left, limit, hold, now):
             hold_hits(p, pool, s, slot, hits)
         if pool.loads == 1:
             note_admission(p, s, slot, loaded)
-        extend(p, pool, s, slot, cached + chunk, tokens)
+        extend(p, pool, s, slot, reach(pool, cached + chunk), min(cached + chunk, tokens))
         q.computed = cached
         q.chunk = chunk
         list_chunk(p, pool, s, slot)
@@ -296,7 +302,10 @@ def list_chunk(p, pool, s, slot):
     s.num_chunks += 1
     q.computed += q.chunk
     q.mid = np.int64(to_compute(q) > 0)
-    if q.mid == 0:
+    if pool.singly == 1:
+        q.in_flight += 1
+        owe_output(p, pool, s, s.step, slot, CARRIED if q.mid == 1 else CARRIED | APPEND)
+    elif q.mid == 0:
         q.pending = 1
         owe_output(p, pool, s, s.step, slot, OWN_GAP | APPEND)
 
@@ -305,7 +314,7 @@ def list_chunk(p, pool, s, slot):
 def schedule(p, pool, s, now):
     """Form step `s.step`: returns whether pass 1 preempted somebody. What was formed: the totals and `chunks`."""
     s.granted = s.blocked = s.num_chunks = 0
-    if s.step > s.processed:
+    if s.step > s.processed and pool.singly == 0:
         join_underway(p, pool, s)
         take_ended(p, pool, s, APPEND)
     limit = chunk_limit(pool, s)

@@ -31,6 +31,8 @@ IDLE, SINGLE, DECODE = 0, 1, 2
 # Marks of an output that a step owes to one request (see FLIGHT): its gap is counted by itself, not with the totals';
 # the token is still to be appended when the step has ended.
 OWN_GAP, APPEND = 1, 2
+CARRIED = OWN_GAP
+"""In a pool that goes step by step, without APPEND: the step carries a chunk of the request, which gives no token."""
 
 
 def fields(*groups: str) -> list[tuple[str, str]]:
@@ -109,6 +111,7 @@ REQUEST = record(
     # its conversation's text: see text.py
     "i4 older began_at began_turn level",
     "i1 pending mid is_new is_private goes_on aborted",
+    "i1 in_flight",  # steps in flight that carry it, in a pool that goes step by step
 )
 
 POOL = record(
@@ -118,6 +121,7 @@ POOL = record(
     "i4 reserve_full chunked caching by_priority num_levels num_pieces",
     "i4 reserves static prefill_first",  # batch policies
     "i4 depth threshold adaptive interval by_blocks num_buckets",
+    "i4 singly drafts lookahead",  # the pool goes step by step; tokens drafted and reserved for drafting
     "i8 max_model_len",
     "i8 batch_s decode_batch_s sample_s power_w",
     "i8 decode_offset_s decode_slope_s knot_tokens",
@@ -129,6 +133,11 @@ POOL = record(
     "i4 balance_abs prefix_token_count",
     "f8 kv_token_bytes",
     "i4 loads",  # whether part of a prompt's KV may come from elsewhere: `sim/plane/loading.py`
+    # speculation: chance that so many drafts are accepted, and what came of them
+    "i8 accept num_drafts draft_tokens accepted_tokens",
+    # how long a step occupies the slowest pipeline stage
+    "i8 stage_batch_s stage_decode_batch_s stage_sample_s stage_offset_s stage_slope_s",
+    "f8 stage_pair_s stage_prefill_step_s idle_w",
 )
 
 VISIT = record(
@@ -142,6 +151,7 @@ CLASS = record(
     "i4 group keep_history max_context itl_group",
     "f8 min_think_s",
     "i8 user_tokens output_tokens gap_s patience_s",
+    "i4 refuses_long",  # a turn that exceeds max_context is refused, not cut
 )
 
 OBSERVED = np.dtype(
@@ -149,6 +159,7 @@ OBSERVED = np.dtype(
         "i8 num_replicas num_running num_waiting min_waiting",
         "i8 num_arrived num_left num_preempted num_steps",
         "i8 prompt_tokens cached_tokens output_tokens",
+        "i8 num_drafts draft_tokens accepted_tokens",
         "f8 online_s busy_s running_s waiting_s kv_block_s busy_j",
     )
 )
@@ -172,8 +183,9 @@ ROOM = np.dtype(fields("i8 rows used spare first slack"))
 EXTENTS, BLOCKS, BLOCK_BUCKETS, HELD_ENTRIES = range(4)
 """Rows of the table `rooms`."""
 FLIGHT = np.dtype(fields("f8 end_s dt_s", "i4 num_decodes num_outputs copied pad"))
-"""A single step in flight, by the parity of its number: when it ends and how long it takes, how many decoding sequences
-it carries (by group: copied counts, or the totals of the moment), how many requests have an output of their own."""
+"""A single step in flight, by its number modulo those there may be (`PLANE.ring`): when it ends and how long it takes,
+how many decoding sequences it carries (by group: copied counts, or the totals of the moment), how many requests have an
+output of their own."""
 LOG = np.dtype(fields("f8 t_s", "i8 a b c", "i4 kind replica"))
 """A row of the log of steps: `sim/plane/log.py`."""
 LINK_COUNTERS = ("busy_s", "num_bytes", "num_transfers")
@@ -238,6 +250,8 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "counts": I4,
     "flight_counts": I4,
     "itl": I8,
+    "spread": I8,
+    "stage_free": F8,
     "log": LOG,
     "out": OUT,
     "done": DONE,
@@ -259,7 +273,9 @@ PLANE = record(
     "i8 num_replicas num_itl tree_size has_segments",
     "i8 wheel_at num_wheel num_due due_size",
     "i8 num_homes num_links has_loads keeps_times",
+    "i8 ring",  # rows of flights of a replica, less one
     "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key affinity_key content_key",
+    "u8 accept_key",
     "i8 " + " ".join(TABLES),
 )
 

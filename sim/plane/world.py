@@ -79,6 +79,15 @@ class Pool:
     """Admit up to this many sequences instead of `max_num_seqs`; 0: off."""
     batch_policy: str = "vllm_v1"
     """Who is in a step: one of `BATCH_POLICIES`; each has a page in docs/policies."""
+    pipeline_parallel_size: int = 1
+    """Stages that steps pass through one after another: as many steps may be in flight."""
+    stage_times: StepTimes | None = None
+    """How long a step occupies the slowest stage, where there are several; no longer than the step takes."""
+    accept_frac: Sequence[float] = ()
+    """Speculation: share of drafted tokens accepted at each position where all before it were; as many are drafted.
+    `step_times` are then those of steps that draft and verify."""
+    num_lookahead_tokens: int = 0
+    """Tokens that a speculating request needs blocks for beyond those of a step: all drafts, or none."""
     cache: str = "extents"
     """How cached blocks are kept: `extents` (runs of blocks of one chain) or `blocks` (one by one); results agree."""
     usd_per_replica_s: float = 0.0
@@ -87,6 +96,11 @@ class Pool:
     kv_bytes_per_token: float = 0.0
     """KV cache of one token, all GPUs of a replica together; what a transfer carries."""
     kv_offload: HostTier | None = None
+
+    @property
+    def goes_singly(self) -> bool:
+        """Whether every step lists its requests one by one: a pipeline, or speculation."""
+        return self.pipeline_parallel_size > 1 or len(self.accept_frac) > 0
 
 
 @dataclass(frozen=True)
@@ -137,3 +151,8 @@ class World:
     """Whether arrivals may have segments, which may repeat what others were answered."""
     itl_groups: Sequence[int] = field(default_factory=tuple)
     """Histogram row of each class; empty: one row a class."""
+
+    @property
+    def speculates(self) -> bool:
+        """Whether a step may give a request several tokens."""
+        return any(len(pool.accept_frac) > 0 for pool in self.pools)

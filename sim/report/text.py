@@ -10,7 +10,7 @@ from sim.units import show
 
 NONE = "-"
 _THOUSANDS_FROM = 10_000
-_REASONS = {"refused": "prompt and answer longer than a pool on the path can hold"}
+_REASONS = {"refused": "prompt and answer longer than a pool on the path can hold, or than the tier allows"}
 
 
 def number(value: float | None, digits: int = 3) -> str:

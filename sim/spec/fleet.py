@@ -120,7 +120,8 @@ class Pool(Spec):
     the rules of each. Default vllm_v1."""
     async_scheduling: bool | None = None
     """Form the next step while one runs, so that the GPU does not wait for the scheduler. Default: true, vLLM's on
-    GPUs; false under the batch policies prefill_first and static."""
+    GPUs; false under the batch policies prefill_first and static, with pipeline stages (as many steps as stages are in
+    flight) and with speculation."""
     long_prefill_token_threshold: NonNegativeInt = 0
     """Most prompt tokens of one request in a step while there are others. Default 0: no limit."""
     long_prefill_token_threshold_adaptive: bool = False
@@ -146,7 +147,14 @@ class Pool(Spec):
     @property
     def schedules_ahead(self) -> bool:
         """Whether the next step is formed while one runs."""
-        return self.batch_policy not in SYNCHRONOUS if self.async_scheduling is None else self.async_scheduling
+        if self.async_scheduling is not None:
+            return self.async_scheduling
+        return self.batch_policy not in SYNCHRONOUS and not self.goes_singly
+
+    @property
+    def goes_singly(self) -> bool:
+        """Whether steps have several stages, or draft tokens."""
+        return self.pipeline_parallel_size > 1 or self.speculative_config is not None
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield vLLM's rules between fields that are broken."""
@@ -167,6 +175,13 @@ class Pool(Spec):
         """Yield settings that the batch policy does not know."""
         if self.batch_policy in SYNCHRONOUS and self.async_scheduling:
             yield "async_scheduling", f"must be false where batch_policy is {self.batch_policy}: one step is in flight"
+        why = f"pipeline_parallel_size is {self.pipeline_parallel_size}", "as many steps as stages are in flight anyway"
+        if self.speculative_config is not None:
+            why = "speculative_config is given", "how many tokens a step accepts must be known to form the next"
+        if self.goes_singly and self.async_scheduling:
+            yield "async_scheduling", f"must be false where {why[0]}: {why[1]}"
+        if self.goes_singly and self.batch_policy != "vllm_v1":
+            yield "batch_policy", f"must be vllm_v1 where {why[0]}, got {self.batch_policy}: no other is simulated so"
         for name in ONLY_VLLM_V1:
             default = type(self).model_fields[name].default
             if self.batch_policy != "vllm_v1" and getattr(self, name) != default:
@@ -176,10 +191,11 @@ class Pool(Spec):
     def _cache_problems(self) -> Iterator[tuple[str, str]]:
         """Yield what does not go together with a cache that is contiguous or absent."""
         if self.kv_offload is not None and (self.kv_cache_layout == "contiguous" or not self.use_cache):
-            yield (
-                "kv_offload",
-                "must be null where kv_cache_layout is contiguous or use_cache is false: it keeps blocks",
-            )
+            why = "kv_cache_layout is contiguous or use_cache is false: it keeps blocks"
+            yield "kv_offload", f"must be null where {why}"
+        if self.kv_offload is not None and self.goes_singly:
+            why = "there are pipeline stages or speculation: not simulated together"
+            yield "kv_offload", f"must be null where {why}"
         if self.kv_cache_layout == "contiguous":
             if self.max_model_len is None:
                 yield "max_model_len", "missing: a contiguous cache reserves so many tokens for each sequence"

@@ -72,6 +72,8 @@ def read_scenario(
         document.data.setdefault("tiers", {"default": {}})
         if file is not None:
             document.data.setdefault("name", PurePath(file).stem)
+        if override:
+            document.data.pop("ladder", None)
     problems: list[Problem] = []
     for path, value in (*_overrides(document, override, problems), *_changes(changes, problems)):
         try:

@@ -12,6 +12,7 @@ from sim import units
 from sim.errors import did_you_mean
 from sim.spec.base import Key, Name, NonNegativeInt, PositiveSeconds, Seconds, Spec, Text
 from sim.spec.fleet import Fleet, Pool, WithoutNulls
+from sim.spec.ladder import Rung
 from sim.spec.tier import Slo, Tier
 from sim.spec.traffic import ClosedLoopTraffic, PopulationTraffic, Traffic
 
@@ -26,7 +27,7 @@ def _one_tier() -> dict[str, Tier]:
 class Scenario(Spec):
     """Everything that a run depends on, but the catalogue entries it names."""
 
-    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset({"name", "description", "overrides"})
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset({"name", "description", "overrides", "ladder"})
 
     name: Name
     """Short name; a run's folder is called after it. Default: the name of the file."""
@@ -59,6 +60,9 @@ class Scenario(Spec):
     overrides: dict[Key, dict[str, Any]] = Field(default_factory=dict)
     """Named variants: {name: {dotted path: value}}. A value takes the place of what stands there; null removes a
     pool, path or tier. Default: none."""
+    ladder: tuple[Rung, ...] = ()
+    """Overrides to be run one after the other and compared (`tokenfleet run`), each from the scenario as it stands.
+    With an override applied there is no ladder. Default: none."""
 
     @property
     def drains(self) -> bool:
@@ -81,6 +85,7 @@ class Scenario(Spec):
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield names that do not exist and numbers that do not fit together."""
+        yield from self._ladder_problems()
         if (intervals := self.horizon_s / self.report_interval_s) > MAX_INTERVALS:
             advice = f"give at least {units.show(self.horizon_s / MAX_INTERVALS, 's')}, or a shorter horizon"
             yield (
@@ -107,6 +112,23 @@ class Scenario(Spec):
             for field in ("model", "hardware"):
                 if getattr(pool, field) is None and getattr(self, field) is None:
                     yield f"fleet.pools.{name}", f"no {field}: give it here or as the scenario's `{field}`"
+
+    def _ladder_problems(self) -> Iterator[tuple[str, str]]:
+        """Yield rungs that are no override, that stand twice, or that are compared with none before them."""
+        before: list[str] = []
+        for index, rung in enumerate(self.ladder):
+            name, against = rung.override, rung.against
+            if name not in self.overrides:
+                yield (
+                    f"ladder.{index}.override",
+                    f"no override of that name: {name}. {did_you_mean(name, self.overrides)}",
+                )
+            if name in before:
+                yield f"ladder.{index}.override", f"stands in the ladder twice: {name}"
+            if against is not None and against not in before:
+                help_ = did_you_mean(against, before, what="Before it")
+                yield f"ladder.{index}.against", f"no rung of that name before this one: {against}. {help_}"
+            before.append(name)
 
     def _tiers_named(self) -> Iterator[tuple[str, str]]:
         """Yield (path, tier) for each place where the traffic names a tier."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -51,7 +51,11 @@ class Tier(Spec):
     system_prompt_tokens: NonNegativeInt = 0
     """Length of the system prompt that begins every prompt of the tier [tokens]; prefix-cached. Default 0."""
     max_context_tokens: PositiveInt | None = None
-    """Longest prompt plus answer [tokens]; older turns are dropped to stay below. Default: the pool's max_model_len."""
+    """Longest prompt plus answer [tokens]. Default: the pool's max_model_len."""
+    truncation: Literal["auto", "disabled"] = "auto"
+    """What becomes of a turn that exceeds it (the name and the words are those of OpenAI's Responses API). auto: the
+    oldest history is dropped. disabled: the turn ends as refused, and the conversation goes on without it. Default
+    auto: as chat applications do."""
     patience: TimeDistribution | None = None
     """Time a user waits for the first token before leaving [s]. Default: for ever."""
     rate_limit: RateLimit | None = None

@@ -48,8 +48,9 @@ class TrafficClass:
     """How the requests of one kind of sender look after the first: quantile tables, limits and where they go.
 
     Turn k's prompt is `prefix_tokens`, then (with `keep_history`) all earlier user and output tokens of the
-    conversation, then its own user tokens; history is dropped, oldest first, so that prompt and output fit
-    `max_context_tokens`. The next turn comes at the later of (arrival + gap) and (end + `min_think_s`).
+    conversation, then its own user tokens. Where prompt and output exceed `max_context_tokens`, history is dropped,
+    oldest first, so that they fit (`truncates`), or the turn is refused. The next turn comes, whatever became of the
+    last, at the later of (arrival + gap) and (end + `min_think_s`).
     """
 
     name: str
@@ -66,6 +67,7 @@ class TrafficClass:
     keep_history: bool
     max_context_tokens: int  # NO_LIMIT: the model's own
     is_program: bool
+    truncates: bool = True
 
 
 class Source(Protocol):

@@ -45,6 +45,7 @@ def class_of(name: str, tier_name: str, tier: Tier, **known: Any) -> TrafficClas
         prefix_group=name,
         patience_s=None if tier.patience is None else table(tier.patience),
         max_context_tokens=tier.max_context_tokens or NO_LIMIT,
+        truncates=tier.truncation == "auto",
         **fields | known,
     )
 

@@ -34,6 +34,7 @@ SAMPLE = 17
 DAY = 18
 CONTENT = 19
 AFFINITY = 20
+ACCEPT = 21
 
 # 2**64 divided by the golden ratio, made odd: the increment of SplitMix64 (same source as `mix`).
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)

@@ -18,7 +18,8 @@ def conversation_tokens(traffic_class: TrafficClass, turns: Table) -> tuple[floa
 
         E[prompt] = sum over k of P(N > k) (prefix + E[min(X_0 + ... + X_k, c)] - E[output]).
 
-    A first turn is never cut, and a later turn too long for the limit by itself is neglected.
+    A first turn is never cut, and a later turn too long for the limit by itself is neglected. So are refusals: of a
+    class that does not truncate this is what truncation would give.
 
     Parameters
     ----------

@@ -66,3 +66,13 @@ def test_a_scenario_that_does_not_exist_is_a_mistake_of_the_user(tokenfleet):
     assert missing.exit_code == 2
     assert "Did you mean meridian-1?" in missing.stderr
     assert tokenfleet("check", "absent.yaml").exit_code == 2
+
+
+def test_the_rungs_of_a_ladder_are_checked_too(tokenfleet, small):
+    text = small.read_text()
+    small.write_text(text + "ladder: [{override: slow, switches: the rate}]\n")
+    assert tokenfleet("check", str(small)).exit_code == 0
+    small.write_text(small.read_text().replace("traffic.rate_per_s: 1}", "traffic.rate: 1}"))
+    wrong = tokenfleet("check", str(small))
+    assert wrong.exit_code == 2
+    assert "traffic.rate" in wrong.stderr

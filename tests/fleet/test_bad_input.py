@@ -78,13 +78,18 @@ def refused(tmp_path, monkeypatch):
         ("replicas: 1", "num_gpu_blocks_override: 1", "fleet.pools.main.num_gpu_blocks_override: must be >= 2, got 1"),
         (
             "replicas: 1",
-            "pipeline_parallel_size: 2",
-            "fleet.pools.main.pipeline_parallel_size: must be 1 in a run, got 2",
+            "replicas: 1, pipeline_parallel_size: 2, async_scheduling: true",
+            "fleet.pools.main.async_scheduling: must be false where pipeline_parallel_size is 2: as many steps",
         ),
         (
             "replicas: 1",
-            "speculative_config: {method: ngram, num_speculative_tokens: 3}",
-            "fleet.pools.main.speculative_config: speculative decoding is not simulated yet",
+            "batch_policy: prefill_first, speculative_config: {method: ngram, num_speculative_tokens: 3}",
+            "fleet.pools.main.batch_policy: must be vllm_v1 where speculative_config is given, got prefill_first",
+        ),
+        (
+            "replicas: 1",
+            "pipeline_parallel_size: 2, speculative_config: {method: ngram, num_speculative_tokens: 3}",
+            "fleet.pools.main.speculative_config: needs one pipeline stage, got 2",
         ),
         ("model: llama-3.1-8b", "model: llama-3.1-8", "no entry llama-3.1-8 in models. Did you mean llama-3.1-8b?"),
         ("hardware: h100", "hardware: h10", "Did you mean h100-sxm-80gb?"),

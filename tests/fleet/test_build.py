@@ -51,6 +51,27 @@ def test_history_is_cut_at_the_models_limit_and_what_is_too_long_by_itself_is_re
         assert (np.count_nonzero((total == longest) & (rows["turn"] > 0)) > 0) == kind.keep_history
 
 
+def test_conversations_that_outgrow_their_tier_are_cut_or_refused_as_it_says():
+    limit = 6000
+    tiers = ("free", "plus", "pro", "api")
+    played = {}
+    for truncation in ("auto", "disabled"):
+        changes = {f"tiers.{tier}.max_context_tokens": limit for tier in tiers}
+        recorder = Recorder(small(**changes, **{f"tiers.{tier}.truncation": truncation for tier in tiers}))
+        total = recorder.records["prompt_tokens"] + recorder.records["requested_tokens"]
+        played[truncation] = recorder.records["ending"], total, recorder.records["turn"]
+        assert {kind.truncates for kind in recorder.built.world.classes} == {truncation == "auto"}
+    # A single turn that is too long by itself passes, for the model takes it; history never adds to it.
+    ending, total, turn = played["auto"]
+    assert not np.any(ending == REFUSED)
+    assert np.any((total == limit) & (turn > 0))
+    # Refused are exactly those that exceed the limit; none is lost, so that their conversations went on.
+    ending, total, turn = played["disabled"]
+    assert np.array_equal(ending == REFUSED, total > limit)
+    assert np.any((ending == REFUSED) & (turn > 0))
+    assert len(ending) == pytest.approx(len(played["auto"][0]), rel=0.01)
+
+
 def test_problems_of_all_pools_come_at_once():
     changes = {"fleet.pools.main.num_gpu_blocks_override": 1, "fleet.pools.api.max_model_len": 10_000_000}
     with pytest.raises(SpecError) as raised:

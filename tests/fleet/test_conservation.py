@@ -9,6 +9,7 @@ import pytest
 from drive import ACTIONS
 from hypothesis import HealthCheck, given, settings
 from worlds import Scene, scenes
+from worlds_singly import PIPELINE, SPECULATION
 
 import sim
 from sim.fleet.build import build
@@ -21,7 +22,7 @@ from sim.traffic import Chunk
 
 LONGEST_S = 30.0
 FREELY = settings(max_examples=60, suppress_health_check=list(HealthCheck))
-WORLDS = scenes(exact=False) | scenes(exact=True)
+WORLDS = scenes(exact=False) | scenes(exact=True) | scenes(exact=False, kinds=(PIPELINE, SPECULATION))
 
 
 @dataclass
@@ -159,7 +160,10 @@ def test_there_is_a_gap_for_every_token_but_a_requests_first(scene):
     groups = np.array(scene.world.itl_groups or range(len(scene.world.classes)))[records["class_id"]]
     expected = np.zeros(len(books.plane.itl), dtype=int)
     np.add.at(expected, groups, np.maximum(records["output_tokens"] - 1, 0))
-    assert np.array_equal(books.plane.itl.sum(axis=1), expected)
+    assert np.array_equal(books.plane.itl_per_token.sum(axis=1), expected)
+    steps = books.plane.itl.sum(axis=1)  # a gap for each of these, whatever number of tokens it gave
+    assert np.all(steps <= expected)
+    assert scene.world.speculates or np.array_equal(steps, expected)
 
 
 @FREELY
@@ -238,7 +242,9 @@ def test_energy_is_power_while_busy(scene):
     books = play(scene)
     for row, pool in zip(books.observed, scene.world.pools, strict=True):
         watts = pool.step_times.power_w[1]  # the same for every batch in these worlds
-        assert row["busy_j"] == pytest.approx(watts * row["busy_s"], rel=1e-9)
+        if pool.pipeline_parallel_size == 1:
+            assert row["busy_j"] == pytest.approx(watts * row["busy_s"], rel=1e-9)
+        assert row["busy_j"] >= watts * row["busy_s"] * (1 - 1e-9)  # one stage works at least
         assert 0.0 <= row["busy_s"] <= row["online_s"] * (1 + 1e-9)
 
 

@@ -97,6 +97,11 @@ def test_same_records_under_both_clocks_leaping_or_not(clock, leap):
             OFFLOAD,
             "must be null where kv_cache_layout is contiguous or use_cache is false",
         ),
+        (
+            {OFFLOAD: {"capacity_gib": 1}, "fleet.pools.main.pipeline_parallel_size": 2},
+            OFFLOAD,
+            "must be null where there are pipeline stages or speculation",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(given, path, message):

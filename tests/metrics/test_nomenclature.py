@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import sim
+from sim.spec.ladder import Rung
+from sim.study.ladder import Climbed, table
 
 # Below these the keys are names that the scenario gave: of tiers, pools, languages, classes.
 BY_NAME = {
@@ -64,6 +66,11 @@ def folder(request, tmp_path_factory):
 @pytest.mark.parametrize("file", ["requests.parquet", "timeline.parquet"])
 def test_a_table_has_the_columns_that_are_defined_and_no_others(folder, text, file):
     assert set(pq.read_schema(folder / file).names) == columns(text, file)
+
+
+def test_a_ladder_has_the_columns_that_are_defined_and_no_others(text):
+    (row,) = table([Climbed(Rung(override="low", switches="little"), None)])
+    assert set(row) == columns(text, "ladder.csv")
 
 
 def test_every_key_of_a_result_is_defined(folder, text):

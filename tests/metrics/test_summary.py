@@ -52,6 +52,7 @@ SIM = [
     "by_tier",
     "by_pool",
     "by_language",
+    "itl_per_token",
     "calibration",
 ]
 

@@ -26,6 +26,10 @@ class PlaneResult:
     """dtype DONE, in any order."""
     itl: np.ndarray
     """int64[rows, bins]."""
+    itl_per_token: np.ndarray
+    """The same, a gap before several tokens spread over them."""
+    drafts: np.ndarray
+    """int64[3]: times that drafts were verified, tokens drafted, tokens accepted."""
     busy_s: np.ndarray
     num_steps: np.ndarray
     free_blocks: np.ndarray
@@ -42,12 +46,9 @@ def bin_of(gap_s: float) -> int:
 
 def compare(plane: PlaneResult, slow: Result, *, time_tol: float = 0.0) -> list[str]:
     """Every difference. `time_tol` is relative, and in seconds near zero: 0 where arithmetic is exact, else 1e-9."""
-    return (
-        compare_records(plane, slow, time_tol)
-        + compare_itl(plane, slow, time_tol)
-        + compare_replicas(plane, slow)
-        + compare_tiers(plane, slow)
-    )
+    found = compare_records(plane, slow, time_tol) + compare_itl(plane.itl, slow.gaps_s, time_tol)
+    found += compare_itl(plane.itl_per_token, slow.gaps_per_token_s, time_tol)
+    return found + compare_replicas(plane, slow) + compare_drafts(plane, slow) + compare_tiers(plane, slow)
 
 
 def same(a: float, b: float, rel_tol: float, abs_tol: float = 0.0) -> bool:
@@ -80,19 +81,19 @@ def compare_records(plane: PlaneResult, slow: Result, time_tol: float) -> list[s
     return found + [f"request {serial}: the model knows none such" for serial in records]
 
 
-def compare_itl(plane: PlaneResult, slow: Result, time_tol: float) -> list[str]:
+def compare_itl(itl: np.ndarray, all_gaps_s: list[list[float]], time_tol: float) -> list[str]:
     """Binned gaps; a gap within `time_tol` of a bin's edge may fall on either side of it."""
-    if len(plane.itl) != len(slow.gaps_s):
-        return [f"{len(plane.itl)} rows of gaps, the model has {len(slow.gaps_s)}"]
+    if len(itl) != len(all_gaps_s):
+        return [f"{len(itl)} rows of gaps, the model has {len(all_gaps_s)}"]
     found = []
-    for row, gaps_s in enumerate(slow.gaps_s):
+    for row, gaps_s in enumerate(all_gaps_s):
         sure: Counter[int] = Counter()
         either: Counter[int] = Counter()  # by the lower of the two bins
         for gap_s in gaps_s:
             low, high = bin_of(gap_s * (1 - time_tol)), bin_of(gap_s * (1 + time_tol))
             (sure if low == high else either)[low] += 1
         carried = 0  # gaps at the edge below that must have gone up into this bin
-        for b, count in enumerate(plane.itl[row].tolist()):
+        for b, count in enumerate(itl[row].tolist()):
             stayed = count - sure[b] - carried
             if not 0 <= stayed <= either[b]:
                 found.append(f"gaps of row {row}, bin {b}: {count}, the model has {sure[b] + carried} to +{either[b]}")
@@ -127,3 +128,9 @@ def compare_tiers(plane: PlaneResult, slow: Result) -> list[str]:
             if (got := int(plane.tiers[name][number])) != want:
                 found.append(f"host tier of pool {number}: {name} is {got}, the model says {want}")
     return found
+
+
+def compare_drafts(plane: PlaneResult, slow: Result) -> list[str]:
+    total = sum((replica.drafts for replica in slow.replicas), Counter[str]())
+    want = [total["times"], total["drafted"], total["accepted"]]
+    return [] if plane.drafts.tolist() == want else [f"drafts are {plane.drafts}, the model says {want}"]

@@ -40,6 +40,8 @@ def run_plane(
     return PlaneResult(
         records=np.concatenate(records),
         itl=plane.itl.copy(),
+        itl_per_token=plane.itl_per_token.copy(),
+        drafts=np.array([plane["pools"][name].sum() for name in ("num_drafts", "draft_tokens", "accepted_tokens")]),
         busy_s=replicas["busy_s"].copy(),
         num_steps=replicas["num_steps"].copy(),
         free_blocks=replicas["free"] + replicas["evictable"],

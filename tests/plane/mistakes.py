@@ -35,7 +35,7 @@ SKIP = """            slot = np.int64(q.next)
             continue
 """
 FULL = "blocks_for(tokens, pool.block_size) + extra > num_free(s):\n            return\n"
-CHUNK = "if blocks_for(cached + chunk, pool.block_size) + extra > num_free(s):\n            return\n"
+CHUNK = "if blocks_for(reach(pool, cached + chunk), pool.block_size) + extra > num_free(s):\n            return\n"
 WHOLE = "if pool.chunked == 0 and chunk > left:\n            return\n"
 PASSES = """    left = run_together(p, pool, s, limit, hold)
     if left < 0:
@@ -92,10 +92,10 @@ MISTAKES: dict[str, Mistake] = {
             *in_(SEQUENCE, ("(delivered(s, q) - 1 + is_granted(s, q)) // ", "(delivered(s, q) - 1) // ")),
             *in_(
                 SCHEDULER,
-                ("q.computed + chunk, q.prompt + q.emitted)", "q.computed + chunk, q.computed)"),
+                ("min(tokens, q.prompt + q.emitted))", "q.computed)"),
                 (
-                    "extend(p, pool, s, slot, cached + chunk, tokens)",
-                    "extend(p, pool, s, slot, cached + chunk, cached)",
+                    "min(cached + chunk, tokens))",
+                    "cached)",
                 ),
             ),
             *in_(OUTPUTS, ("        if pool.depth > 0:\n            extend(", "        if True:\n            extend(")),
@@ -233,7 +233,7 @@ MISTAKES: dict[str, Mistake] = {
                 "    chunk = min(to_compute(q), limit, left)\n    if need",
                 "    chunk = min(to_compute(q), left)\n    if need",
             ),
-            ("else min(to_compute(q), limit, left)", "else min(to_compute(q), left)"),
+            ("drafts_for(pool, q), limit, left)", "drafts_for(pool, q), left)"),
         ),
         ("extents:long_prefill_threshold",),
     ),
@@ -273,8 +273,8 @@ MISTAKES: dict[str, Mistake] = {
         in_(
             OUTPUTS,
             (
-                "for x in range(n):\n        item = i4_at(p.outputs, base + x).v\n        deliver(",
-                "for x in range(n):\n        item = i4_at(p.outputs, base + n - 1 - x).v\n        deliver(",
+                "for x in range(n):\n        item = i4_at(p.outputs, base + x).v\n        if pool.singly",
+                "for x in range(n):\n        item = i4_at(p.outputs, base + n - 1 - x).v\n        if pool.singly",
             ),
         ),
         ("extents:exact_boundaries",),

@@ -7,7 +7,8 @@ together. `mix` is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 20
 import math
 from collections.abc import Sequence
 
-USER_TOKENS, OUTPUT_TOKENS, GAP, PATIENCE, BLOCK, ROUTE, CONTENT, AFFINITY = 6, 7, 8, 9, 10, 11, 19, 20  # streams
+USER_TOKENS, OUTPUT_TOKENS, GAP, PATIENCE, BLOCK, ROUTE = 6, 7, 8, 9, 10, 11  # streams
+CONTENT, AFFINITY, ACCEPT = 19, 20, 21
 
 WORD = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15

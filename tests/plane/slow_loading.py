@@ -23,8 +23,8 @@ class Loads:
             self.host.write(seq, now)
 
     def first_ready(self) -> Sequence | None:
-        """The first in line that is not loading."""
-        return next((seq for seq in self.waiting if seq.status != LOADING), None)
+        """The first in line that is not loading, and has no output to come from before it was preempted."""
+        return next((seq for seq in self.waiting if seq.status != LOADING and seq.stale == 0), None)
 
     def holders(self) -> list[Sequence]:
         """Those in line that hold blocks."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import slow_draws as draws
 from slow_content import Texts
-from slow_policies import REPLICAS, most_at_once
+from slow_policies import most_at_once
 from slow_replica import ACTIVE, DRAINING, OFF, Replica
 from slow_request import (
     ABANDONED,
@@ -30,6 +30,7 @@ from slow_request import (
 )
 from slow_routing import Router
 from slow_sequence import LOADING, RUNNING, Sequence
+from slow_singly import make_replica, most_tokens
 from slow_step import Step
 from slow_transfers import Counts, Host, Link, Store
 
@@ -59,7 +60,7 @@ class Model:
             members = []
             for number in range(pool.max_replicas or pool.num_replicas):
                 state = ACTIVE if number < pool.num_replicas else OFF
-                members.append(REPLICAS[pool.batch_policy](len(self.replicas) + number, pool, state))
+                members.append(make_replica(len(self.replicas) + number, pool, state, world.seed))
             self.pools.append(members)
             self.replicas += members
         self.links: list[Link] = []
@@ -71,6 +72,7 @@ class Model:
         self.requests: list[Request] = []
         self.rows = list(world.itl_groups) or list(range(len(world.classes)))
         self.gaps_s: list[list[float]] = [[] for _ in range(max(self.rows) + 1)]
+        self.gaps_per_token_s: list[list[float]] = [[] for _ in self.gaps_s]
         self.steps: list[Step] = []
 
     def add_host_tier(self, members: list[Replica], pool: Pool, counts: Counts) -> None:
@@ -112,7 +114,8 @@ class Model:
             output_tokens = draws.tokens(kind.output_tokens, self.draw(draws.OUTPUT_TOKENS, record, turn))
         history_tokens = before.history_tokens if before is not None and kind.keep_history else 0
         whole_tokens = prompt_tokens = kind.prefix_tokens + history_tokens + user_tokens
-        if prompt_tokens + output_tokens > kind.max_context_tokens:
+        too_long = whole_tokens + output_tokens > kind.max_context_tokens
+        if too_long and kind.truncates:
             prompt_tokens = max(kind.prefix_tokens + user_tokens, kind.max_context_tokens - output_tokens)
         record["prompt_tokens"], record["requested_tokens"] = prompt_tokens, output_tokens
         record["user_tokens"] = user_tokens
@@ -132,7 +135,7 @@ class Model:
 
         if not self.take_from_bucket(now, int(row["bucket"])):
             self.end(request, RATE_LIMITED, now, now)
-        elif not all(self.fits(request, visit) for visit in path):
+        elif (too_long and not kind.truncates) or not all(self.fits(request, visit) for visit in path):
             self.end(request, REFUSED, now, now)
         else:
             if kind.patience_s is not None:
@@ -163,7 +166,8 @@ class Model:
         """Whether a pool could ever serve this visit."""
         pool, (prompt_tokens, output_tokens) = self.world.pools[visit.pool], self.lengths(request, visit)
         most = prompt_tokens + output_tokens - 1  # tokens in the cache at the end: also the longest recompute
-        if prompt_tokens + output_tokens > pool.max_model_len or -(-most // pool.block_size) > pool.num_gpu_blocks - 1:
+        most_blocks = -(-most_tokens(pool, most) // pool.block_size)
+        if prompt_tokens + output_tokens > pool.max_model_len or most_blocks > pool.num_gpu_blocks - 1:
             return False
         return most_at_once(pool, prompt_tokens, most) <= pool.max_num_batched_tokens
 
@@ -219,7 +223,7 @@ class Model:
     def replica_event(self, replica: Replica, now: float) -> None:
         """The oldest step in flight ends, or a kick comes: outputs, aborts, the next batches."""
         if replica.in_flight:  # who joins meanwhile needs no kick
-            if not replica.pool.async_scheduling:
+            if replica.most_in_flight == 1:
                 self.book(replica, replica.in_flight[0])
             replica.process_output(self.emit)
         for seq in replica.aborted:
@@ -229,7 +233,7 @@ class Model:
         replica.turn_off_if_drained()
         for step in replica.fill(now):
             self.steps.append(step)
-            if replica.pool.async_scheduling:
+            if replica.most_in_flight > 1:
                 self.book(replica, step)
             for entry in step.entries:
                 if entry.seq.request.answering:
@@ -247,14 +251,16 @@ class Model:
             request.record["cost_usd"] += share_s * replica.pool.usd_per_replica_s
 
     def emit(self, seq: Sequence, now: float) -> None:
-        """A sequence has a new token."""
+        """A sequence has new tokens."""
         request, record = seq.request, seq.request.record
         if request.answering:
             if seq.num_emitted == 1:
                 record["first_token_s"] = now + request.replica.pool.frontend_s
                 request.patience = False
             else:
-                self.gaps_s[self.rows[record["class_id"]]].append(now - request.last_token_s)
+                row, gap_s = self.rows[record["class_id"]], now - request.last_token_s
+                self.gaps_s[row].append(gap_s)
+                self.gaps_per_token_s[row] += [gap_s / seq.num_new] * seq.num_new
             request.last_token_s = now
         if seq.num_emitted < seq.output_tokens:
             return
@@ -377,5 +383,5 @@ def play(
             model.tally(request)
     complete = not (model.events and model.events[0][0] < until)
     records = [request.record for request in model.requests]
-    result = records, model.gaps_s, model.replicas, model.steps, played, complete
+    result = records, model.gaps_s, model.gaps_per_token_s, model.replicas, model.steps, played, complete
     return Result(*result, model.links, model.counts)

@@ -4,7 +4,7 @@
 outgrow `max_model_len`, or the blocks of an empty replica, was refused before it came.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -53,14 +53,12 @@ class Replica(Loads):
     def __init__(self, index: int, pool: Pool, state: str) -> None:
         self.index, self.pool, self.state = index, pool, state
         self.chunks_prompts = pool.enable_chunked_prefill
-        self.waiting: list[Sequence] = []
-        self.running: list[Sequence] = []
-        self.aborted: list[Sequence] = []
-        self.blocks = BlockPool(pool)
-        self.in_flight: deque[Step] = deque()
+        self.waiting, self.running, self.aborted = list[Sequence](), list[Sequence](), list[Sequence]()
+        self.blocks, self.in_flight = BlockPool(pool), deque[Step]()
         self.has_event = False
-        self.busy_s = 0.0
-        self.num_steps = 0
+        self.most_in_flight = 2 if pool.async_scheduling else 1
+        self.drafts = Counter[str]()
+        self.busy_s, self.num_steps = 0.0, 0
         self.num_scheduled = 0
         """Steps that were scheduled: `executed` in section 9."""
         self.last_prefill = -pool.prefill_schedule_interval
@@ -112,9 +110,13 @@ class Replica(Loads):
             return []
         return self.blocks.lookup(self.chain(seq, (seq.num_tokens - 1) // self.pool.block_size))
 
+    def reach(self, num_tokens: int) -> int:
+        """Tokens that there must be blocks for, to compute up to `num_tokens`."""
+        return num_tokens
+
     def num_missing(self, seq: Sequence, num_tokens: int) -> int:
-        """Blocks that it lacks to hold `num_tokens`."""
-        return max(0, -(-num_tokens // self.pool.block_size) - len(seq.blocks))
+        """Blocks that it lacks to compute up to `num_tokens`."""
+        return max(0, -(-self.reach(num_tokens) // self.pool.block_size) - len(seq.blocks))
 
     def extend(self, seq: Sequence, n: int) -> None:
         """Take the blocks for n more tokens, and publish those that they fill, though not yet computed."""
@@ -173,12 +175,16 @@ class Replica(Loads):
         recent = self.num_scheduled + 1 - self.last_prefill < self.pool.prefill_schedule_interval
         return recent and not self.saturated and not all(seq.mid_prefill for seq in self.running)
 
+    def num_wanted(self, seq: Sequence) -> int:
+        """Tokens that a running sequence would compute in the next step."""
+        return seq.num_tokens + seq.pending - seq.num_computed
+
     def schedule_running(self, batch: Batch) -> None:
         """Pass 1."""
         i = 0
         while i < len(self.running) and batch.budget > 0:
             seq = self.running[i]
-            n = min(seq.num_tokens + seq.pending - seq.num_computed, batch.threshold, batch.budget)
+            n = min(self.num_wanted(seq), batch.threshold, batch.budget)
             ends_in_flight = seq.pending > 0 and seq.num_computed + 2 - seq.pending >= seq.most_tokens
             if n == 0 or ends_in_flight or (batch.hold and seq.mid_prefill):
                 i += 1
@@ -214,7 +220,6 @@ class Replica(Loads):
         pool, block_size = self.pool, self.pool.block_size
         most_seqs = pool.max_num_active_seqs or pool.max_num_seqs
         while (seq := self.first_ready()) and batch.budget > 0 and len(self.running) < most_seqs:
-            assert seq.stale == 0  # two steps in flight at most: a victim's output comes before the next schedule()
             hits = [] if seq.blocks else self.hits(seq)
             cached = seq.num_computed + len(hits) * block_size
             watermark = int(pool.watermark * pool.num_gpu_blocks) if self.running else 0
@@ -235,7 +240,7 @@ class Replica(Loads):
             n = min(n, batch.budget)
             if batch.hold and cached < seq.num_tokens - 1:
                 return
-            if not self.has_room(seq, held, free) or self.num_lacking(cached + n, held) > free:
+            if not self.has_room(seq, held, free) or self.num_lacking(self.reach(cached + n), held) > free:
                 return
             self.waiting.remove(seq)
             if not seq.blocks:
@@ -274,7 +279,7 @@ class Replica(Loads):
             seq.in_flight += entry.num_tokens
             seq.mid_prefill = seq.num_computed < seq.num_tokens + seq.pending
             entry.emits = not seq.mid_prefill
-            seq.pending += entry.emits
+            seq.pending += entry.emits and self.pool.async_scheduling
         return batch
 
     # Sections 2, 7 and 10: steps
@@ -283,7 +288,7 @@ class Replica(Loads):
         """Schedule until enough steps are in flight or nothing can be computed; the steps that came of it."""
         found: list[Step] = []
         self.now = now
-        while len(self.in_flight) < (2 if self.pool.async_scheduling else 1):
+        while len(self.in_flight) < self.most_in_flight:
             batch = self.schedule()
             if batch.entries:
                 found.append(self.begin(batch, now))
@@ -291,20 +296,28 @@ class Replica(Loads):
                 break  # else: again, which has an end, since each time fewer are running
         return found
 
-    def begin(self, batch: Batch, now: float) -> Step:
-        """The step of a batch; it runs when the one before it has ended."""
+    def time(self, entries: list[Entry], now: float) -> tuple[float, float, float, list[float]]:
+        """When a step formed now starts, the busy time that it adds, when it ends, each entry's share of that time."""
         start_s = self.in_flight[-1].end_s if self.in_flight else now
-        step_s, shares_s = step_and_shares(self.pool.step_times, batch.entries)
+        step_s, shares_s = step_and_shares(self.pool.step_times, entries)
+        return start_s, step_s, start_s + step_s, shares_s
+
+    def begin(self, batch: Batch, now: float) -> Step:
+        """The step of a batch."""
+        start_s, step_s, end_s, shares_s = self.time(batch.entries, now)
         for entry in batch.entries:
             if entry.seq.scheduled_s is None:
                 entry.seq.scheduled_s = start_s
         step = Step(
-            self.index, now, start_s, step_s, start_s + step_s, batch.entries, shares_s, batch.admitted,
-            self.unreported, len(self.running), len(self.waiting), self.blocks.num_free, self.blocks.num_cached,
+            self.index, now, start_s, step_s, end_s, batch.entries, shares_s, batch.admitted, self.unreported,
+            len(self.running), len(self.waiting), self.blocks.num_free, self.blocks.num_cached,
         )  # fmt: skip
         self.unreported = []
         self.in_flight.append(step)
         return step
+
+    def num_new(self, _entry: Entry) -> int:
+        return 1
 
     def process_output(self, emit: Callable[[Sequence, float], None]) -> None:
         """The oldest step in flight has ended: deliver its tokens, in the order of its schedule."""
@@ -319,8 +332,9 @@ class Replica(Loads):
             if preempted:
                 seq.stale -= entry.num_tokens
             if entry.emits:
-                seq.num_emitted += 1
-                if not preempted:
+                seq.num_new = self.num_new(entry)
+                seq.num_emitted += seq.num_new
+                if not preempted and self.pool.async_scheduling:
                     seq.pending -= 1
                     self.publish(seq, seq.num_computed - seq.in_flight)
                 emit(seq, step.end_s)

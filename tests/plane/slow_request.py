@@ -56,6 +56,8 @@ class Result:
     """One per request, in order of serial; keys as in sim.metrics.records.DONE, IN_FLIGHT where nothing ended it."""
     gaps_s: list[list[float]]
     """Gaps between tokens, by row of the ITL histogram."""
+    gaps_per_token_s: list[list[float]]
+    """The same, a gap before several tokens spread evenly over them."""
     replicas: list[Replica]
     steps: list[Step]
     """Every step that began, in order of beginning."""

@@ -26,6 +26,8 @@ class Sequence:
     status: str = WAITING
     num_emitted: int = 0
     """Output tokens delivered."""
+    num_new: int = 0
+    """Those that its latest step gave."""
     num_computed: int = 0
     blocks: "list[Block]" = field(default_factory=list)
     num_published: int = 0

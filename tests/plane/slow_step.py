@@ -21,15 +21,17 @@ class Entry:
     before: int
     """Tokens computed before this step."""
     emits: bool = False
+    drafts: int = 0
+    """Drafted tokens among them."""
 
     @property
     def is_decode(self) -> bool:
         """One token past the prompt, also when it is computed again after a preemption; else a chunk of prefill."""
-        return self.num_tokens == 1 and self.before >= self.seq.prompt_tokens
+        return self.num_tokens - self.drafts == 1 and self.before >= self.seq.prompt_tokens
 
     @property
     def context(self) -> int:
-        """Context of a decode, the token computed now included."""
+        """Context of a decode, the token computed now included, drafts left out."""
         return self.before + 1
 
     @property
@@ -47,6 +49,7 @@ class Step:
     """Time of the schedule() call."""
     start_s: float
     step_s: float
+    """Busy time that it adds."""
     end_s: float
     entries: list[Entry]
     shares_s: list[float]

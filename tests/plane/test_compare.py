@@ -25,6 +25,8 @@ def as_plane(slow):
     return PlaneResult(
         records=records[::-1],
         itl=np.array([histogram.count(np.array(gaps_s)) for gaps_s in slow.gaps_s]),
+        itl_per_token=np.array([histogram.count(np.array(gaps_s)) for gaps_s in slow.gaps_per_token_s]),
+        drafts=np.zeros(3, np.int64),
         busy_s=np.array([replica.busy_s for replica in slow.replicas]),
         num_steps=np.array([replica.num_steps for replica in slow.replicas]),
         free_blocks=np.array([replica.blocks.num_free for replica in slow.replicas]),

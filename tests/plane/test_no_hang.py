@@ -6,7 +6,7 @@ import pytest
 from compare import compare
 from drive import run_plane
 from slow_model import play
-from small import kind, pool, rows, world
+from small import constant, kind, pool, rows, world
 from worlds import Scene
 
 from sim.errors import CapacityError
@@ -105,3 +105,18 @@ def test_long_decodes_that_all_want_a_block_at_once(clock, cache):
     main = pool(num_gpu_blocks=41, block_size=4, max_num_seqs=20, enable_prefix_caching=True, cache=cache)
     scene = Scene(world(main), rows(*((0.0, 4, 100) for _ in range(20))), until=math.inf)
     assert endings(scene, clock=clock) == [COMPLETED] * 20
+
+
+@CLOCK
+@pytest.mark.parametrize("leap", [True, False])
+@CACHE
+@pytest.mark.parametrize(("truncates", "ended"), [(True, COMPLETED), (False, REFUSED)])
+def test_a_conversation_that_outgrows_its_context_goes_on_to_its_last_turn(clock, leap, cache, truncates, ended):
+    # 7 tokens at first and 9 more a turn: 25 at the third turn, 34 at the fourth, where the limit is 30.
+    talker = kind(
+        keep_history=True, user_tokens=constant(5), output_tokens=constant(4), max_context_tokens=30,
+        truncates=truncates,
+    )  # fmt: skip
+    scene = Scene(world(pool(**caching(cache)), [talker]), rows(*((0.0, 3, 4, 0, 9) for _ in range(5))))
+    found = endings(scene, clock=clock, leap=leap)
+    assert sorted(found) == sorted([COMPLETED] * 15 + [ended] * 30)

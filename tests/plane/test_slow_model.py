@@ -204,6 +204,20 @@ def test_turns_carry_their_history_until_the_context_is_full():
     assert [record["arrived_s"] for record in result.records] == [0.0, 20.0, 40.0, 60.0]  # then the horizon
 
 
+def test_a_turn_too_long_for_the_context_is_refused_where_nothing_is_cut():
+    # Seed 1 draws 12, 4, 12, 4 tokens for the turns after the first: 12 exceed the limit, 4 fill it. Nothing is left of
+    # a refused message; the history stays as it was, and what was cached of it is found again.
+    talker = kind(
+        prefix_tokens=4, keep_history=True, user_tokens=np.repeat([4.0, 12.0], [700, 325]), output_tokens=constant(3),
+        gap_s=constant(20), max_context_tokens=26, truncates=False,
+    )  # fmt: skip
+    result = play(world(pool(enable_prefix_caching=True), [talker]), rows((0.0, 6, 2, 0, 5)))
+    assert [record["prompt_tokens"] for record in result.records] == [10, 24, 16, 31, 23]
+    assert [record["ending"] for record in result.records] == [COMPLETED, REFUSED, COMPLETED, REFUSED, COMPLETED]
+    assert cached(result) == [0, 0, 8, 0, 16]
+    assert [record["arrived_s"] for record in result.records] == [0.0, 20.0, 40.0, 60.0, 80.0]
+
+
 def test_a_conversation_goes_on_without_the_answer_it_did_not_get():
     talker = kind(keep_history=True, user_tokens=constant(5), output_tokens=constant(3), gap_s=constant(20))
     result = play(world(pool(), [talker]), rows((0.0, 6, 8, 0, 4)), [(20.5, "abort", 1)])

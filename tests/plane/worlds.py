@@ -14,6 +14,7 @@ import slow_draws as draws
 from hypothesis import assume
 from hypothesis import strategies as st
 from slow_model import NO_SEGMENTS, REPLICA, Command, Result, play
+from worlds_singly import PLAIN, singly
 
 from sim.cost.step_times import StepTimes
 from sim.plane.world import CACHES, ONLY_VLLM_V1, POLICIES, ROUTERS, SYNCHRONOUS, Bucket, HostTier, Pool, Visit, World
@@ -238,6 +239,7 @@ def traffic_classes(draw, clock, number, path_names, mood):
         keep_history=draw(st.booleans()),
         max_context_tokens=draw(st.sampled_from([45, 60, 1 << 20])),
         is_program=draw(st.booleans()),
+        truncates=draw(st.sampled_from([True, True, False])),
     )
 
 
@@ -314,8 +316,11 @@ def commands(draw, clock, origin_s, world_pools, mood):
 
 
 @st.composite
-def scenes(draw, *, exact, policies=("vllm_v1",), moods=MOODS, tiers=False):
-    """A scene; exact: on the grid. Each pool has one of the batch policies; with `tiers`, most have a second tier."""
+def scenes(draw, *, exact, policies=("vllm_v1",), moods=MOODS, kinds=(PLAIN,), tiers=False):
+    """A scene; exact: on the grid. Each pool has one of the batch policies, and is of one of the kinds.
+
+    With `tiers`, most have a second tier.
+    """
     clock = Clock(exact=exact, seed=0 if exact else draw(st.integers(0, 1 << 16)), unit=draw(st.sampled_from([1, 16])))
     origin_s = draw(st.sampled_from(ORIGINS_S if exact else ORIGINS_S[:2]))
     mood = draw(st.sampled_from([RETURNING] * len(moods) + list(moods) if tiers else moods))
@@ -328,6 +333,8 @@ def scenes(draw, *, exact, policies=("vllm_v1",), moods=MOODS, tiers=False):
             draw(host_tiers(clock, pool)) if draw(st.sampled_from([True, True, False])) else pool
             for pool in world_pools
         )
+    if kinds != (PLAIN,):
+        world_pools = tuple(draw(singly(pool, kinds, TICK_S if exact else 0.0)) for pool in world_pools)
     names = ["one", "two"][: draw(st.integers(1, 2))]
     max_guards = draw(st.sampled_from([0, 0 if mood == PAUSED else 2]))
     num_classes = draw(st.integers(1 if mood != SHARING else 2, 3))

@@ -56,7 +56,7 @@ def test_requests_without_an_answer_are_counted_by_ending():
     shown = text.not_answered(result_of(completed=600, in_flight=100, refused=200, rate_limited=100))
     assert shown == (
         "Not answered: 300 of 1,000 requests: 100 rate limited (10.0 %), "
-        "200 refused (20.0 %; prompt and answer longer than a pool on the path can hold)."
+        "200 refused (20.0 %; prompt and answer longer than a pool on the path can hold, or than the tier allows)."
     )
 
 
