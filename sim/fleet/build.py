@@ -9,6 +9,7 @@ from typing import Any
 from sim import catalog, cost, traffic
 from sim.errors import CapacityError, Problem, SpecError
 from sim.fleet.assumptions import pool_inputs, stated_inputs
+from sim.fleet.host_tiers import host_tier, host_tier_problems
 from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
 from sim.plane.world import Bucket, Pool, Visit, World
 from sim.spec import PopulationTraffic, Scenario
@@ -78,7 +79,7 @@ def build(scenario: Scenario) -> Built:
     source = traffic.build(with_context_limits(scenario, profiles))
     return Built(
         scenario=scenario,
-        world=make_world(scenario, source, profiles, prices),
+        world=make_world(scenario, source, pools),
         source=source,
         profiles=profiles,
         groups=make_groups(scenario, source, profiles, prices),
@@ -97,7 +98,7 @@ def compile_pools(scenario: Scenario) -> Pools:
             pool = scenario.pool(name)
             pools.profiles[name] = cost.compile_pool(pool, catalog.load_model(str(pool.model)), gpu)
             pools.prices[name] = gpu_price(scenario, name, gpu)
-            SpecError.raise_if(list(block_problems(pool)))
+            SpecError.raise_if([*block_problems(pool), *host_tier_problems(pool, pools.profiles[name])])
         except SpecError as error:
             problems += [
                 Problem(p.message, p.file, p.line, f"fleet.pools.{name}" + (f".{p.path}" if p.path else ""))
@@ -146,13 +147,12 @@ def gpu_price(scenario: Scenario, name: str, gpu: GpuSpec) -> Sourced:
 def make_world(
     scenario: Scenario,
     source: traffic.Source,
-    profiles: Mapping[str, cost.Profile],
-    prices: Mapping[str, Sourced],
+    compiled: Pools,
 ) -> World:
     """The plane's input."""
-    names = list(profiles)
+    names = list(compiled.profiles)
     pools = []
-    for name, profile in profiles.items():
+    for name, profile in compiled.profiles.items():
         pool = scenario.pool(name)
         pools.append(
             Pool(
@@ -177,8 +177,10 @@ def make_world(
                 long_prefill_token_threshold_adaptive=pool.long_prefill_token_threshold_adaptive,
                 prefill_schedule_interval=pool.prefill_schedule_interval,
                 max_num_active_seqs=pool.max_num_active_seqs or 0,
-                usd_per_replica_s=float(prices[name]) * profile.num_gpus / 3600.0,
+                usd_per_replica_s=float(compiled.prices[name]) * profile.num_gpus / 3600.0,
                 frontend_s=profile.frontend_s,
+                kv_bytes_per_token=profile.kv_bytes_per_token,
+                kv_offload=host_tier(pool, profile, compiled.gpus[name]),
             )
         )
     paths = {

@@ -4,7 +4,7 @@
 * `SimpyClock` turns every entry of the plane's outbox into a SimPy event, which can be watched, stepped and traced.
 
 Both keep one total order (time, class, key): SimPy's own events of an instant first, in SimPy's order, then arrivals
-by row, timers by serial, step ends by replica. So both give the same result to the last bit.
+by row, timers by serial, transfers by link, step ends by replica. So both give the same result to the last bit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import simpy
 from sim.errors import CapacityError
 from sim.plane import handle as compiled
 from sim.plane.owner import Plane, Table
-from sim.plane.tables import ARRIVE, FAR, STEP, TIMER
+from sim.plane.tables import ARRIVE, FAR, STEP, TIMER, TRANSFER
 from sim.traffic.arrivals import Chunk
 
 NOBODY = -2
@@ -254,6 +254,9 @@ class SimpyClock(Clock):
     def _on_timer(self, event: At) -> None:
         self._handle(TIMER, event.id, event.key)
 
+    def _on_transfer(self, event: At) -> None:
+        self._handle(TRANSFER, event.id, event.key)
+
     def _on_step(self, event: At) -> None:
         self._pending[event.id] = None
         self._handle(STEP, event.id, event.id)
@@ -277,7 +280,7 @@ class SimpyClock(Clock):
                 old.callbacks.clear()
             self._pending[index] = At(self.env, t_s, kind, index, key, self._on_step)
         else:
-            At(self.env, t_s, kind, index, key, self._on_timer)
+            At(self.env, t_s, kind, index, key, self._on_timer if kind == TIMER else self._on_transfer)
 
     def _file(self) -> None:
         for entry in self.plane["out"][: self.plane.scalar("num_out")].tolist():

@@ -241,7 +241,8 @@ def _config(text: str, file: str) -> dict[str, Any]:
         found.append(("max_num_batched_tokens", f"must be at least max_num_seqs ({data['max_num_seqs']})"))
     if not found and (policy := data.get("batch_policy", "vllm_v1")) != "vllm_v1":
         strange = ONLY_VLLM_V1 + ("async_scheduling",) * (policy in SYNCHRONOUS)
-        found = [(name, f"not known to {policy}") for name in strange if (data[name] or 0) != getattr(Pool, name)]
+        given = {name: data[name] or 0 for name in strange if name in data}
+        found = [(name, f"not known to {policy}") for name, value in given.items() if value != getattr(Pool, name)]
     TraceError.raise_if(Problem(message, file, path=path) for path, message in found)
     return data
 

@@ -20,6 +20,7 @@ import sim
 from sim.fleet.beside import Beside
 from sim.fleet.build import Built, build
 from sim.fleet.clocks import CLOCKS, Clock
+from sim.fleet.host_tiers import counts_of
 from sim.fleet.laws import hold
 from sim.fleet.monitors import Timeline, measure_from
 from sim.fleet.operations import carry_out
@@ -225,6 +226,7 @@ class Player:
             duration_s=end_s,
             num_fallbacks=self.plane.scalar("num_fallbacks"),
             calibration=built.calibration,
+            host_tiers=counts_of(self.plane, scenario),
             **load(built),
         )
         result = summarise(facts, self.collector, itl, timeline, self.plane.itl_per_token)

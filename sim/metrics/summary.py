@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sim.metrics import blocks, saturation
 from sim.metrics.attribution import RULE, Bill, attribute
 from sim.metrics.collector import METRICS, Collector
+from sim.metrics.host_tier import HostTierCounts, describe
 from sim.metrics.records import COMPLETED, IN_FLIGHT
 from sim.metrics.statistics import finite, ratio, statistics
 from sim.spec.tier import Slo
@@ -53,6 +54,8 @@ class RunFacts:
     """Times a replica went over from extents of cached blocks to single blocks."""
     calibration: Mapping[str, Any] = field(default_factory=dict)
     """Engine calibration of each pool: name, version, status, residuals."""
+    host_tiers: Mapping[str, HostTierCounts] = field(default_factory=dict)
+    """What the host tiers did, by pool; pools without one are not there."""
 
 
 def summarise(
@@ -105,7 +108,9 @@ def summarise(
                 tier.name: _tier(collector, index, itl, itl_per_token, bill, facts)
                 for index, tier in enumerate(groups.tiers)
             },
-            "by_pool": {pool.name: _pool(timeline, index, bill, collector) for index, pool in enumerate(groups.pools)},
+            "by_pool": {
+                pool.name: _pool(timeline, index, bill, collector, facts) for index, pool in enumerate(groups.pools)
+            },
             "by_language": {name: _language(collector, index, bill) for index, name in enumerate(groups.languages)},
             "itl_per_token": statistics("itl_per_token_ms", itl_per_token.sum(axis=0), scale=1000.0),
             "calibration": dict(facts.calibration),
@@ -282,7 +287,7 @@ def _drafts(rows: NDArray[np.void]) -> dict[str, Any]:
     return counts | {"mean_tokens_per_step": None if accepted is None else 1.0 + accepted}
 
 
-def _pool(timeline: NDArray[np.void], index: int, bill: Bill, collector: Collector) -> dict[str, Any]:
+def _pool(timeline: NDArray[np.void], index: int, bill: Bill, collector: Collector, run: RunFacts) -> dict[str, Any]:
     facts = collector.groups.pools[index]
     rows = timeline[timeline["pool"] == index]
     time_s = float(rows["width_s"].sum())
@@ -291,6 +296,8 @@ def _pool(timeline: NDArray[np.void], index: int, bill: Bill, collector: Collect
     def time_mean(name: str) -> float | None:
         return ratio(float(rows[name] @ rows["width_s"]), time_s)
 
+    host_tier = run.host_tiers.get(facts.name)
+    cache = {} if host_tier is None else {"cache": describe(host_tier, gpu_s / facts.num_gpus)}
     return {
         "model": facts.model,
         "hardware": facts.hardware,
@@ -311,6 +318,7 @@ def _pool(timeline: NDArray[np.void], index: int, bill: Bill, collector: Collect
         "prompt_tokens": int(rows["prompt_tokens"].sum()),
         "cached_tokens": int(rows["cached_tokens"].sum()),
         "output_tokens": int(rows["output_tokens"].sum()),
+        **cache,
         **_drafts(rows),
         "energy_kwh": energy_j / _JOULES_PER_KWH,
         "power_mean_w": ratio(energy_j, time_s),

@@ -9,9 +9,10 @@ of a completed prompt, a last token, the token of one preempted meanwhile) is an
 from sim.plane.cache import close_stream, num_free, open_stream, release
 from sim.plane.compiled import jit
 from sim.plane.decoding import close_run, flight_counts_base, flight_of
+from sim.plane.host_tier import write
 from sim.plane.queues import find_end, first_end, leave_running, pop_ended, push_end, remove_end
 from sim.plane.sequence import blocks_for, delivered, held_blocks, live_blocks, residue_of, scheduled
-from sim.plane.tables import APPEND, DECODING, LEAVING, OWN_GAP, PREFILLING, i4_at, request_at
+from sim.plane.tables import APPEND, DECODING, LEAVING, OWN_GAP, PREFILLING, i4_at, loader_at, request_at
 
 INTEGRAL_STEPS = 1 << 16
 
@@ -210,6 +211,8 @@ def drop(p, pool, s, slot, now):
         stop_decoding(p, pool, s, slot, now)
     elif q.state == PREFILLING:
         run_along(p, s, slot)
+    if pool.loads == 1 and loader_at(p.loaders, s.number).store >= 0:
+        write(p, pool, s, slot, now)
     if pool.reserves == 1:  # what it would have come to need, and what it gives back now
         s.unpromised += blocks_for(q.prompt + q.output - 1, pool.block_size) - q.num_blocks - num_free(s)
         release(p, pool, s, slot)

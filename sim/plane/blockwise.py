@@ -12,7 +12,7 @@ import numpy as np
 from sim.plane.compiled import jit
 from sim.plane.content import GOLDEN, first_stretch, mix, run_at
 from sim.plane.sequence import blocks_for
-from sim.plane.tables import BLOCK_BUCKETS, BLOCKS, HELD_ENTRIES, block_at, held_at, i4_at, request_at, room_at
+from sim.plane.tables import BLOCK_BUCKETS, BLOCKS, HELD_ENTRIES, block_at, f8_at, held_at, i4_at, request_at, room_at
 
 ONE = np.uint64(1)
 NO_HASH = np.uint64(0)
@@ -290,9 +290,29 @@ def release(p, pool, s, slot):
             link(p, s, b, -1)  # in any order: they are all alike
         else:
             s.evictable += 1
+            if p.keeps_times == 1:
+                f8_at(p.block_times, b).v = p.now_s
             link(p, s, b, np.int64(s.lru_tail))
     q.published = 0
     q.leaf = -1
+
+
+@jit
+def expire(p, pool, s, before_s):
+    """Take the hashes from blocks that were given back before that time. Returns how many."""
+    n = np.int64(0)
+    b = np.int64(s.lru_head)
+    while b >= 0:
+        x = block_at(p.blocks, b)
+        if x.hash != NO_HASH:
+            if f8_at(p.block_times, b).v >= before_s:
+                break
+            evict_block(p, pool, s, b)  # it stays in its place, which is right behind those without a hash
+            s.evictable -= 1
+            s.free += 1
+            n += 1
+        b = np.int64(x.newer)
+    return n
 
 
 # ------------------------------------------------------------------ replicas

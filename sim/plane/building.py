@@ -13,6 +13,7 @@ from sim.plane.building_singly import check_singly, fill_singly, most_in_flight
 from sim.plane.cache_tables import build_cache
 from sim.plane.events import NOT_QUEUED, WHEEL_SIZE, WHEEL_WIDTH_S
 from sim.plane.tables import ACTIVE, FAR, OFF
+from sim.plane.transfer_tables import build_transfers, max_replicas, store_counts
 from sim.plane.world import (
     BATCH_POLICIES,
     CACHES,
@@ -64,6 +65,9 @@ def check(world: World) -> None:
         if pool.scheduling_policy not in POLICIES:
             raise ValueError(f"pool {pool.name!r}: policy must be one of {POLICIES}")
         check_batch_policy(pool)
+        tier = pool.kv_offload
+        if tier is not None and (tier.num_blocks < 1 or not tier.bytes_per_s > 0.0 or pool.kv_bytes_per_token <= 0.0):
+            raise ValueError(f"pool {pool.name!r}: its host tier has no blocks, no bandwidth or nothing to carry")
         check_singly(pool)
     if world.router not in ROUTERS:
         raise ValueError(f"router must be one of {ROUTERS}")
@@ -80,11 +84,6 @@ def check_batch_policy(pool: Pool) -> None:
     for name in ONLY_VLLM_V1:
         if pool.batch_policy != "vllm_v1" and getattr(pool, name) != getattr(Pool, name):
             raise ValueError(f"pool {pool.name!r}: {pool.batch_policy} knows no {name}")
-
-
-def max_replicas(pool: Pool) -> int:
-    """Replicas a pool may grow to."""
-    return pool.max_replicas or pool.num_replicas
 
 
 def most_seqs(pool: Pool) -> int:
@@ -141,6 +140,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     numbers = np.arange(num_groups, dtype=np.uint64)
     key, nobody = draws.key(world.seed, draws.CONTENT), np.uint64(0)
     plane.own("group_keys", num_groups)["v"] = draws.bits(key, numbers, nobody, GROUP_WORD)
+    build_transfers(plane, world, num_requests)
     build_cache(plane, world)
     curves.write(plane.own("curves", curves.size))
     buckets = plane.own("buckets", len(world.buckets))
@@ -158,12 +158,12 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     plane.own("segments", 1)
     plane.own("log", 1)
     plane.own("wheel", WHEEL_SIZE)["v"] = -1
-    link_free(plane.own("requests", num_requests), 0)
+    link_free(plane.own("requests", num_requests + 1)[:num_requests], 0)
     num_homes = max(map(len, world.paths.values())) if world.router == ROUTERS[SESSION_AFFINITY] else 0
     plane.own("homes", num_homes * num_requests)
     due = plane.own("due", 2 * num_requests + 2)
-    num_replicas = len(plane["replicas"])
-    tree_size = 1 << max(1, (num_replicas - 1).bit_length())
+    num_replicas = len(plane["active"])
+    tree_size = 1 << max(1, (plane.scalar("num_links") + num_replicas - 1).bit_length())
     nodes = plane.own("nodes", 2 * tree_size)
     nodes["t_s"] = FAR
     nodes["id"][tree_size:] = np.arange(tree_size)
@@ -214,9 +214,9 @@ def number_groups(world: World) -> tuple[dict[str, int], list[int]]:
 
 def build_pools(plane: Plane, world: World, num_levels: int, curves: Curves) -> None:
     """Fill the pool rows, and the curves of their step times."""
-    table = plane.own("pools", len(world.pools))
+    table = plane.own("pools", len(world.pools) + len(store_counts(world)))
     first = 0
-    for row, pool in zip(table, world.pools, strict=True):
+    for row, pool in zip(table, world.pools, strict=False):
         times = pool.step_times
         row["first_replica"], row["max_replicas"], row["num_active"] = first, max_replicas(pool), pool.num_replicas
         first += max_replicas(pool)
@@ -296,7 +296,7 @@ def build_classes(
 def build_replicas(plane: Plane, world: World, num_levels: int, num_itl: int) -> None:
     """Fill the replica rows and the tables that hold a stretch for each replica."""
     total, depth = sum(max_replicas(pool) for pool in world.pools), most_in_flight(world)
-    table = plane.own("replicas", total)
+    table = plane.own("replicas", total + sum(store_counts(world)))
     active, _ = plane.own("active", total), plane.own("outstanding", total)
     base = residues = r = 0
     for number, pool in enumerate(world.pools):

@@ -25,6 +25,8 @@ def check_singly(pool: Pool) -> None:
         raise ValueError(f"pool {pool.name!r}: accept_frac or num_lookahead_tokens out of range")
     if pool.goes_singly and (pool.batch_policy != "vllm_v1" or pool.async_scheduling or (stages > 1 and k > 0)):
         raise ValueError(f"pool {pool.name!r}: pipeline stages or speculation, under a synchronous vllm_v1 alone")
+    if pool.goes_singly and pool.kv_offload is not None:
+        raise ValueError(f"pool {pool.name!r}: no host tier beside pipeline stages or speculation")
     times, stage = pool.step_times, pool.stage_times
     if stage is not None:
         if any(getattr(times, name).shape != getattr(stage, name).shape for name in TABLES):

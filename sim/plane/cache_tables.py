@@ -29,6 +29,8 @@ from sim.plane.world import World
 
 Table = NDArray[np.void]
 TABLE_OF = {EXTENTS: "extents", BLOCKS: "blocks", BLOCK_BUCKETS: "block_buckets", HELD_ENTRIES: "held"}
+TIMES_OF = {EXTENTS: "extent_times", BLOCKS: "block_times"}
+"""When a row was given back, where that matters."""
 FIRST_STRETCHES = 1 << 10
 FIRST_SLACK = 8
 """Stretches that an event without segments may need."""
@@ -52,17 +54,23 @@ def build_cache(plane: Owner, world: World) -> None:
     usable = pools["usable"].astype(np.int64) * pools["caching"]  # without a cache, blocks are only counted
     max_seqs = pools["max_seqs"].astype(np.int64)
     pools["num_buckets"] = [1 << max(1, int(n - 1).bit_length()) for n in usable]
-    pools["by_blocks"] = [pool.cache == "blocks" and pool.enable_prefix_caching for pool in world.pools]
+    pools["by_blocks"][: len(world.pools)] = [
+        pool.cache == "blocks" and pool.enable_prefix_caching for pool in world.pools
+    ]
     replicas["lru_head"] = replicas["lru_tail"] = replicas["block_base"] = replicas["bucket_base"] = -1
     rooms["first"] = -1
 
-    # What one event may need: it is about one replica. An extent has at least one block or is a request's live leaf.
-    # A request holds no more blocks than there are, nor than its longest text fills.
+    # What one event may need: it is about one replica, and its store if it has one. An extent has at least one block or
+    # is a request's live leaf. A request holds no more blocks than there are, nor than its longest text fills. Stores
+    # (the last pools) never go over to blocks.
+    n = len(world.pools)
     longest = np.minimum(usable, -(-pools["max_model_len"] // pools["block_size"]))
-    rooms["slack"][EXTENTS] = int(np.max(usable + max_seqs)) + 8
-    rooms["slack"][HELD_ENTRIES] = int(np.max(max_seqs * longest))
-    rooms["slack"][BLOCKS] = int(np.max(usable))
-    rooms["slack"][BLOCK_BUCKETS] = int(np.max(pools["num_buckets"]))
+    stored = most_written(world, pools)
+    rooms["slack"][EXTENTS] = int(np.max((usable + max_seqs)[:n])) + stored + 8
+    holders = max_seqs * (1 + pools["loads"])  # as many may wait with what was loaded for them
+    rooms["slack"][HELD_ENTRIES] = int(np.max((holders * longest)[:n])) + stored
+    rooms["slack"][BLOCKS] = int(np.max(usable[:n]))
+    rooms["slack"][BLOCK_BUCKETS] = int(np.max(pools["num_buckets"][:n]))
     by_blocks = pools["by_blocks"][replicas["pool"]] == 1
     for room, given in ((BLOCKS, usable), (BLOCK_BUCKETS, pools["num_buckets"])):
         begun = int(np.sum(given[replicas["pool"][by_blocks]]))
@@ -73,6 +81,16 @@ def build_cache(plane: Owner, world: World) -> None:
         begin_blocks(plane.address, int(r))
     plane.record["stretch_slack"] = FIRST_SLACK
     grow_stretches(plane, FIRST_STRETCHES)
+
+
+def most_written(world: World, pools: Table) -> int:
+    """Extents that one event may add to a store: a step ends at most all running requests, and each is written."""
+    most = 0
+    for row, pool in zip(pools, world.pools, strict=False):
+        if pool.kv_offload is not None:
+            longest = min(int(row["usable"]), -(-int(row["max_model_len"]) // int(row["block_size"])))
+            most = max(most, min(pool.kv_offload.num_blocks, int(row["max_seqs"]) * (longest + 3)))
+    return most
 
 
 def grow_cache(plane: Owner) -> None:
@@ -90,6 +108,7 @@ def resize(plane: Owner, number: int, num_rows: int) -> None:
     name, room = TABLE_OF[number], plane["rooms"][number]
     used = int(room["used"])
     old = plane[name][:used] if used else None
+    old_times = plane[TIMES_OF[number]][:used] if used and number in TIMES_OF else None
     if number == EXTENTS:  # the hash table follows
         num_rows = 1 << (num_rows - 1).bit_length()
         plane.own("extent_buckets", num_rows // ROWS_PER_BUCKET)
@@ -97,6 +116,10 @@ def resize(plane: Owner, number: int, num_rows: int) -> None:
     room["rows"] = num_rows
     if old is not None:
         table[:used] = old
+    if number in TIMES_OF:
+        times = plane.own(TIMES_OF[number], num_rows if plane.record["keeps_times"][0] else 0)
+        if old is not None and plane.record["keeps_times"][0]:
+            times[:used] = old_times
     if number == EXTENTS and used:
         find_again(plane.address)
 

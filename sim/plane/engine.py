@@ -14,6 +14,7 @@ from sim.plane.decoding import (
     book,
     close_run,
     copy_counts,
+    count_run,
     flight_of,
     gauge_kv,
     open_run,
@@ -22,8 +23,10 @@ from sim.plane.decoding import (
     time_at,
 )
 from sim.plane.events import emit
+from sim.plane.host_tier import forget_store
+from sim.plane.loading import give_way, is_loading
 from sim.plane.log import LOGGED_LEAP, log_end, log_inner, log_step
-from sim.plane.queues import first_end
+from sim.plane.queues import first_end, first_ready
 from sim.plane.scheduler import schedule
 from sim.plane.sequence import blocks_at, blocks_in, delivered, scheduled, steps_within
 from sim.plane.singly import drafts_in, join_pipeline, stage_is_free, stage_s
@@ -58,7 +61,7 @@ def plan(p, r, now):
         preempted = schedule(p, pool, s, now)
         if s.num_chunks > 0 or s.num_decoding > 0:
             start(p, pool, s, now)
-        elif s.target > s.processed or not preempted:
+        elif s.target > s.processed or not (preempted or make_way(p, pool, s, now)):
             break
         if s.num_fruitless > FRUITLESS:
             p.stuck = r + 1
@@ -80,15 +83,25 @@ def plan(p, r, now):
 
 @jit
 def rest(p, pool, s, r, now):
-    """Nothing to do."""
+    """Nothing to do, or nothing but to wait for what is being loaded."""
     s.doing = IDLE
     s.pending = 0
     gauge_kv(pool, s, now)
+    if is_loading(p, pool, s):
+        return
     if s.num_waiting > 0 or s.num_running > 0:  # nothing is under way, so nothing will ever change
         p.stuck = r + 1
         p.wake = 1
     if s.state == DRAINING:
         turn_off(p, pool, s, now)
+
+
+@jit
+def make_way(p, pool, s, now):
+    """Nothing is under way, and the first in line does not fit: whether another has given its loaded blocks back."""
+    if pool.loads == 0 or is_loading(p, pool, s):
+        return False
+    return give_way(p, pool, s, first_ready(p, pool, s), now)
 
 
 @jit
@@ -296,6 +309,61 @@ def extend_decodes(p, pool, s):
 
 
 @jit
+def end_decode_steps(p, pool, s, processed):
+    """Count what the steps of a run gave, as far as they have ended."""
+    steps = processed - s.processed
+    s.processed = processed
+    count_run(p, s, processed)
+    if pool.prefill_first == 1:
+        s.last_decode_s = time_at(s, processed)
+    s.num_steps += steps
+    pool.output_tokens += s.num_decoding * steps
+    s.num_fruitless = 0
+    if s.by_blocks == 1:
+        extend_decodes(p, pool, s)
+
+
+@jit
+def catch_up(p, pool, s, r, now):
+    """End a leap with the step in progress, and bring the replica to it: as if its steps had been played singly."""
+    if s.doing != DECODE:
+        return
+    ended = steps_by(p, s, r, now)
+    formed = ended + s.depth
+    if formed > s.step:
+        s.target = formed
+        commit(p, pool, s)
+        end_decode_steps(p, pool, s, ended)
+        s.granted = 1
+        if s.by_blocks == 1:
+            extend_decodes(p, pool, s)
+        else:
+            take(p, pool, s, blocks_at(p, pool, s, formed))
+        if p.logging == 1:
+            log_inner(p, pool, s)
+    s.target = formed + 1
+
+
+@jit
+def end_leap(p, pool, s, r, now):
+    """Before anything is done to the blocks of a replica from outside: catch up, and go on from there."""
+    target = s.target
+    catch_up(p, pool, s, r, now)
+    if s.target < target:
+        emit(p, time_at(s, s.target - s.depth), STEP, r, r)
+
+
+@jit
+def wake(p, s, r, now):
+    """Somebody in line may be admitted now: an idle replica looks at once, a busy one with its next step."""
+    if s.pending == 0:
+        s.pending = 1
+        emit(p, now, STEP, r, r)
+    elif s.num_waiting > 0:
+        cut(p, s, r, now)
+
+
+@jit
 def cut(p, s, r, now):
     """End a leap with the step in progress."""
     if s.doing != DECODE or s.target - s.step <= 1:
@@ -310,6 +378,7 @@ def cut(p, s, r, now):
 def turn_off(p, pool, s, now):
     """A drained replica goes: its cache is dropped, its time on line ends."""
     forget(p, pool, s)
+    forget_store(p, pool, s)
     s.online_s += now - s.online_at_s
     s.state = OFF
     p.wake = 1

@@ -1,4 +1,4 @@
-"""The plane's own event queues: the outbox, one slot per replica (a winner tree), and the timers.
+"""The plane's own event queues: the outbox, one slot per link and replica (a winner tree), and the timers.
 
 `handle` only writes the outbox. The compiled clock moves its entries into the tree and the timers below; the
 SimPy clock turns them into SimPy events instead. Both play the same total order (time, kind, key).
@@ -8,7 +8,7 @@ SimPy clock turns them into SimPy events instead. Both play the same total order
 import numpy as np
 
 from sim.plane.compiled import jit
-from sim.plane.tables import FAR, STEP, TIMER, due_at, i4_at, node_at, out_at, request_at
+from sim.plane.tables import FAR, STEP, TIMER, TRANSFER, due_at, i4_at, node_at, out_at, request_at
 
 WHEEL_SIZE = 4096
 WHEEL_WIDTH_S = 1.0
@@ -29,13 +29,13 @@ def emit(p, t_s, kind, index, key):
     entry.key = key
 
 
-# ------------------------------------------------------------------ replicas: a winner tree, one slot each
+# ------------------------------------------------------------------ links, then replicas: a winner tree, one slot each
 
 
 @jit
-def set_slot(p, r, t_s):
-    """Replica r's event is at `t_s`: replay its path to the root. Ties go to the lower replica."""
-    n = p.tree_size + r
+def set_slot(p, slot, t_s):
+    """The event of a slot is at `t_s`: replay its path to the root. Ties go to the lower slot."""
+    n = p.tree_size + slot
     node_at(p.nodes, n).t_s = t_s
     while n > 1:
         n >>= 1
@@ -201,9 +201,11 @@ def file_outbox(p):
     for x in range(p.num_out):
         entry = out_at(p.out, x)
         if entry.kind == STEP:
-            set_slot(p, entry.id, entry.t_s)
+            set_slot(p, p.num_links + entry.id, entry.t_s)
         elif entry.kind == TIMER:
             q = request_at(p.requests, entry.id)
             if q.serial == entry.key and q.timer_s == entry.t_s and q.wheel == NOT_QUEUED:
                 queue_timer(p, entry.id)
+        elif entry.kind == TRANSFER:
+            set_slot(p, entry.id, entry.t_s)
     p.num_out = 0

@@ -26,7 +26,7 @@ import numpy as np
 from sim.plane.compiled import jit
 from sim.plane.content import GOLDEN
 from sim.plane.sequence import live_blocks
-from sim.plane.tables import EXTENTS, extent_at, i4_at, request_at, room_at
+from sim.plane.tables import EXTENTS, extent_at, f8_at, i4_at, request_at, room_at
 
 COPY = -1
 """`num_children` of a row that is a copy."""
@@ -303,6 +303,8 @@ def append(p, s, e):
         tail = extent_at(p.extents, t)
         alone = x.num_children == 1 and x.copies < 0 and tail.num_children != COPY and tail.copies < 0
         alone = alone and tail.chained != UNLISTED
+        if p.keeps_times == 1:
+            alone = alone and f8_at(p.extent_times, t).v == p.now_s
         if alone and tail.parent == e and tail.first == x.last:
             take_from_bucket(p, e)
             take_from_bucket(p, t)
@@ -310,4 +312,6 @@ def append(p, s, e):
             put_in_bucket(p, t)  # the tail's row stays, for its children
             free_row(p, e)
             return
+    if p.keeps_times == 1:  # of copies they are not kept: a store has none
+        f8_at(p.extent_times, e).v = p.now_s
     link(p, s, e, t)

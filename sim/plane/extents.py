@@ -27,7 +27,7 @@ from sim.plane.extent_rows import (
     used_by,
 )
 from sim.plane.sequence import blocks_for
-from sim.plane.tables import extent_at, request_at
+from sim.plane.tables import extent_at, f8_at, request_at
 
 
 @jit
@@ -254,6 +254,18 @@ def release(p, s, slot):
         e = parent
     q.num_blocks = q.published = 0
     q.leaf = -1
+
+
+@jit
+def expire(p, s, before_s):
+    """Evict what was given back before that time. Returns how many blocks."""
+    n = np.int64(0)
+    while s.lru_head >= 0 and f8_at(p.extent_times, s.lru_head).v < before_s:
+        k = evict(p, s, np.int64(extent_at(p.extents, s.lru_head).length))
+        s.free += k
+        s.evictable -= k
+        n += k
+    return n
 
 
 @jit

@@ -10,13 +10,14 @@ from sim.plane.blockwise import FIRST_HASH, give_rows, hash_after, put_below, pu
 from sim.plane.compiled import jit
 from sim.plane.extent_rows import COPY, length_of, remove, set_length, unlink, used_by
 from sim.plane.extents import is_live
+from sim.plane.queues import next_holder
 from sim.plane.sequence import held_blocks, live_blocks
 from sim.plane.tables import block_at, extent_at, request_at
 
 
 @jit
 def fall_back(p, pool, s, slot):
-    """Turn a replica's extents into blocks. Whoever holds blocks is in `running`, or is `slot`."""
+    """Turn a replica's extents into blocks. Whoever holds blocks is in `running`, or waits with loads, or is `slot`."""
     b = give_rows(p, pool, s)
 
     # Blocks with a hash. Every extent is in the queue, or the leaf of a request, or before such a one.
@@ -29,6 +30,10 @@ def fall_back(p, pool, s, slot):
     while other >= 0:
         b = settle(p, pool, s, np.int64(request_at(p.requests, other).leaf), b)
         other = np.int64(request_at(p.requests, other).next)
+    other = next_holder(p, pool, s, -1)
+    while other >= 0:
+        b = settle(p, pool, s, np.int64(request_at(p.requests, other).leaf), b)
+        other = next_holder(p, pool, s, other)
     num_hashes = s.num_hashes
 
     # The free queue. Extents go in its order, so that what continues one goes before it.
@@ -53,6 +58,11 @@ def fall_back(p, pool, s, slot):
         if other != slot:
             b = turn_into_blocks(p, pool, s, other, b)
         other = np.int64(request_at(p.requests, other).next)
+    other = next_holder(p, pool, s, -1)
+    while other >= 0:
+        if other != slot:
+            b = turn_into_blocks(p, pool, s, other, b)
+        other = next_holder(p, pool, s, other)
 
     s.lru_head = first if last >= 0 else -1
     s.lru_tail = last

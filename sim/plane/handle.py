@@ -1,7 +1,7 @@
 """The plane's heart: apply one event, and leave the events that follow in the outbox.
 
 `advance` is the compiled clock; `handle_one` is the same for a clock outside (SimPy). Both play the total order
-(time, kind, key): control processes, then arrivals by row, timers by serial, step ends by replica.
+(time, kind, key): control processes, then arrivals by row, timers by serial, transfers by link, step ends by replica.
 """
 
 # ruff: noqa: ANN001, ANN201
@@ -9,15 +9,15 @@ import numpy as np
 
 from sim.metrics.records import FAILED, IN_FLIGHT
 from sim.plane.batch import leave_totals
-from sim.plane.cache import cache_is_full, take
+from sim.plane.cache import cache_is_full
 from sim.plane.compiled import jit, prefetch
 from sim.plane.decoding import close_run, count_run, gauge, gauge_kv, steps_by, used_blocks
-from sim.plane.engine import commit, extend_decodes, list_active, plan, turn_off
+from sim.plane.engine import catch_up, list_active, plan, turn_off
 from sim.plane.events import NOT_QUEUED, file_outbox, next_timer, pop_due, set_slot
 from sim.plane.journey import abort, arrive, end_request, leave_pool, ring
 from sim.plane.log import log_done
-from sim.plane.outputs import end_decode_steps, finish
-from sim.plane.sequence import blocks_at, blocks_in
+from sim.plane.outputs import finish
+from sim.plane.sequence import blocks_in
 from sim.plane.tables import (
     ACTIVE,
     ARRIVE,
@@ -32,12 +32,14 @@ from sim.plane.tables import (
     STEP,
     THINKING,
     TIMER,
+    TRANSFER,
     arrival_at,
     due_at,
     extent_at,
     f8_at,
     i4_at,
     i8_at,
+    link_at,
     node_at,
     observed_at,
     out_at,
@@ -46,6 +48,7 @@ from sim.plane.tables import (
     replica_at,
     request_at,
 )
+from sim.plane.transfers import transfer_ended
 
 REACHED, MORE_ARRIVALS, DRAIN_DONE, FULL, WOKEN, LOG_FULL = range(6)
 """Why `advance` came back: time reached; next chunk, room for records or more rows needed; a condition is met, or a
@@ -80,7 +83,7 @@ def step_ended(p, r, now):
     s = replica_at(p.replicas, r)
     pool = pool_at(p.pools, s.pool)
     fetch_early(p, s)
-    if s.doing == IDLE:  # until now it held nothing
+    if s.doing == IDLE:  # until now it computed nothing
         gauge_kv(pool, s, now)
         plan(p, r, now)
         return
@@ -99,6 +102,8 @@ def handle(p, now, kind, index, key):
         step_ended(p, index, now)
     elif kind == ARRIVE:
         arrive(p, index, now)
+    elif kind == TRANSFER:
+        transfer_ended(p, index, now)
     else:
         q = request_at(p.requests, index)
         if q.serial == key and q.timer_s == now:  # else it was cancelled
@@ -148,10 +153,16 @@ def advance(address, until):
         else:
             if step_s >= until:
                 return REACHED
-            r = node_at(p.nodes, 1).id
-            handle(p, step_s, STEP, r, r)
-            if replica_at(p.replicas, r).pending == 0:
-                set_slot(p, r, FAR)
+            r = node_at(p.nodes, 1).id - p.num_links
+            if r >= 0:
+                handle(p, step_s, STEP, r, r)
+                if replica_at(p.replicas, r).pending == 0:
+                    set_slot(p, p.num_links + r, FAR)
+            else:
+                link = r + p.num_links
+                handle(p, step_s, TRANSFER, link, link)
+                if link_at(p.links, link).head < 0:
+                    set_slot(p, link, FAR)
             file_outbox(p)
             if cache_is_full(p):
                 return FULL
@@ -214,7 +225,7 @@ def drain_replicas(address, pool_id, n, now):
         if drained < n:
             s = replica_at(p.replicas, i4_at(p.active, pool.first_replica + x).v)
             s.state = DRAINING
-            if s.pending == 0:
+            if s.pending == 0 and s.num_waiting == 0:
                 turn_off(p, pool, s, now)
             drained += 1
     list_active(p, pool)
@@ -319,19 +330,7 @@ def settle(address, now):
     for r in range(p.num_replicas):
         s = replica_at(p.replicas, r)
         pool = pool_at(p.pools, s.pool)
-        if s.doing == DECODE:
-            ended = steps_by(p, s, r, now)
-            formed = ended + s.depth
-            has_blocks = formed == s.step
-            s.target = formed
-            commit(p, pool, s)
-            end_decode_steps(p, pool, s, ended)
-            if not has_blocks and s.by_blocks == 0:
-                take(p, pool, s, blocks_at(p, pool, s, formed))
-            s.granted = 1
-            if s.by_blocks == 1:
-                extend_decodes(p, pool, s)
-            s.target = formed + 1
+        catch_up(p, pool, s, r, now)
         if s.doing != IDLE:
             formed = s.step
             if pool.depth > 0:

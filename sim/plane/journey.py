@@ -14,15 +14,17 @@ from sim.metrics.records import (
 )
 from sim.plane.batch import forget_outputs
 from sim.plane.compiled import jit
-from sim.plane.engine import cut
+from sim.plane.engine import cut, end_leap, wake
 from sim.plane.events import cancel_timer, emit
-from sim.plane.queues import join_waiting, leave_waiting, waiting_head
+from sim.plane.loading import forget_load, let_go
+from sim.plane.queues import first_ready, join_waiting, leave_waiting
 from sim.plane.routing import forget_homes, route
 from sim.plane.sequence import blocks_for
 from sim.plane.singly import reach
 from sim.plane.tables import (
     FAR,
     FREE,
+    LOADING,
     STEP,
     THINKING,
     TIMER,
@@ -89,6 +91,7 @@ def start_visit(p, slot, now):
     if visit.generate == 1:
         q.classified_s = now
     open_text(p, q, class_at(p.classes, q.class_id), visit)
+    forget_load(p, slot)
     q.emitted = q.computed = q.pending = q.mid = q.in_flight = 0
     q.cost_s = 0.0
     q.replica = -1
@@ -307,18 +310,26 @@ def ring(p, slot, now):
 
 @jit
 def abort(p, slot, ending, now):
-    """End a request from outside: at once if it waits, else at the end of the step in progress."""
+    """End a request from outside: at once if it waits, else at the end of the step or transfer in progress."""
     q = request_at(p.requests, slot)
     if q.state in (FREE, THINKING) or q.aborted >= 0:
         return
     s = replica_at(p.replicas, q.replica)
+    if q.state == LOADING:  # its blocks are being written: the end of the transfer ends it
+        q.aborted = ending
+        q.abort_s = now
+        return
     if q.state == WAITING:
         pool = pool_at(p.pools, s.pool)
-        was_head = waiting_head(p, pool, s) == slot
+        made_way = first_ready(p, pool, s) == slot  # it may have blocked those behind it
+        if q.num_blocks > 0:
+            end_leap(p, pool, s, q.replica, now)
+            let_go(p, pool, s, slot, now)
+            made_way = True
         leave_waiting(p, pool, s, slot, now)
         forget_outputs(p, pool, s, slot)
-        if was_head and s.num_waiting > 0:  # it may have blocked those behind it
-            cut(p, s, q.replica, now)
+        if made_way:
+            wake(p, s, q.replica, now)
         leave_pool(p, q)
         end_request(p, slot, ending, now)
         return

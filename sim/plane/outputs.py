@@ -6,8 +6,8 @@ import numpy as np
 from sim.plane.batch import drop, forget_outputs, outputs_base, start_decoding, take_ended
 from sim.plane.cache import extend
 from sim.plane.compiled import jit
-from sim.plane.decoding import add_gap, add_itl, bin_of, count_run, flight_counts_base, flight_of, gauge_kv, time_at
-from sim.plane.engine import book_single, commit, extend_decodes
+from sim.plane.decoding import add_gap, add_itl, bin_of, flight_counts_base, flight_of, gauge_kv
+from sim.plane.engine import book_single, commit, end_decode_steps
 from sim.plane.events import cancel_timer
 from sim.plane.journey import complete_visit, end_request, leave_pool
 from sim.plane.log import log_finish
@@ -46,21 +46,6 @@ def finish(p, r, now):
     s.paused = 0
     if s.num_aborts > 0:
         carry_out_aborts(p, pool, s, now)
-
-
-@jit
-def end_decode_steps(p, pool, s, processed):
-    """Count what the steps of a run gave, as far as they have ended."""
-    steps = processed - s.processed
-    s.processed = processed
-    count_run(p, s, processed)
-    if pool.prefill_first == 1:
-        s.last_decode_s = time_at(s, processed)
-    s.num_steps += steps
-    pool.output_tokens += s.num_decoding * steps
-    s.num_fruitless = 0
-    if s.by_blocks == 1:
-        extend_decodes(p, pool, s)
 
 
 @jit

@@ -16,7 +16,7 @@ from sim.plane.cache_tables import FIRST_SLACK, grow_cache
 from sim.plane.compiled import allocate, cache_folder, drop_stale_caches
 from sim.plane.log import LOGGED_LEAP
 from sim.plane.queues import SLOT_BITS
-from sim.plane.tables import OBSERVED, PLANE, TABLES
+from sim.plane.tables import LINK_COUNTERS, OBSERVED, PLANE, TABLES, TIER_COUNTERS
 from sim.plane.world import World
 from sim.traffic.arrivals import ARRIVAL, SEGMENT, Chunk
 
@@ -113,15 +113,18 @@ class Plane:
 
     def _grow_requests(self) -> None:
         """Double the request rows."""
-        old, old_due, old_homes = self["requests"], self["due"], self["homes"]
-        n = len(old)
+        n = self.scalar("num_requests")
+        old, old_due, old_homes, old_loads = self["requests"][:n], self["due"], self["homes"], self["loads"]
         if 2 * n > 1 << SLOT_BITS:
             raise CapacityError(f"{n:,} requests wait or run at once, and more come: the fleet is far too small")
-        self.own("requests", 2 * n)[:n] = old
+        rows = self.own("requests", 2 * n + 1)[: 2 * n]
+        rows[:n] = old
         self.own("due", 4 * n + 2)[: len(old_due)] = old_due
         self.own("homes", 2 * n * self.scalar("num_homes"))[: len(old_homes)] = old_homes
-        link_free(self["requests"], n)
-        self["requests"]["next"][-1] = self.scalar("free_slot")
+        if self.scalar("has_loads"):
+            self.own("loads", 2 * n)[:n] = old_loads
+        link_free(rows, n)
+        rows["next"][-1] = self.scalar("free_slot")
         self.record["free_slot"] = n
         self.record["num_free"] += n
         self.record["num_requests"] = 2 * n
@@ -151,9 +154,12 @@ class Plane:
         return row
 
     def forget_gaps(self, now_s: float) -> None:
-        """Begin the histogram of gaps anew at `now_s`."""
+        """Begin the histogram of gaps, and the counters of links and host tiers, anew at `now_s`."""
         compiled.count_gaps(self.address, now_s)
         self["itl"]["v"] = 0
+        for table, counters in (("links", LINK_COUNTERS), ("tiers", TIER_COUNTERS)):
+            for name in counters:
+                self[table][name] = 0
         self["spread"]["v"] = 0
 
     # -------------------------------------------------------------- the log of steps

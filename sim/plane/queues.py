@@ -5,9 +5,11 @@ decoding members are also in a heap keyed by the step that ends them, so a step 
 """
 
 # ruff: noqa: ANN001, ANN201
+import numpy as np
+
 from sim.plane.compiled import jit
 from sim.plane.decoding import gauge
-from sim.plane.tables import WAITING, i4_at, i8_at, request_at, wait_at
+from sim.plane.tables import LOADING, WAITING, i4_at, i8_at, request_at, wait_at
 
 SLOT_BITS = 26
 """An entry of the heap of ends is (end step, request row): 2**26 rows, 2**37 steps of a replica (43 years of 10 ms)."""
@@ -44,7 +46,7 @@ def insert_after(p, queue, slot, before):
 def join_waiting(p, pool, s, slot, at_front, now):
     """Queue a request at its replica: in order of joining (or in front), or by priority, arrival and serial.
 
-    Returns whether it is now the head of the whole queue.
+    Returns whether it is now the first that can be admitted.
     """
     gauge(s, now)
     q = request_at(p.requests, slot)
@@ -62,30 +64,49 @@ def join_waiting(p, pool, s, slot, at_front, now):
     pool.num_waiting += 1
     if pool.num_waiting > pool.queue_alarm:
         p.wake = 1
-    return waiting_head(p, pool, s) == slot
+    return first_ready(p, pool, s) == slot
 
 
 @jit
-def waiting_head(p, pool, s):
-    """First in line, or -1."""
+def is_away(q):
+    """Whether a request in line cannot be admitted yet."""
+    return q.state == LOADING or q.in_flight > 0
+
+
+@jit
+def first_ready(p, pool, s):
+    """First in line of those that can be admitted, or -1.
+
+    Whoever loads is stepped over, and who was preempted until the last step that carried it has ended (in a pool that
+    goes step by step).
+    """
     for level in range(pool.num_levels):
-        head = wait_at(p.waits, s.wait_base + level).head
-        if head >= 0:
-            return head
+        slot = wait_at(p.waits, s.wait_base + level).head
+        while slot >= 0 and is_away(request_at(p.requests, slot)):
+            slot = request_at(p.requests, slot).next
+        if slot >= 0:
+            return slot
     return -1
 
 
 @jit
-def next_waiting(p, pool, s, slot):
-    """Next in line after a waiting request, or -1."""
-    q = request_at(p.requests, slot)
-    if q.next >= 0 or pool.by_priority == 0:
-        return q.next
-    for level in range(q.level + 1, pool.num_levels):
-        head = wait_at(p.waits, s.wait_base + level).head
-        if head >= 0:
-            return head
-    return -1
+def next_holder(p, pool, s, slot):
+    """Of those in line that hold blocks the one after `slot` (-1: the first), or -1."""
+    if pool.loads == 0:
+        return np.int64(-1)
+    level, at = np.int64(0), np.int64(-1)
+    if slot >= 0:
+        q = request_at(p.requests, slot)
+        level, at = np.int64(q.level if pool.by_priority == 1 else 0), np.int64(q.next)
+    else:
+        at = np.int64(wait_at(p.waits, s.wait_base).head)
+    while True:
+        while at >= 0 and request_at(p.requests, at).num_blocks == 0:
+            at = np.int64(request_at(p.requests, at).next)
+        level += 1
+        if at >= 0 or level >= pool.num_levels:
+            return at
+        at = np.int64(wait_at(p.waits, s.wait_base + level).head)
 
 
 @jit

@@ -10,8 +10,9 @@ import numpy as np
 from sim.plane.batch import drop, join_underway, owe_output, run_apart, stall, take_ended
 from sim.plane.cache import extend, find_hits, hold_hits, let_find, num_free, take
 from sim.plane.compiled import jit
+from sim.plane.loading import LOADS, NO_ROOM, give_way, note_admission, try_load
 from sim.plane.log import log_admission, log_preemption
-from sim.plane.queues import join_running, join_waiting, leave_waiting, next_waiting, waiting_head
+from sim.plane.queues import first_ready, join_running, join_waiting, leave_waiting
 from sim.plane.sequence import blocks_at, blocks_for, delivered, scheduled
 from sim.plane.singly import drafts_for, reach
 from sim.plane.tables import APPEND, CARRIED, DECODING, LEAVING, OWN_GAP, PREFILLING, i4_at, request_at, visit_at
@@ -156,6 +157,9 @@ def run_one_by_one(p, pool, s, limit, hold, now):
         lacking = blocks_for(reach(pool, computed + chunk), pool.block_size) - held(pool, q, computed)
         while lacking > num_free(s) and victim != slot:
             victim = pick_victim(p, pool, s)
+            if victim == slot and pool.loads == 1 and give_way(p, pool, s, -1, now):
+                victim = -1
+                continue
             if victim == after:
                 after = request_at(p.requests, victim).next
             left += request_at(p.requests, victim).chunk
@@ -197,16 +201,6 @@ def held(pool, q, computed):
 
 
 @jit
-def first_ready(p, pool, s):
-    """First in line, or -1. Who was preempted is passed by until the last step that carried it has ended."""
-    slot = waiting_head(p, pool, s)
-    if pool.singly == 1:
-        while slot >= 0 and request_at(p.requests, slot).in_flight > 0:
-            slot = next_waiting(p, pool, s, slot)
-    return slot
-
-
-@jit
 def admit(p, pool, s, left, limit, hold, now):
     """Pass 2: admit waiting requests in order while budget, sequences and blocks last.
 
@@ -224,17 +218,30 @@ def admit(p, pool, s, left, limit, hold, now):
             return
         q = request_at(p.requests, slot)
         tokens = q.prompt + q.emitted
-        hits, idle = find_hits(p, pool, s, slot, tokens)
-        cached = hits * pool.block_size
+        loaded = np.int64(q.num_blocks)  # of a request that waits: what was loaded for it
+        hits = idle = np.int64(0)
+        if loaded == 0:
+            hits, idle = find_hits(p, pool, s, slot, tokens)
+        cached = q.computed + hits * pool.block_size
+        extra = idle - hits - loaded + (pool.watermark if s.num_running > 0 else 0)
+        if pool.loads == 1 and loaded == 0:
+            outcome = try_load(p, pool, s, slot, tokens, hits, extra, now)
+            if outcome == NO_ROOM:
+                return
+            if outcome == LOADS:
+                slot = first_ready(p, pool, s)
+                continue
         prefills = cached < tokens - 1
         if hold and prefills:
             return
         chunk = min(tokens - cached, limit)
-        s.blocked = np.int64(s.near_live == 0 and s.by_blocks == 0)  # it may hit what decode steps are to publish
+        if loaded > 0:
+            s.blocked = 1
+        elif pool.loads == 0:  # else waiting may become worth while, or not any more
+            s.blocked = np.int64(s.near_live == 0 and s.by_blocks == 0)  # it may hit what decode steps are to publish
         if pool.chunked == 0 and chunk > left:
             return
         chunk = min(chunk, left)
-        extra = idle - hits + (pool.watermark if s.num_running > 0 else 0)
         most = blocks_for(q.prompt + q.output - 1, pool.block_size)
         if pool.reserves == 1 and most + extra > s.unpromised:
             return
@@ -251,7 +258,10 @@ def admit(p, pool, s, left, limit, hold, now):
         join_running(p, s, slot, now)
         q.state = PREFILLING
         run_apart(s, slot)
-        hold_hits(p, pool, s, slot, hits)
+        if loaded == 0:
+            hold_hits(p, pool, s, slot, hits)
+        if pool.loads == 1:
+            note_admission(p, s, slot, loaded)
         extend(p, pool, s, slot, reach(pool, cached + chunk), min(cached + chunk, tokens))
         q.computed = cached
         q.chunk = chunk
@@ -262,6 +272,7 @@ def admit(p, pool, s, left, limit, hold, now):
         if np.isnan(q.scheduled_s) and visit_at(p.visits, q.visit).generate == 1:
             q.cached = cached
         slot = first_ready(p, pool, s)
+    s.blocked = 1  # nobody is left but who loads
 
 
 # ------------------------------------------------------------------ a step

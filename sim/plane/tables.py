@@ -16,12 +16,13 @@ FAR = 1e300
 """Later than any event [s]."""
 
 # Kinds of event; their order is the order of one instant.
-ARRIVE, TIMER, STEP = 1, 2, 4
+ARRIVE, TIMER, TRANSFER, STEP = 1, 2, 3, 4
 
 # Request states.
-FREE, WAITING, PREFILLING, DECODING, THINKING, LEAVING = 0, 1, 2, 3, 4, 5
+FREE, WAITING, PREFILLING, DECODING, THINKING, LEAVING, LOADING = 0, 1, 2, 3, 4, 5, 6
 """PREFILLING: runs, apart from the batch's totals (mostly a chunk in progress). DECODING: in the totals, one token a
-step. LEAVING: its last token is under way (asynchronous scheduling)."""
+step. LEAVING: its last token is under way (asynchronous scheduling). LOADING: it waits in line and holds
+blocks, and what is to be in them is on its way."""
 
 # Replica states, and what a replica's pending event ends.
 OFF, ACTIVE, DRAINING = 0, 1, 2
@@ -130,6 +131,8 @@ POOL = record(
     "i8 prompt_tokens cached_tokens output_tokens",
     "f8 balance_rel",
     "i4 balance_abs prefix_token_count",
+    "f8 kv_token_bytes",
+    "i4 loads",  # whether part of a prompt's KV may come from elsewhere: `sim/plane/loading.py`
     # speculation: chance that so many drafts are accepted, and what came of them
     "i8 accept num_drafts draft_tokens accepted_tokens",
     # how long a step occupies the slowest pipeline stage
@@ -185,6 +188,27 @@ how many decoding sequences it carries (by group: copied counts, or the totals o
 output of their own."""
 LOG = np.dtype(fields("f8 t_s", "i8 a b c", "i4 kind replica"))
 """A row of the log of steps: `sim/plane/log.py`."""
+LINK_COUNTERS = ("busy_s", "num_bytes", "num_transfers")
+LINK = record(
+    "f8 bytes_per_s latency_s free_at_s",
+    "f8 busy_s num_bytes",
+    "i8 num_transfers",
+    "i4 head tail",
+)
+"""A link that carries one transfer after the other: `sim/plane/links.py`."""
+LOAD = np.dtype(fields("f8 posted_s arrives_s", "i4 link next available upto num_loads found slower counted"))
+"""What a request loads, by request row: the link, and the one after it there; how many leading tokens can be had; how
+many it will have. What a lookup found in the host tier, how much of it is sooner computed, and whether that was counted
+already. No rows where nobody loads."""
+LOADER = np.dtype(fields("i4 num_loading num_holding store link"))
+"""Who loads at a replica: requests whose load is under way; those, and the ones that wait with what was loaded. Its
+store in the host tier (-1: none) and the link to it."""
+TIER_COUNTERS = (
+    "prompt_tokens", "found_tokens", "loaded_tokens", "slower_tokens", "written_tokens", "evicted_tokens",
+    "expired_tokens", "refused_tokens",
+)  # fmt: skip
+TIER = record("f8 ttl_s", "i4 min_tokens shared", "i8 " + " ".join(TIER_COUNTERS))
+"""The host tier of a pool: its rules, and counters [tokens]: `sim/plane/host_tier.py`."""
 WAIT = np.dtype(fields("i4 head tail"))
 OUT = np.dtype(fields("f8 t_s", "i4 kind id", "i8 key"))
 NODE = np.dtype(fields("f8 t_s", "i8 id"))
@@ -207,6 +231,12 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "block_buckets": I4,
     "held": HELD,
     "rooms": ROOM,
+    "links": LINK,
+    "loads": LOAD,
+    "loaders": LOADER,
+    "tiers": TIER,
+    "extent_times": F8,
+    "block_times": F8,
     "waits": WAIT,
     "active": I4,
     "outstanding": I4,
@@ -242,7 +272,7 @@ PLANE = record(
     "f8 now_s horizon_s",
     "i8 num_replicas num_itl tree_size has_segments",
     "i8 wheel_at num_wheel num_due due_size",
-    "i8 num_homes",
+    "i8 num_homes num_links has_loads keeps_times",
     "i8 ring",  # rows of flights of a replica, less one
     "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key affinity_key content_key",
     "u8 accept_key",
@@ -253,6 +283,7 @@ plane_at = rows(PLANE)
 replica_at, request_at, pool_at, visit_at, class_at, bucket_at = map(
     rows, (REPLICA, REQUEST, POOL, VISIT, CLASS, BUCKET)
 )
+link_at, load_at, loader_at, tier_at = map(rows, (LINK, LOAD, LOADER, TIER))
 wait_at, out_at, node_at, due_at = map(rows, (WAIT, OUT, NODE, DUE))
 flight_at, log_at = map(rows, (FLIGHT, LOG))
 stretch_at, extent_at, block_at, held_at, room_at = map(rows, (STRETCH, EXTENT, BLOCK, HELD, ROOM))

@@ -27,9 +27,26 @@ RESERVING = ("reserve_full", "static")
 """Batch policies that set all blocks of a request aside when they admit it, and never chunk a prompt."""
 ONLY_VLLM_V1 = (
     "long_prefill_token_threshold", "long_prefill_token_threshold_adaptive", "prefill_schedule_interval",
-    "max_num_active_seqs",
+    "max_num_active_seqs", "kv_offload",
 )  # fmt: skip
 """Settings that the other batch policies do not know; `sim.spec.fleet` says so to users."""
+
+
+@dataclass(frozen=True)
+class HostTier:
+    """A second tier of a pool's prefix cache, in host memory: `sim.plane.host_tier`."""
+
+    num_blocks: int
+    """Blocks of one store."""
+    bytes_per_s: float
+    """Bandwidth of each replica's link to its store, each way."""
+    latency_s: float = 0.0
+    is_shared: bool = False
+    """One store for all replicas of the pool; else one each."""
+    ttl_s: float = float("inf")
+    """How long an entry lives after its last use; infinity: until others push it out."""
+    min_tokens: int = 0
+    """Shorter prompts are neither written nor read."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +93,9 @@ class Pool:
     usd_per_replica_s: float = 0.0
     frontend_s: float = 0.0
     """Host time a client sees on top of the engine's, once a request [s]."""
+    kv_bytes_per_token: float = 0.0
+    """KV cache of one token, all GPUs of a replica together; what a transfer carries."""
+    kv_offload: HostTier | None = None
 
     @property
     def goes_singly(self) -> bool:

@@ -20,6 +20,7 @@ from sim.spec.base import (
     Text,
     UsdPerHour,
 )
+from sim.spec.kv_offload import KvOffload
 from sim.spec.speculation import SpeculativeConfig
 
 
@@ -45,7 +46,7 @@ SYNCHRONOUS = ("prefill_first", "static")
 """Batch policies with one step in flight."""
 ONLY_VLLM_V1 = (
     "long_prefill_token_threshold", "long_prefill_token_threshold_adaptive", "prefill_schedule_interval",
-    "max_num_active_seqs",
+    "max_num_active_seqs", "kv_offload",
 )  # fmt: skip
 """Settings that the other batch policies do not know."""
 
@@ -106,6 +107,8 @@ class Pool(Spec):
     """Number of KV-cache blocks. Default: what the memory holds."""
     enable_prefix_caching: bool = True
     """Keep the blocks of finished requests for others that begin with the same text. Default true."""
+    kv_offload: KvOffload | None = None
+    """A second tier of that cache, in host memory. Default: none."""
     enable_chunked_prefill: bool = True
     """Split long prompts over steps. Default true."""
     scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
@@ -187,6 +190,12 @@ class Pool(Spec):
 
     def _cache_problems(self) -> Iterator[tuple[str, str]]:
         """Yield what does not go together with a cache that is contiguous or absent."""
+        if self.kv_offload is not None and (self.kv_cache_layout == "contiguous" or not self.use_cache):
+            why = "kv_cache_layout is contiguous or use_cache is false: it keeps blocks"
+            yield "kv_offload", f"must be null where {why}"
+        if self.kv_offload is not None and self.goes_singly:
+            why = "there are pipeline stages or speculation: not simulated together"
+            yield "kv_offload", f"must be null where {why}"
         if self.kv_cache_layout == "contiguous":
             if self.max_model_len is None:
                 yield "max_model_len", "missing: a contiguous cache reserves so many tokens for each sequence"

@@ -18,6 +18,7 @@ ONLY_VLLM_V1 = {
     "long_prefill_token_threshold_adaptive": True,
     "prefill_schedule_interval": 2,
     "max_num_active_seqs": 3,
+    "kv_offload": {"capacity_gib": 1},
 }
 
 

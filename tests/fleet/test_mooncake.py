@@ -16,7 +16,7 @@ import sim
 from sim.cost.step_times import StepTimes
 from sim.fleet.clocks import CLOCKS
 from sim.plane.owner import Plane
-from sim.plane.world import Pool, Visit, World
+from sim.plane.world import HostTier, Pool, Visit, World
 from sim.traffic import BUCKET, TrafficClass
 from sim.traffic.replay import Replay
 from sim.traffic.reuse import prompts
@@ -33,7 +33,7 @@ ONCE = np.zeros(1025)
 class Played:
     """A trace on one replica with a cache of so many tokens."""
 
-    def __init__(self, path, block_size, cache_tokens):
+    def __init__(self, path, block_size, cache_tokens, **settings):
         self.block_size, self.num_blocks = block_size, cache_tokens // block_size
         self.chunks = list(Replay(path, "mooncake", 1.0, None, np.zeros(0, BUCKET), 0.0, np.inf).chunks())
         kind = TrafficClass(
@@ -42,7 +42,7 @@ class Played:
             max_context_tokens=1 << 30, is_program=False,
         )  # fmt: skip
         at_once = StepTimes.linear(1e-9, 0.0, 0.0, 0.0, 8192, 1)
-        pool = Pool("main", at_once, 1, self.num_blocks + 1, max_num_seqs=1, block_size=block_size)
+        pool = Pool("main", at_once, 1, self.num_blocks + 1, max_num_seqs=1, block_size=block_size, **settings)
         plane, parts = Plane(World(pools=(pool,), paths={"main": (Visit(0),)}, classes=(kind,))), []
         CLOCKS["compiled"](plane, iter(self.chunks), parts.append).run(np.inf)
         records = np.concatenate(parts)
@@ -108,6 +108,52 @@ def test_a_cache_of_limited_size_finds_the_published_share(trace, cache_tokens):
     num_blocks = np.ceil(records["prompt_tokens"] / TRACE_BLOCK).sum()
     block_frac = (records["cached_tokens"] / TRACE_BLOCK).sum() / num_blocks
     assert block_frac == pytest.approx(PUBLISHED[cache_tokens], abs=0.01)
+
+
+# A second tier
+
+
+def behind(num_tokens, block_size, **settings):
+    """Host memory with room for so many tokens, at no distance."""
+    tier = HostTier(num_blocks=num_tokens // block_size, bytes_per_s=np.inf, **settings)
+    return {"kv_offload": tier, "kv_bytes_per_token": 1.0}
+
+
+def held_for_ever(played):
+    """Tokens that each prompt finds where nothing is ever forgotten; its last is computed in any case."""
+    size, found, held = played.block_size, [], set()
+    for _, tokens, blocks in prompts(played.chunks, size):
+        used = blocks[: tokens // size]
+        leading = next((n for n, block in enumerate(used) if block not in held), len(used))
+        found.append(min(size * leading, tokens - 1))
+        held.update(used)
+    return found
+
+
+@pytest.mark.parametrize("block_size", [512, 16])
+@pytest.mark.parametrize("keeps", [False, True])
+def test_host_memory_for_everything_finds_everything_whatever_the_gpu_keeps(repository, block_size, keeps):
+    path, tier = repository / "tests" / "fleet" / "data" / "mooncake.jsonl", behind(UNLIMITED_TOKENS, block_size)
+    played = Played(path, block_size, 150_000, enable_prefix_caching=keeps, **tier)
+    assert played.records["cached_tokens"].tolist() == held_for_ever(played)
+    assert played.token_frac > 0.04
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cache_tokens", [150_000, 3_000_320])
+def test_host_memory_for_the_trace_finds_what_an_unlimited_cache_does(trace, cache_tokens):
+    played = Played(trace, TRACE_BLOCK, cache_tokens, **behind(UNLIMITED_TOKENS, TRACE_BLOCK))
+    assert played.records["cached_tokens"].tolist() == held_for_ever(played)
+    assert played.token_frac == pytest.approx(0.374, abs=0.002)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ttl_s", "share"), [(300.0, 0.293), (3_600.0, 0.374)])
+def test_a_time_to_live_finds_the_published_share(trace, ttl_s, share):
+    # The GPU keeps nothing, so that all that is found was found within its time.
+    tier = behind(UNLIMITED_TOKENS, TRACE_BLOCK, ttl_s=ttl_s)
+    played = Played(trace, TRACE_BLOCK, 150_016, enable_prefix_caching=False, **tier)
+    assert played.token_frac == pytest.approx(share, abs=0.01)
 
 
 # The scenario, with its real step times

@@ -34,6 +34,8 @@ class PlaneResult:
     num_steps: np.ndarray
     free_blocks: np.ndarray
     cached_blocks: np.ndarray
+    links: np.ndarray
+    tiers: np.ndarray
 
 
 def bin_of(gap_s: float) -> int:
@@ -46,7 +48,7 @@ def compare(plane: PlaneResult, slow: Result, *, time_tol: float = 0.0) -> list[
     """Every difference. `time_tol` is relative, and in seconds near zero: 0 where arithmetic is exact, else 1e-9."""
     found = compare_records(plane, slow, time_tol) + compare_itl(plane.itl, slow.gaps_s, time_tol)
     found += compare_itl(plane.itl_per_token, slow.gaps_per_token_s, time_tol)
-    return found + compare_replicas(plane, slow) + compare_drafts(plane, slow)
+    return found + compare_replicas(plane, slow) + compare_drafts(plane, slow) + compare_tiers(plane, slow)
 
 
 def same(a: float, b: float, rel_tol: float, abs_tol: float = 0.0) -> bool:
@@ -113,6 +115,18 @@ def compare_replicas(plane: PlaneResult, slow: Result) -> list[str]:
                 found.append(f"replica {r}: {name} is {getattr(plane, name)[r]}, the model says {want}")
         if not same(float(plane.busy_s[r]), replica.busy_s, SHARE_TOL):
             found.append(f"replica {r}: busy_s is {plane.busy_s[r]!r}, the model says {replica.busy_s!r}")
+    return found
+
+
+def compare_tiers(plane: PlaneResult, slow: Result) -> list[str]:
+    found = []
+    for number, link in enumerate(slow.links):
+        if not same(float(plane.links["num_bytes"][number]), link.num_bytes, SHARE_TOL):
+            found.append(f"link {number}: {plane.links['num_bytes'][number]} bytes, the model says {link.num_bytes}")
+    for number, counts in enumerate(slow.counts if slow.links else ()):
+        for name, want in vars(counts).items():
+            if (got := int(plane.tiers[name][number])) != want:
+                found.append(f"host tier of pool {number}: {name} is {got}, the model says {want}")
     return found
 
 

@@ -46,6 +46,8 @@ def run_plane(
         num_steps=replicas["num_steps"].copy(),
         free_blocks=replicas["free"] + replicas["evictable"],
         cached_blocks=np.array(cached_blocks),
+        links=plane["links"].copy(),
+        tiers=plane["tiers"].copy(),
     )
 
 

@@ -139,7 +139,7 @@ MISTAKES: dict[str, Mistake] = {
     ),
     # Admission
     "hit blocks in the free queue not counted as needed": Mistake(
-        in_(SCHEDULER, ("extra = idle - hits + ", "extra = -hits + ")), ("extents:tiny_pool",)
+        in_(SCHEDULER, ("extra = idle - hits - loaded + ", "extra = -hits - loaded + ")), ("extents:tiny_pool",)
     ),
     "no full-sequence admission check": Mistake(
         in_(SCHEDULER, ("if pool.reserve_full == 1 and ", "if pool.reserve_full == 2 and ")),

@@ -13,74 +13,35 @@ from typing import Any
 
 import numpy as np
 import slow_draws as draws
-from slow_content import Content, Texts
+from slow_content import Texts
 from slow_policies import most_at_once
 from slow_replica import ACTIVE, DRAINING, OFF, Replica
+from slow_request import (
+    ABANDONED,
+    BLOCKED,
+    COMPLETED,
+    FAILED,
+    IN_FLIGHT,
+    RATE_LIMITED,
+    REFUSED,
+    SHED,
+    Request,
+    Result,
+)
 from slow_routing import Router
-from slow_sequence import RUNNING, Sequence
+from slow_sequence import LOADING, RUNNING, Sequence
 from slow_singly import make_replica, most_tokens
 from slow_step import Step
+from slow_transfers import Counts, Host, Link, Store
 
-from sim.plane.world import Visit, World
-from sim.traffic.arrivals import SEGMENT, TrafficClass
+from sim.plane.world import Pool, Visit, World
+from sim.traffic.arrivals import SEGMENT
 
-COMPLETED, RATE_LIMITED, SHED, REFUSED, BLOCKED, TIMED_OUT, ABANDONED, FAILED, IN_FLIGHT = range(9)
 CONTROL, ARRIVAL, TIMER, TRANSFER, REPLICA = range(5)  # classes of events at one instant, in their order
 
 NO_SEGMENTS = np.zeros(0, SEGMENT)
 Command = tuple[Any, ...]
 """(t_s, "add" | "drain", pool, count) or (t_s, "abort", serial)."""
-
-
-@dataclass(eq=False)
-class Request:
-    """A turn that somebody sent."""
-
-    record: dict[str, Any]
-    row: Any
-    kind: TrafficClass
-    path: "list[Visit]"
-    history_tokens: int
-    """History that the next turn starts from."""
-    content: Content
-    """Text of prompt and answer."""
-    homes: dict[int, Replica]
-    """Where the conversation went last, by pool."""
-    visit: int = -1
-    seq: Sequence | None = None
-    replica: Replica | None = None
-    patience: bool = False
-    """A patience timer runs."""
-    abort: tuple[int, float] | None = None
-    """Ending and time of an abort that waits for the step's end."""
-    last_token_s: float = math.nan
-
-    @property
-    def answering(self) -> bool:
-        return self.visit == len(self.path) - 1
-
-    @property
-    def ended(self) -> bool:
-        return self.record["ending"] != IN_FLIGHT
-
-
-@dataclass
-class Result:
-    """What a play left behind."""
-
-    records: list[dict[str, Any]]
-    """One per request, in order of serial; keys as in sim.metrics.records.DONE, IN_FLIGHT where nothing ended it."""
-    gaps_s: list[list[float]]
-    """Gaps between tokens, by row of the ITL histogram."""
-    gaps_per_token_s: list[list[float]]
-    """The same, a gap before several tokens spread evenly over them."""
-    replicas: list[Replica]
-    steps: list[Step]
-    """Every step that began, in order of beginning."""
-    events: list[tuple[float, int, int]]
-    """(time, class, key) of every event played."""
-    complete: bool
-    """False: `max_steps` was reached."""
 
 
 @dataclass(eq=False)
@@ -102,6 +63,10 @@ class Model:
                 members.append(make_replica(len(self.replicas) + number, pool, state, world.seed))
             self.pools.append(members)
             self.replicas += members
+        self.links: list[Link] = []
+        self.counts = [Counts() for _ in world.pools]
+        for members, pool, counts in zip(self.pools, world.pools, self.counts, strict=True):
+            self.add_host_tier(members, pool, counts)
         self.router = Router(world)
         self.levels = [(bucket.capacity, world.start_s) for bucket in world.buckets]
         self.requests: list[Request] = []
@@ -109,6 +74,19 @@ class Model:
         self.gaps_s: list[list[float]] = [[] for _ in range(max(self.rows) + 1)]
         self.gaps_per_token_s: list[list[float]] = [[] for _ in self.gaps_s]
         self.steps: list[Step] = []
+
+    def add_host_tier(self, members: list[Replica], pool: Pool, counts: Counts) -> None:
+        """Give the replicas of a pool their second tier, if it has one."""
+        if (tier := pool.kv_offload) is None:
+            return
+        store = Store(tier)
+        for replica in members:
+            link = Link(len(self.links), tier.bytes_per_s, tier.latency_s, self.push_transfer)
+            self.links.append(link)
+            replica.host = Host(pool, tier, store if tier.is_shared else Store(tier), link, counts)
+
+    def push_transfer(self, t_s: float, number: int) -> None:
+        self.push(t_s, TRANSFER, number)
 
     def push(self, t_s: float, rank: int, key: int, what: Any = None) -> None:
         heapq.heappush(self.events, (t_s, rank, key, what))
@@ -291,16 +269,16 @@ class Model:
         elif request.abort is not None:
             self.drop(request, *request.abort, now)
         else:
-            self.leave(request)
+            self.leave(request, now)
             visit, index = request.path[request.visit], 8 * record["turn"] + request.visit
             if self.draw(draws.BLOCK, record, index) < visit.block_frac:
                 self.end(request, BLOCKED, now, now)
             else:
                 self.next_visit(request, now)
 
-    def leave(self, request: Request) -> None:
+    def leave(self, request: Request, now: float) -> None:
         """The request's visit is over."""
-        request.replica.leave(request.seq)
+        request.replica.leave(request.seq, now)
         request.replica.turn_off_if_drained()
         self.tally(request)
         request.seq = request.replica = None
@@ -313,14 +291,20 @@ class Model:
             record["output_tokens"], record["cached_tokens"] = seq.num_emitted, seq.cached_tokens or 0
 
     def drop(self, request: Request, ending: int, t_s: float, now: float) -> None:
-        self.leave(request)
+        self.leave(request, now)
         self.end(request, ending, t_s, now)
 
     def abort(self, request: Request, ending: int, now: float) -> None:
         if request.ended or request.abort is not None:
             return
-        if request.seq in request.replica.waiting:
+        replica, seq = request.replica, request.seq
+        if seq.status == LOADING:
+            request.abort = (ending, now)  # its blocks are being written: the end of the transfer ends it
+        elif seq in replica.waiting:
+            made_way = seq.blocks or seq is replica.first_ready()
             self.drop(request, ending, now, now)
+            if made_way and not replica.has_event:
+                self.schedule_event(replica, now)
         else:
             request.abort = (ending, now)
             request.replica.aborted.append(request.seq)
@@ -344,6 +328,16 @@ class Model:
             replica.state = DRAINING
             replica.turn_off_if_drained()
 
+    def transfer_ended(self, seq: Sequence, now: float) -> None:
+        """A sequence has loaded what it waited for, or is not there for it any more."""
+        request, replica = seq.request, seq.request.replica
+        if request.abort is None:
+            replica.loaded(seq)
+        else:
+            self.drop(request, *request.abort, now)
+        if not replica.has_event:
+            self.schedule_event(replica, now)
+
     def timer(self, now: float, request: Request, what: str) -> None:
         if what == "turn":
             self.issue(now, request.row, (), request)
@@ -357,6 +351,8 @@ class Model:
             self.issue(now, *what, None)
         elif rank == TIMER:
             self.timer(now, self.requests[key], what)
+        elif rank == TRANSFER:
+            self.transfer_ended(self.links[key].arrived(), now)
         else:
             self.replica_event(self.replicas[key], now)
 
@@ -387,4 +383,5 @@ def play(
             model.tally(request)
     complete = not (model.events and model.events[0][0] < until)
     records = [request.record for request in model.requests]
-    return Result(records, model.gaps_s, model.gaps_per_token_s, model.replicas, model.steps, played, complete)
+    result = records, model.gaps_s, model.gaps_per_token_s, model.replicas, model.steps, played, complete
+    return Result(*result, model.links, model.counts)

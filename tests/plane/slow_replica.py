@@ -4,11 +4,12 @@
 outgrow `max_model_len`, or the blocks of an empty replica, was refused before it came.
 """
 
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from slow_content import Token
+from slow_blocks import Block, BlockPool
+from slow_loading import Loads
 from slow_sequence import GONE, PREEMPTED, RUNNING, Sequence
 from slow_step import Entry, Step, step_and_shares
 
@@ -16,84 +17,6 @@ from sim.plane.world import Pool
 
 ACTIVE, DRAINING, OFF = "active", "draining", "off"
 NO_LIMIT = 1 << 62
-
-
-# Section 4: blocks
-
-
-@dataclass(eq=False)
-class Block:
-    """A KV block. Free if nobody uses it; cached if it has a hash; it may be both."""
-
-    num_users: int = 0
-    hash: int | None = None
-
-
-class BlockPool:
-    """The blocks of one replica: the queue of free ones, and the index of cached ones."""
-
-    def __init__(self, pool: Pool) -> None:
-        self.free = OrderedDict.fromkeys(Block() for _ in range(pool.num_gpu_blocks - 1))  # one is the null block
-        self.index: dict[int, list[Block]] = {}
-        """Blocks of equal hash, in order of publishing."""
-        self.hashes: dict[tuple[int | None, tuple[Token, ...]], int] = {}
-
-    @property
-    def num_free(self) -> int:
-        """Free blocks, cached ones included."""
-        return len(self.free)
-
-    @property
-    def num_cached(self) -> int:
-        """Distinct hashes in the index."""
-        return len(self.index)
-
-    def hash_of(self, parent: int | None, tokens: tuple[Token, ...]) -> int:
-        """A number that stands for a block's tokens and all before them, given its predecessor's number (4.2)."""
-        return self.hashes.setdefault((parent, tokens), len(self.hashes))
-
-    def take(self) -> Block:
-        """The first of the free queue; if it was cached, it is not any more (4.3)."""
-        block, _ = self.free.popitem(last=False)
-        if block.hash is not None:
-            self.index[block.hash].remove(block)
-            if not self.index[block.hash]:
-                del self.index[block.hash]
-            block.hash = None
-        block.num_users = 1
-        return block
-
-    def touch(self, hits: Iterable[Block]) -> None:
-        """Use blocks that a lookup found (4.4)."""
-        for block in hits:
-            if block.num_users == 0:
-                del self.free[block]
-            block.num_users += 1
-
-    def publish(self, block: Block, hash_: int) -> None:
-        """Put a block into the index, behind those of the same hash (4.5)."""
-        block.hash = hash_
-        self.index.setdefault(hash_, []).append(block)
-
-    def lookup(self, hashes: Iterable[int]) -> list[Block]:
-        """The cached blocks of a chain, up to the first that is missing; of equal ones the first published (4.6)."""
-        hits = []
-        for hash_ in hashes:
-            if hash_ not in self.index:
-                break
-            hits.append(self.index[hash_][0])
-        return hits
-
-    def release(self, table: list[Block]) -> None:
-        """Give back a request's blocks, last first: unhashed ones to the front, cached ones to the back (4.7)."""
-        for block in table:
-            block.num_users -= 1
-        freed = [block for block in reversed(table) if block.num_users == 0]
-        for block in reversed([block for block in freed if block.hash is None]):
-            self.free[block] = None
-            self.free.move_to_end(block, last=False)
-        for block in [block for block in freed if block.hash is not None]:
-            self.free[block] = None
 
 
 # The scheduler
@@ -124,7 +47,7 @@ class Batch:
             self.budget += entry.num_tokens
 
 
-class Replica:
+class Replica(Loads):
     """A scheduler, its queues and its blocks."""
 
     def __init__(self, index: int, pool: Pool, state: str) -> None:
@@ -154,9 +77,11 @@ class Replica:
         if self.pool.scheduling_policy == "priority":
             self.waiting.sort(key=lambda other: other.order)
 
-    def leave(self, seq: Sequence) -> None:
+    def leave(self, seq: Sequence, now: float) -> None:
         """Take a sequence out, with all it holds."""
         (self.running if seq.status == RUNNING else self.waiting).remove(seq)
+        if seq.status == RUNNING:
+            self.write(seq, now)
         seq.status = GONE
         self.release(seq)
 
@@ -165,6 +90,8 @@ class Replica:
         if self.state == DRAINING and self.outstanding == 0 and not self.in_flight:
             self.state = OFF
             self.blocks = BlockPool(self.pool)
+            if self.host is not None and not self.host.tier.is_shared:
+                self.host.store.held.clear()
 
     # What a sequence does with blocks
 
@@ -222,6 +149,7 @@ class Replica:
     def preempt(self, seq: Sequence) -> None:
         """Put a running sequence back into `waiting`; what it has in flight will come, but is not in the cache."""
         self.running.remove(seq)
+        self.write(seq, self.now)
         self.release(seq)
         seq.status = PREEMPTED
         seq.stale, seq.pending = seq.in_flight, 0
@@ -263,6 +191,9 @@ class Replica:
                 continue
             while self.num_missing(seq, seq.num_computed + n) > self.blocks.num_free:
                 victim = self.victim()
+                if victim is seq and self.give_way(None):
+                    batch.preempted.append(victim.serial)
+                    continue
                 if self.running.index(victim) < i:
                     i -= 1
                 self.preempt(victim)
@@ -287,24 +218,36 @@ class Replica:
     def schedule_waiting(self, batch: Batch) -> None:
         """Pass 2: it stops at the first that cannot be admitted."""
         pool, block_size = self.pool, self.pool.block_size
-        while batch.budget > 0 and len(self.running) < (pool.max_num_active_seqs or pool.max_num_seqs):
-            if (seq := next((seq for seq in self.waiting if seq.stale == 0), None)) is None:
-                return  # the others' output is yet to come
-            hits = self.hits(seq)
-            cached = len(hits) * block_size
+        most_seqs = pool.max_num_active_seqs or pool.max_num_seqs
+        while (seq := self.first_ready()) and batch.budget > 0 and len(self.running) < most_seqs:
+            hits = [] if seq.blocks else self.hits(seq)
+            cached = seq.num_computed + len(hits) * block_size
+            watermark = int(pool.watermark * pool.num_gpu_blocks) if self.running else 0
+            free = self.blocks.num_free - watermark - sum(block.num_users == 0 for block in hits)
+            held = seq.blocks or hits
+            if self.host is not None and not seq.blocks:
+                if not self.has_room(seq, held, free):
+                    return
+                if (upto := self.may_load(seq, cached)) > cached:
+                    at_most = max(pool.max_num_seqs, pool.max_num_active_seqs)
+                    if self.num_lacking(upto, held) > free or len(self.holders()) >= at_most:
+                        return
+                    self.load(seq, hits, upto)
+                    continue
             n = min(seq.num_tokens - cached, batch.threshold)
             if n > batch.budget and not self.chunks_prompts:
                 return
             n = min(n, batch.budget)
             if batch.hold and cached < seq.num_tokens - 1:
                 return
-            watermark = int(pool.watermark * pool.num_gpu_blocks) if self.running else 0
-            free = self.blocks.num_free - watermark - sum(block.num_users == 0 for block in hits)
-            if not self.has_room(seq, hits, free) or self.num_lacking(self.reach(cached + n), hits) > free:
+            if not self.has_room(seq, held, free) or self.num_lacking(self.reach(cached + n), held) > free:
                 return
             self.waiting.remove(seq)
-            self.blocks.touch(hits)
-            seq.blocks, seq.num_published, seq.num_computed = list(hits), len(hits), cached
+            if not seq.blocks:
+                self.blocks.touch(hits)
+                seq.blocks, seq.num_published, seq.num_computed = list(hits), len(hits), cached
+            if self.host is not None:
+                self.host.admitted(seq)
             self.extend(seq, n)
             self.running.append(seq)
             batch.add(seq, n)
@@ -344,11 +287,12 @@ class Replica:
     def fill(self, now: float) -> list[Step]:
         """Schedule until enough steps are in flight or nothing can be computed; the steps that came of it."""
         found: list[Step] = []
+        self.now = now
         while len(self.in_flight) < self.most_in_flight:
             batch = self.schedule()
             if batch.entries:
                 found.append(self.begin(batch, now))
-            elif self.in_flight or not batch.preempted:
+            elif self.in_flight or not (batch.preempted or self.make_way()):
                 break  # else: again, which has an end, since each time fewer are running
         return found
 

@@ -8,7 +8,8 @@ from slow_content import Content
 if TYPE_CHECKING:
     from slow_replica import Block
 
-WAITING, RUNNING, PREEMPTED, GONE = "waiting", "running", "preempted", "gone"
+WAITING, LOADING, RUNNING, PREEMPTED, GONE = "waiting", "loading", "running", "preempted", "gone"
+"""LOADING: part of its KV is on its way into its blocks. Whoever waits with blocks has loaded them."""
 
 
 @dataclass(eq=False)
@@ -44,6 +45,14 @@ class Sequence:
     cached_tokens: int | None = None
     """Hits at the first admission; None before it."""
     num_preemptions: int = 0
+    upto: int = 0
+    """Tokens that it has when its load is over."""
+    num_loads: int = 0
+    found_tokens: int = 0
+    """Leading tokens that the second tier had, the last time it was asked."""
+    slower_tokens: int = 0
+    """Those of them that are sooner computed than loaded."""
+    counted: bool = False
     scheduled_s: float | None = None
     """Start of the first step that carried it."""
 

@@ -8,6 +8,7 @@ from compare import NUMBERS, SHARES, TIMES, PlaneResult, bin_of, compare
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_model import play
+from slow_transfers import Counts
 from small import kind, pool, rows, world
 from worlds import play_scene, scenes
 
@@ -30,6 +31,8 @@ def as_plane(slow):
         num_steps=np.array([replica.num_steps for replica in slow.replicas]),
         free_blocks=np.array([replica.blocks.num_free for replica in slow.replicas]),
         cached_blocks=np.array([replica.blocks.num_cached for replica in slow.replicas]),
+        links=np.array([(link.num_bytes,) for link in slow.links], [("num_bytes", "f8")]),
+        tiers=np.array([tuple(vars(counts).values()) for counts in slow.counts], [(n, "i8") for n in vars(Counts())]),
     )
 
 

@@ -196,7 +196,7 @@ class Witness:
 
     def grow(self, plane):
         if plane.scalar("num_free") == 0:
-            self.seen.add("growth" if len(plane["requests"]) < 8 else "growth beyond 8 rows")
+            self.seen.add("growth" if plane.scalar("num_requests") < 8 else "growth beyond 8 rows")
 
     def end(self, plane, now_s):
         if plane.scalar("num_fallbacks"):

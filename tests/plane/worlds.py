@@ -17,7 +17,7 @@ from slow_model import NO_SEGMENTS, REPLICA, Command, Result, play
 from worlds_singly import PLAIN, singly
 
 from sim.cost.step_times import StepTimes
-from sim.plane.world import CACHES, ONLY_VLLM_V1, POLICIES, ROUTERS, SYNCHRONOUS, Bucket, Pool, Visit, World
+from sim.plane.world import CACHES, ONLY_VLLM_V1, POLICIES, ROUTERS, SYNCHRONOUS, Bucket, HostTier, Pool, Visit, World
 from sim.traffic.arrivals import ARRIVAL, SEGMENT, TrafficClass
 
 TICK_S = 2.0**-9
@@ -26,9 +26,10 @@ ORIGINS_S = (0.0, -1.0, 1e6)
 MAX_STEPS = 5_000
 SEGMENT_KEYS = (1, 2)
 """Recorded text that several requests have."""
-CROWDED, SHARING, PAUSED, MIXED = "crowded", "sharing", "paused", "mixed"
+CROWDED, SHARING, PAUSED, MIXED, RETURNING = "crowded", "sharing", "paused", "mixed", "returning"
 """Moods of a scene: too little room for its requests; prefixes that push each other out; long prompts in small chunks
-with pauses between, overtaken by short ones that are cached; anything."""
+with pauses between, overtaken by short ones that are cached; anything; and, where there is a second tier, texts that
+come again when those who had them are gone."""
 MOODS = (CROWDED, CROWDED, SHARING, PAUSED, PAUSED, MIXED, MIXED)
 """As often as they are drawn."""
 APART_S = 1e-7
@@ -146,11 +147,12 @@ def pools(draw, clock, number, mood):
     budget = st.integers(4, 8) if mood == PAUSED else st.one_of(st.integers(4, 16), st.integers(17, 64), st.just(64))
     max_num_batched_tokens = max(4, max_num_seqs, draw(budget))
     # a request has about 10 to 60 tokens
-    rooms = {CROWDED: [36, 40, 50], SHARING: [40, 50, 60, 70], PAUSED: [80, 120], MIXED: [30, 50, 70, 120, 600]}[mood]
+    rooms = {CROWDED: [36, 40, 50], SHARING: [40, 50, 60, 70], PAUSED: [80, 120], MIXED: [30, 50, 70, 120, 600]}
+    rooms = (rooms | {RETURNING: [40, 60, 80, 200]})[mood]
     num_gpu_blocks = 1 + -(-draw(st.sampled_from(rooms)) // block_size)
     max_num_active_seqs = draw(st.sampled_from([0, 0, 0, 1, 2, 5, 9]))
     most_seqs = max(max_num_seqs, max_num_active_seqs)
-    counts = {CROWDED: [1, 1, 1, 2], SHARING: [1], PAUSED: [1], MIXED: [1, 2, 2, 3, 3, 4, 0]}
+    counts = {CROWDED: [1, 1, 1, 2], SHARING: [1], PAUSED: [1], MIXED: [1, 2, 2, 3, 3, 4, 0], RETURNING: [2, 1]}
     num_replicas = draw(st.sampled_from(counts[mood]))
     caching = st.just(True) if mood in (SHARING, PAUSED) else st.booleans()
     return Pool(
@@ -188,6 +190,22 @@ def under(batch_policy, pool):
 
 
 @st.composite
+def host_tiers(draw, clock, pool):
+    """A pool with a second tier: stores of a block or of all there is, links of all speeds, entries that expire."""
+    slow = draw(st.sampled_from([0, 0.25, 0, 0.25, 1, 1_000]))
+    tier = HostTier(
+        num_blocks=draw(st.sampled_from([1_000, 40, 12, 5, 2, 1])),
+        bytes_per_s=1.0 / clock(slow) if slow else math.inf,
+        latency_s=clock(draw(st.sampled_from([0, 0, 0, 1, 8]))),
+        is_shared=draw(st.booleans()),
+        ttl_s=draw(st.one_of(st.just(math.inf), st.just(math.inf), clock.calendar(100, 600))),
+        min_tokens=draw(st.sampled_from([0, 0, 0, 12])),
+    )
+    caching = draw(st.booleans())  # what the GPU keeps need not be loaded
+    return replace(pool, kv_offload=tier, kv_bytes_per_token=1.0, enable_prefix_caching=caching)
+
+
+@st.composite
 def paths(draw, num_pools, max_guards):
     pool = st.integers(0, num_pools - 1)
     classify = st.builds(
@@ -208,7 +226,9 @@ def traffic_classes(draw, clock, number, path_names, mood):
         tier="tier",
         path=draw(st.sampled_from(path_names)),
         priority=draw(st.integers(0, 2)),
-        prefix_tokens=draw(st.sampled_from({SHARING: [8, 13, 16], PAUSED: [4, 12]}.get(mood, [0, 0, 3, 8, 13]))),
+        prefix_tokens=draw(
+            st.sampled_from({SHARING: [8, 13, 16], PAUSED: [4, 12], RETURNING: [16, 24]}.get(mood, [0, 0, 3, 8, 13]))
+        ),
         prefix_group=["red", "blue", "green"][{SHARING: number, PAUSED: 0}.get(mood, draw(st.integers(0, 1)))],
         user_tokens=draw(token_tables(1 if mood == PAUSED else 15)),
         output_tokens=draw(token_tables(25)),
@@ -246,7 +266,8 @@ def arrivals(draw, clock, origin_s, num_classes, num_buckets, mood, seed):
     user_tokens = st.sampled_from([1, 1, 1, 25]) if mood == PAUSED else st.integers(1, 20)
     outputs = {CROWDED: [2, 3, 4, 6, 20, 30], PAUSED: [5, 10, 20, 30]}
     output_tokens = st.sampled_from(outputs.get(mood, range(1, 31)))
-    most_ticks = {CROWDED: [0, 1, 16], SHARING: [1, 16, 64], PAUSED: [16, 32], MIXED: [1, 32, 160]}[mood]
+    most_ticks = {CROWDED: [0, 1, 16], SHARING: [1, 16, 64], PAUSED: [16, 32], MIXED: [1, 32, 160]}
+    most_ticks = (most_ticks | {RETURNING: [64, 32]})[mood]
     gaps_s = clock.calendar(0, draw(st.sampled_from(most_ticks)))
     for number in range(draw(st.integers(1 if mood == MIXED else 5, 14))):
         t_s += draw(gaps_s)
@@ -295,15 +316,23 @@ def commands(draw, clock, origin_s, world_pools, mood):
 
 
 @st.composite
-def scenes(draw, *, exact, policies=("vllm_v1",), moods=MOODS, kinds=(PLAIN,)):
-    """A scene; exact: on the grid. Each pool has one of the batch policies, and is of one of the kinds."""
+def scenes(draw, *, exact, policies=("vllm_v1",), moods=MOODS, kinds=(PLAIN,), tiers=False):
+    """A scene; exact: on the grid. Each pool has one of the batch policies, and is of one of the kinds.
+
+    With `tiers`, most have a second tier.
+    """
     clock = Clock(exact=exact, seed=0 if exact else draw(st.integers(0, 1 << 16)), unit=draw(st.sampled_from([1, 16])))
     origin_s = draw(st.sampled_from(ORIGINS_S if exact else ORIGINS_S[:2]))
-    mood = draw(st.sampled_from(moods))
+    mood = draw(st.sampled_from([RETURNING] * len(moods) + list(moods) if tiers else moods))
     num_pools = draw(st.sampled_from([1, 2, 3] if mood == MIXED else [1, 1, 2]))
     world_pools = tuple(
         under(draw(st.sampled_from(policies)), draw(pools(clock, number, mood))) for number in range(num_pools)
     )
+    if tiers:
+        world_pools = tuple(
+            draw(host_tiers(clock, pool)) if draw(st.sampled_from([True, True, False])) else pool
+            for pool in world_pools
+        )
     if kinds != (PLAIN,):
         world_pools = tuple(draw(singly(pool, kinds, TICK_S if exact else 0.0)) for pool in world_pools)
     names = ["one", "two"][: draw(st.integers(1, 2))]

@@ -1,0 +1,70 @@
+"""Requests of the readable model, and what a play of it leaves behind."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from slow_content import Content
+from slow_replica import Replica
+from slow_sequence import Sequence
+from slow_step import Step
+from slow_transfers import Counts, Link
+
+from sim.plane.world import Visit
+from sim.traffic.arrivals import TrafficClass
+
+COMPLETED, RATE_LIMITED, SHED, REFUSED, BLOCKED, TIMED_OUT, ABANDONED, FAILED, IN_FLIGHT = range(9)
+
+
+@dataclass(eq=False)
+class Request:
+    """A turn that somebody sent."""
+
+    record: dict[str, Any]
+    row: Any
+    kind: TrafficClass
+    path: "list[Visit]"
+    history_tokens: int
+    """History that the next turn starts from."""
+    content: Content
+    """Text of prompt and answer."""
+    homes: dict[int, Replica]
+    """Where the conversation went last, by pool."""
+    visit: int = -1
+    seq: Sequence | None = None
+    replica: Replica | None = None
+    patience: bool = False
+    """A patience timer runs."""
+    abort: tuple[int, float] | None = None
+    """Ending and time of an abort that waits for the step's end."""
+    last_token_s: float = math.nan
+
+    @property
+    def answering(self) -> bool:
+        return self.visit == len(self.path) - 1
+
+    @property
+    def ended(self) -> bool:
+        return self.record["ending"] != IN_FLIGHT
+
+
+@dataclass
+class Result:
+    """What a play left behind."""
+
+    records: list[dict[str, Any]]
+    """One per request, in order of serial; keys as in sim.metrics.records.DONE, IN_FLIGHT where nothing ended it."""
+    gaps_s: list[list[float]]
+    """Gaps between tokens, by row of the ITL histogram."""
+    gaps_per_token_s: list[list[float]]
+    """The same, a gap before several tokens spread evenly over them."""
+    replicas: list[Replica]
+    steps: list[Step]
+    """Every step that began, in order of beginning."""
+    events: list[tuple[float, int, int]]
+    """(time, class, key) of every event played."""
+    complete: bool
+    """False: `max_steps` was reached."""
+    links: list[Link]
+    counts: list[Counts]
+    """What became of tokens in the second tier, by pool."""
