@@ -60,6 +60,11 @@ ENDS = "a path ends with a generate visit, or with prefill then decode"
             ["fleet.pools.second.use_cache: must be true in the pool of a decode visit"],
         ),
         (
+            "first: {}",
+            "first: {pipeline_parallel_size: 2}",
+            ["fleet.pools.first.pipeline_parallel_size: must be 1 in the pool of a prefill visit"],
+        ),
+        (
             "second: {}",
             "second: {kv_offload: {capacity_gib: 100}}",
             ["fleet.pools.second.kv_offload: must be null in the pool of a decode visit"],
