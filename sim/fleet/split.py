@@ -12,7 +12,7 @@ from sim import catalog, cost
 from sim.errors import Problem
 from sim.metrics.histogram import NUM_BINS
 from sim.metrics.statistics import ratio, statistics
-from sim.plane.handover_tables import decode_visits, pools_with_links
+from sim.plane.handover_tables import pools_with_links, splits
 from sim.plane.owner import Plane
 from sim.plane.world import Transfer
 from sim.spec import Scenario
@@ -28,8 +28,8 @@ def split_problems(scenario: Scenario, profiles: Mapping[str, cost.Profile]) -> 
         if visits[-1].kind != "decode":
             continue
         first, second = (profiles[visit.pool] for visit in visits[-2:])
-        for what, of in (("model", "model"), ("kv_cache_dtype", "kv_cache_dtype")):
-            a, b = getattr(first, of), getattr(second, of)
+        for what in ("model", "kv_cache_dtype"):
+            a, b = getattr(first, what), getattr(second, what)
             if a != b:
                 message = f"prefill pool {visits[-2].pool} has {what} {a}, decode pool {visits[-1].pool} has {b}"
                 yield Problem(f"{message}; what is fetched must be the same", path=f"fleet.paths.{name}")
@@ -71,24 +71,23 @@ def transfer_figures(plane: Plane, timeline: NDArray[np.void]) -> dict[int, dict
         `INTERVAL` rows of the whole run.
     """
     world, found = plane.world, dict[int, dict[str, Any]]()
-    visits = decode_visits(world)
-    for number in sorted({before.pool for _, _, before in visits}):
+    ways = splits(world)
+    for number in sorted({way.prefill for way in ways}):
         found[number] = {"held_block_s": float(plane["pools"]["held_block_s"][number])}
-    for number in sorted({visit.pool for _, visit, _ in visits}):
+    for number in sorted({way.decode for way in ways}):
         times = plane["transfer_times"]["v"].reshape(-1, NUM_BINS)[number]
         found[number] = {"num_transfers": int(times.sum()), **statistics("transfer_ms", times, scale=1000.0)}
     for number in pools_with_links(world):
-        row = next(row for row, visit, before in visits if number in (visit.pool, before.pool))
+        here = [way for way in ways if way.queue == number]
         pool = plane["pools"][number]
-        first = int(plane["visits"]["first_link"][row] + pool["first_replica"])
+        first = int(plane["visits"]["first_link"][here[0].row] + pool["first_replica"])
         links = plane["links"][first : first + int(pool["max_replicas"])]
         rows = timeline[(timeline["pool"] == number) & (timeline["t_s"] >= 0.0)]
-        fetching = {visit.pool for _, visit, before in visits if number in (visit.pool, before.pool)}
-        sizes = {world.pools[end].kv_bytes_per_token for end in fetching}
+        token_bytes = {world.pools[way.decode].kv_bytes_per_token for way in here}
         num_bytes = float(links["num_bytes"].sum())
         found[number] |= {
             "transferred_bytes": num_bytes,
-            "transferred_tokens": round(num_bytes / sizes.pop()) if len(sizes) == 1 else None,
+            "transferred_tokens": round(num_bytes / token_bytes.pop()) if len(token_bytes) == 1 else None,
             "link_busy_frac": ratio(float(links["busy_s"].sum()), float(rows["num_replicas"] @ rows["width_s"])),
         }
     return found

@@ -37,6 +37,7 @@ def forget_load(p, slot):
     if p.has_loads == 1:
         x = load_at(p.loads, slot)
         x.available = x.num_loads = x.found = x.slower = x.counted = 0
+        x.ahead_s = x.least_frac = 0.0
 
 
 @jit

@@ -15,7 +15,7 @@ from sim.fleet.clocks import CLOCKS
 from sim.metrics.records import COMPLETED, FAILED, REFUSED
 from sim.plane import handle
 from sim.plane.owner import Plane
-from sim.plane.world import CACHES, POLICIES, Pool, Transfer, Visit
+from sim.plane.world import CACHES, POLICIES, HostTier, Pool, Transfer, Visit
 from sim.traffic import Chunk
 from sim.traffic.arrivals import SEGMENT
 
@@ -138,6 +138,22 @@ def test_what_the_decode_side_has_is_not_sent_again():
     assert records["cached_tokens"].tolist() == [0, 16]  # of the first pool, which never saw the answer
     assert records["transfer_s"].tolist() == [2.0, 5 * TOKEN_S]  # five whole blocks are there: 16 + 4 tokens
     assert plane["links"]["num_bytes"].sum() == 0
+
+
+def test_a_row_of_the_request_table_forgets_that_layers_were_sent():
+    # The row of a split answer goes to requests of a pool that loads from host memory.
+    caching = pool(name="host", num_gpu_blocks=6, enable_prefix_caching=True)
+    slow = HostTier(num_blocks=100, bytes_per_s=16.0)
+    host = replace(caching, kv_offload=slow, kv_bytes_per_token=1.0, step_times=pool(c0=64.0).step_times)
+    given = split(num_layers=8)
+    given = replace(
+        given, pools=(*given.pools, host), paths=given.paths | {"other": (Visit(2),)}, has_segments=True,
+        classes=(kind(), kind(path="other")),
+    )  # fmt: skip
+    arrivals = rows((0.0, 16, 2, 0), (100.0, 16, 1, 1), (200.0, 19, 1, 1), (300.0, 16, 1, 1))
+    arrivals["num_segments"] = [0, 1, 0, 1]
+    records = both(Scene(given, arrivals, np.array([(7, 16, 0), (7, 16, 0)], SEGMENT)))
+    assert records["scheduled_s"].tolist() == [0.0, 100.0, 200.0, 300.0 + 16 / 16.0]
 
 
 def test_an_answer_of_one_token_from_the_prefill_side_needs_no_transfer():
