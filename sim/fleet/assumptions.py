@@ -18,6 +18,8 @@ def stated_inputs(scenario: Scenario) -> Iterator[dict[str, Any]]:
         yield from fields_of(tier, f"tiers.{name}")
     for name in scenario.fleet.pools:
         yield from fields_of(scenario.pool(name), f"fleet.pools.{name}")
+    if any(visits[-1].kind == "decode" for visits in scenario.fleet.paths.values()):
+        yield from fields_of(scenario.fleet.kv_transfer, "fleet.kv_transfer")
     if isinstance(scenario.traffic, PopulationTraffic):
         workloads = {scenario.traffic.workload}
         workloads |= {part.workload for part in (scenario.traffic.api, scenario.traffic.agents) if part is not None}

@@ -10,6 +10,7 @@ from sim import catalog, cost, traffic
 from sim.errors import CapacityError, Problem, SpecError
 from sim.fleet.assumptions import pool_inputs, stated_inputs
 from sim.fleet.host_tiers import host_tier, host_tier_problems
+from sim.fleet.split import split_problems, transfer_of
 from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
 from sim.plane.world import Bucket, Pool, Visit, World
 from sim.spec import PopulationTraffic, Scenario
@@ -76,6 +77,7 @@ def build(scenario: Scenario) -> Built:
     """
     pools = compile_pools(scenario)
     profiles, prices = pools.profiles, pools.prices
+    SpecError.raise_if(split_problems(scenario, profiles))
     source = traffic.build(with_context_limits(scenario, profiles))
     return Built(
         scenario=scenario,
@@ -128,12 +130,16 @@ def with_context_limits(scenario: Scenario, profiles: Mapping[str, cost.Profile]
     tiers = {
         name: tier
         if tier.max_context_tokens
-        else tier.model_copy(
-            update={"max_context_tokens": profiles[scenario.fleet.paths[tier.path][-1].pool].max_model_len}
-        )
+        else tier.model_copy(update={"max_context_tokens": answered_tokens(scenario, tier.path, profiles)})
         for name, tier in scenario.tiers.items()
     }
     return scenario.model_copy(update={"tiers": tiers})
+
+
+def answered_tokens(scenario: Scenario, path: str, profiles: Mapping[str, cost.Profile]) -> int:
+    """Longest prompt plus answer that the answering pools of a path take [tokens]."""
+    visits = scenario.fleet.paths[path]
+    return min(profiles[visit.pool].max_model_len for visit in visits if visit.kind != "classify")
 
 
 def gpu_price(scenario: Scenario, name: str, gpu: GpuSpec) -> Sourced:
@@ -185,7 +191,14 @@ def make_world(
         )
     paths = {
         name: tuple(
-            Visit(names.index(visit.pool), visit.kind, visit.prompt, visit.template_tokens, visit.block_frac)
+            Visit(
+                names.index(visit.pool),
+                visit.kind,
+                visit.prompt,
+                visit.template_tokens,
+                visit.block_frac,
+                transfer_of(scenario, visits, compiled.profiles, compiled.gpus) if visit.kind == "decode" else None,
+            )
             for visit in visits
         )
         for name, visits in scenario.fleet.paths.items()
@@ -238,4 +251,5 @@ def make_groups(
             PoolFacts(name, profile.model, profile.hardware, profile.num_gpus, float(prices[name]))
             for name, profile in profiles.items()
         ),
+        has_transfers=any(visits[-1].kind == "decode" for visits in scenario.fleet.paths.values()),
     )

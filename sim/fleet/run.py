@@ -24,6 +24,7 @@ from sim.fleet.host_tiers import counts_of
 from sim.fleet.laws import hold
 from sim.fleet.monitors import Timeline, measure_from
 from sim.fleet.operations import carry_out
+from sim.fleet.split import transfer_figures
 from sim.metrics.collector import Collector
 from sim.metrics.rundata import RunData
 from sim.metrics.summary import RunFacts, summarise, tier_histograms
@@ -231,6 +232,9 @@ class Player:
         )
         result = summarise(facts, self.collector, itl, timeline, self.plane.itl_per_token)
         result["sim"]["operations"] = self.operations
+        pools = list(result["sim"]["by_pool"].values())
+        for number, figures in transfer_figures(self.plane, timeline).items():
+            pools[number]["kv_transfer"] = figures
         result["sim"]["expected"] = built.source.describe()
         num_measured = int(self.collector.num_requests.sum())
         info = {

@@ -66,7 +66,7 @@ def latencies(collector: Collector, cells: Cells) -> dict[str, Any]:
     """Return the statistics of every latency over completed requests [ms]."""
     result: dict[str, Any] = {}
     for i, name in enumerate(METRICS):
-        if name == "cost":
+        if name == "cost" or (name == "transfer" and not collector.groups.has_transfers):
             continue
         counts = collector.histograms[cells, i].sum(axis=0)
         sums = (float(collector.sums[cells, i].sum()), float(collector.square_sums[cells, i].sum()))

@@ -36,10 +36,12 @@ METRICS = (
     "prefill",
     "decode",
     "cost",
+    "transfer",
 )
 """Quantities with a histogram per class and language, over completed requests [s; cost in USD].
 
-ttft = admission + queue + prefill and e2el = ttft + decode, of each request.
+ttft = admission + queue + prefill + transfer and e2el = ttft + decode, of each request. Transfer, the last of them, is
+binned only where answers are split over two pools (`Groups.has_transfers`).
 """
 
 COST_BIN_USD = 2.0**-8
@@ -188,15 +190,16 @@ class Collector:
         """Count the latencies of the completed requests `which`; return them, shape [metric, row]."""
         columns = {name: rows[name][which] for name in LATENCY_COLUMNS}
         values = latencies(columns)
+        binned = values if self.groups.has_transfers else values[:-1]
         tpot = METRICS.index("tpot")
-        index = cell * len(METRICS) + np.arange(len(METRICS))[:, None]
+        index = cell * len(METRICS) + np.arange(len(binned))[:, None]
         one_token = columns["output_tokens"] <= 1
         index[tpot, one_token] = self._num_cells * len(METRICS) + tpot
-        bins = index * NUM_BINS + bin_of(values / _BIN_UNIT)
+        bins = index * NUM_BINS + bin_of(binned / _BIN_UNIT[: len(binned)])
         np.add.at(self._counts.reshape(-1), bins.reshape(-1), 1)
         flat = index.reshape(-1)
-        np.add.at(self._sums[0].reshape(-1), flat, values.reshape(-1))
-        np.add.at(self._sums[1].reshape(-1), flat, (values * values).reshape(-1))
+        np.add.at(self._sums[0].reshape(-1), flat, binned.reshape(-1))
+        np.add.at(self._sums[1].reshape(-1), flat, (binned * binned).reshape(-1))
         part_met = np.zeros(len(which), dtype=np.int64)
         for bit, (name, limits) in enumerate(zip(SLO_PARTS, self._limits, strict=True)):
             part_met |= (values[METRICS.index(name)] <= limits[class_id]).astype(np.int64) << bit
@@ -230,6 +233,7 @@ LATENCY_COLUMNS = (
     "end_s",
     "output_tokens",
     "cost_usd",
+    "transfer_s",
 )
 
 
@@ -249,6 +253,7 @@ def latencies(columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]
     np.subtract(end, arrived, out=row["e2el"])
     np.subtract(admitted, arrived, out=row["admission"])
     np.subtract(scheduled, admitted, out=row["queue"])
-    np.subtract(first, scheduled, out=row["prefill"])
+    row["transfer"][:] = columns["transfer_s"]
+    np.subtract(first - scheduled, row["transfer"], out=row["prefill"])
     row["cost"][:] = columns["cost_usd"]
     return values

@@ -57,6 +57,8 @@ class Groups:
     tiers: tuple[TierFacts, ...]
     languages: tuple[str, ...]
     pools: tuple[PoolFacts, ...]
+    has_transfers: bool = False
+    """Whether any answer is split over two pools."""
 
     @cached_property
     def tier_of_class(self) -> NDArray[np.int64]:

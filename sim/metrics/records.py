@@ -43,6 +43,7 @@ DONE = np.dtype(
         ("num_preemptions", "i4"),
         ("serial", "i8"),
         ("guard_s", "f8"),  # replica-seconds in the other pools of its path
+        ("transfer_s", "f8"),  # on its way from the prefill to the decode pool, before the first token
     ]
 )
-"""One request, from arrival to its ending (128 bytes)."""
+"""One request, from arrival to its ending (136 bytes)."""

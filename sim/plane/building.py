@@ -12,9 +12,10 @@ from sim.metrics.histogram import NUM_BINS
 from sim.plane.building_singly import check_singly, fill_singly, most_in_flight
 from sim.plane.cache_tables import build_cache
 from sim.plane.events import NOT_QUEUED, WHEEL_SIZE, WHEEL_WIDTH_S
-from sim.plane.tables import ACTIVE, FAR, OFF
+from sim.plane.tables import ACTIVE, DECODE_SIDE, FAR, OFF, PREFILL_SIDE, WHOLE
 from sim.plane.transfer_tables import build_transfers, max_replicas, store_counts
 from sim.plane.world import (
+    ANSWERS,
     BATCH_POLICIES,
     CACHES,
     MAX_VISITS,
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 Table = NDArray[np.void]
 RECORDS = 1 << 14
+SIDES = {"prefill": PREFILL_SIDE, "decode": DECODE_SIDE}
+FIRST = ("generate", "prefill")
+"""Kinds of visit with which answering begins."""
 GROUP_WORD = np.uint64(1 << 40)
 """Sets the keys of shared prefixes apart from those of conversations."""
 
@@ -47,9 +51,10 @@ def check(world: World) -> None:
         if kind.path not in world.paths:
             raise ValueError(f"class {kind.name!r} names no path of the world: {kind.path!r}")
     for name, path in world.paths.items():
-        kinds = [visit.kind for visit in path]
-        if not kinds or kinds[-1] != "generate" or "generate" in kinds[:-1]:
-            raise ValueError(f"path {name!r} must end with its only generate visit")
+        kinds = tuple(visit.kind for visit in path)
+        guards = kinds.count("classify")
+        if "classify" in kinds[guards:] or kinds[guards:] not in ANSWERS:
+            raise ValueError(f"path {name!r} must end with its only generate visit, or with prefill and decode")
         if len(kinds) > MAX_VISITS:
             raise ValueError(f"path {name!r} has {len(kinds)} visits; at most {MAX_VISITS}")
     for pool in world.pools:
@@ -69,6 +74,7 @@ def check(world: World) -> None:
         if tier is not None and (tier.num_blocks < 1 or not tier.bytes_per_s > 0.0 or pool.kv_bytes_per_token <= 0.0):
             raise ValueError(f"pool {pool.name!r}: its host tier has no blocks, no bandwidth or nothing to carry")
         check_singly(pool)
+    check_split(world)
     if world.router not in ROUTERS:
         raise ValueError(f"router must be one of {ROUTERS}")
     if world.balance_abs_threshold < 0 or world.balance_rel_threshold < 0.0 or world.prefix_token_count < 1:
@@ -84,6 +90,23 @@ def check_batch_policy(pool: Pool) -> None:
     for name in ONLY_VLLM_V1:
         if pool.batch_policy != "vllm_v1" and getattr(pool, name) != getattr(Pool, name):
             raise ValueError(f"pool {pool.name!r}: {pool.batch_policy} knows no {name}")
+
+
+def check_split(world: World) -> None:
+    """Raise ValueError where a path that is split lacks its transfer, or a pool that could block itself."""
+    visits = [visit for path in world.paths.values() for visit in path]
+    decoding = {visit.pool for visit in visits if visit.kind in ("generate", "decode")}
+    for visit in visits:
+        pool = world.pools[visit.pool]
+        if visit.kind == "prefill" and visit.pool in decoding:
+            raise ValueError(f"pool {pool.name!r}: prefill needs a pool in which nothing decodes")
+        if (visit.kind == "decode") != (visit.transfer is not None):
+            raise ValueError("decode visits, and no others, have a transfer")
+        plain = pool.batch_policy == "vllm_v1" and pool.kv_offload is None and not pool.goes_singly
+        if visit.kind in ANSWERS[1] and not plain:
+            raise ValueError(f"pool {pool.name!r}: {visit.kind} visits are of a plain vllm_v1, without kv_offload")
+        if visit.transfer is not None and not visit.transfer.bytes_per_s > 0.0:
+            raise ValueError("a transfer needs a bandwidth")
 
 
 def most_seqs(pool: Pool) -> int:
@@ -261,8 +284,13 @@ def build_visits(plane: Plane, world: World, visit_groups: list[int]) -> dict[st
         for ordinal, visit in enumerate(path):
             row = table[n]
             row["pool"], row["generate"], row["reads_full"] = (
-                visit.pool, visit.kind == "generate", visit.prompt == "full",
+                visit.pool, visit.kind != "classify", visit.prompt == "full",
             )  # fmt: skip
+            row["side"] = SIDES.get(visit.kind, WHOLE)
+            row["first"], row["last"] = visit.kind in FIRST, ordinal == len(path) - 1
+            at_prefill = path[-1].transfer is not None and path[-1].transfer.first_token_at_prefill
+            row["streams"] = visit.kind != "classify" and (visit.kind != "prefill" or at_prefill)
+            row["emitted"] = visit.kind == "decode" and at_prefill
             row["home"] = [other.pool for other in path].index(visit.pool)
             row["template_tokens"], row["group"], row["ordinal"], row["block_frac"] = (
                 visit.template_tokens, visit_groups[n], ordinal, visit.block_frac,

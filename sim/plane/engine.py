@@ -87,7 +87,7 @@ def rest(p, pool, s, r, now):
     s.doing = IDLE
     s.pending = 0
     gauge_kv(pool, s, now)
-    if is_loading(p, pool, s):
+    if is_loading(p, pool, s) or i4_at(p.holding, r).v > 0:
         return
     if s.num_waiting > 0 or s.num_running > 0:  # nothing is under way, so nothing will ever change
         p.stuck = r + 1
@@ -181,8 +181,11 @@ def leap(p, pool, s):
 
 @jit
 def is_decode(q, drafts):
-    """Whether what a request apart from the totals computes is timed as a decode: one token behind its prompt."""
-    return q.chunk - drafts == 1 and q.computed - drafts > q.prompt
+    """Whether what a request apart from the totals computes is timed as a decode: one token behind its prompt.
+
+    Or, where its prompt was fetched, the last token of that alone: for the kernels it is one query like any decode's.
+    """
+    return q.chunk - drafts == 1 and q.computed - drafts > q.prompt - q.fetches
 
 
 @jit

@@ -105,9 +105,7 @@ def handle(p, now, kind, index, key):
     elif kind == TRANSFER:
         transfer_ended(p, index, now)
     else:
-        q = request_at(p.requests, index)
-        if q.serial == key and q.timer_s == now:  # else it was cancelled
-            ring(p, index, now)
+        ring(p, index, now)
 
 
 # ------------------------------------------------------------------ the compiled clock
@@ -177,7 +175,9 @@ def handle_one(address, now, kind, index, key):
     """
     p = plane_at(address, 0)
     p.num_out = 0
-    handle(p, now, kind, index, key)
+    q = request_at(p.requests, index if kind == TIMER else 0)
+    if kind != TIMER or (q.serial == key and q.timer_s == now):  # else it was cancelled: nothing happens
+        handle(p, now, kind, index, key)
     first = out_at(p.out, 0)
     look = p.wake != 0 or p.num_done > p.done_room or p.num_log > p.log_room or is_full(p) or cache_is_full(p)
     return look, p.num_out, first.t_s, np.int64(first.kind), np.int64(first.id), first.key
@@ -225,7 +225,7 @@ def drain_replicas(address, pool_id, n, now):
         if drained < n:
             s = replica_at(p.replicas, i4_at(p.active, pool.first_replica + x).v)
             s.state = DRAINING
-            if s.pending == 0 and s.num_waiting == 0:
+            if s.pending == 0 and s.num_waiting == 0 and i4_at(p.holding, s.number).v == 0:
                 turn_off(p, pool, s, now)
             drained += 1
     list_active(p, pool)

@@ -16,12 +16,14 @@ from sim.plane.batch import forget_outputs
 from sim.plane.compiled import jit
 from sim.plane.engine import cut, end_leap, wake
 from sim.plane.events import cancel_timer, emit
+from sim.plane.handover import offer, release_hold, write_handover
 from sim.plane.loading import forget_load, let_go
 from sim.plane.queues import first_ready, join_waiting, leave_waiting
 from sim.plane.routing import forget_homes, route
 from sim.plane.sequence import blocks_for
 from sim.plane.singly import reach
 from sim.plane.tables import (
+    DECODE_SIDE,
     FAR,
     FREE,
     LOADING,
@@ -77,7 +79,7 @@ def lookup_tokens(p, table, u):
 def lengths(q, visit):
     """Prompt and output of a visit [tokens]."""
     if visit.generate == 1:
-        return q.full_prompt, q.full_output
+        return q.full_prompt, (q.full_output if visit.last == 1 else 1)
     return visit.template_tokens + (q.full_prompt if visit.reads_full == 1 else q.user_tokens), 1
 
 
@@ -88,11 +90,13 @@ def start_visit(p, slot, now):
     visit = visit_at(p.visits, q.visit)
     pool = pool_at(p.pools, visit.pool)
     q.prompt, q.output = lengths(q, visit)
-    if visit.generate == 1:
+    if visit.first == 1:
         q.classified_s = now
     open_text(p, q, class_at(p.classes, q.class_id), visit)
     forget_load(p, slot)
-    q.emitted = q.computed = q.pending = q.mid = q.in_flight = 0
+    q.emitted = visit.emitted
+    q.fetches = np.int64(visit.side == DECODE_SIDE)
+    q.computed = q.pending = q.mid = q.in_flight = 0
     q.cost_s = 0.0
     q.replica = -1
     r = route(p, pool, q, slot, visit)
@@ -100,6 +104,8 @@ def start_visit(p, slot, now):
         end_request(p, slot, SHED, now)
         return
     q.replica = r
+    if visit.side == DECODE_SIDE:
+        offer(p, q, slot, visit)
     pool.num_arrived += 1
     pool.prompt_tokens += q.prompt
     i4_at(p.outstanding, r).v += 1
@@ -120,7 +126,7 @@ def leave_pool(p, q):
     pool.num_left += 1
     i4_at(p.outstanding, q.replica).v -= 1
     q.cost_usd += q.cost_s * pool.usd_per_s
-    if visit.generate == 0:
+    if visit.last == 0:
         q.guard_s += q.cost_s
         q.cost_s = 0.0
 
@@ -131,9 +137,10 @@ def complete_visit(p, slot, now):
     q = request_at(p.requests, slot)
     leave_pool(p, q)
     visit = visit_at(p.visits, q.visit)
-    if visit.generate == 1:
+    if visit.last == 1 or (visit.streams == 1 and q.full_output == 1):
         end_request(p, slot, COMPLETED, now)
     elif q.aborted >= 0:
+        q.emitted *= visit.streams
         end_request(p, slot, q.aborted, q.abort_s)
     elif visit.block_frac > 0.0 and draw(p.block_key, q, MAX_VISITS * q.turn + visit.ordinal) < visit.block_frac:
         end_request(p, slot, BLOCKED, now)
@@ -153,6 +160,9 @@ def end_request(p, slot, ending, now):
     """
     q = request_at(p.requests, slot)
     kind = class_at(p.classes, q.class_id)
+    visit = visit_at(p.visits, q.visit)
+    if visit.side == DECODE_SIDE and ending != IN_FLIGHT:
+        release_hold(p, slot, now)
     answering = visit_at(p.visits, kind.last_visit).pool
     frontend_s = pool_at(p.pools, answering).frontend_s
     reached = not np.isnan(q.classified_s)
@@ -176,11 +186,14 @@ def end_request(p, slot, ending, now):
     done.class_id = q.class_id
     done.language = q.language
     done.ending = ending
-    done.pool = answering if reached and q.replica >= 0 else -1
+    done.pool = visit.pool if reached and q.replica >= 0 else -1
     done.replica = q.replica if reached else -1
     done.num_preemptions = q.num_preemptions
     done.serial = q.serial
     done.guard_s = q.guard_s
+    done.transfer_s = 0.0
+    if visit.side == DECODE_SIDE:
+        write_handover(p, done, q, slot)
     if q.timer_s != FAR:
         cancel_timer(p, slot)
     if ending != IN_FLIGHT and q.turn + 1 < q.num_turns:

@@ -28,7 +28,7 @@ def post(p, slot, link, num_bytes, now):
     """Put what a request loads on a link."""
     x, load = link_at(p.links, link), load_at(p.loads, slot)
     took_s = num_bytes / x.bytes_per_s
-    x.free_at_s = max(x.free_at_s, now) + took_s
+    x.free_at_s = max(x.free_at_s, now) + max(took_s * load.least_frac, took_s - load.ahead_s)
     x.busy_s += took_s
     x.num_bytes += num_bytes
     x.num_transfers += 1

@@ -17,6 +17,7 @@ import numpy as np
 from sim.plane.cache import extend, hold_hits, let_find, num_free, release
 from sim.plane.compiled import jit
 from sim.plane.decoding import gauge_kv
+from sim.plane.handover import release_hold
 from sim.plane.host_tier import count_admission, look_up, read
 from sim.plane.links import post
 from sim.plane.log import log_preemption
@@ -36,6 +37,7 @@ def forget_load(p, slot):
     if p.has_loads == 1:
         x = load_at(p.loads, slot)
         x.available = x.num_loads = x.found = x.slower = x.counted = 0
+        x.ahead_s = x.least_frac = 0.0
 
 
 @jit
@@ -96,13 +98,16 @@ def has_loaded(p, pool, s, slot):
 
 
 @jit
-def note_admission(p, s, slot, loaded):
+def note_admission(p, s, slot, loaded, now):
     """A request is admitted at a replica where requests load; `loaded` blocks were loaded for it."""
     loader = loader_at(p.loaders, s.number)
     if loaded > 0:
         loader.num_holding -= 1
     if loader.store >= 0:
         count_admission(p, s, slot)
+    if request_at(p.requests, slot).fetches == 1:
+        load_at(p.loads, slot).available = 0
+        release_hold(p, slot, now)
 
 
 @jit

@@ -9,6 +9,7 @@ from sim.plane.compiled import jit
 from sim.plane.decoding import add_gap, add_itl, bin_of, flight_counts_base, flight_of, gauge_kv
 from sim.plane.engine import book_single, commit, end_decode_steps
 from sim.plane.events import cancel_timer
+from sim.plane.handover import goes_elsewhere, keep
 from sim.plane.journey import complete_visit, end_request, leave_pool
 from sim.plane.log import log_finish
 from sim.plane.queues import leave_waiting
@@ -121,10 +122,14 @@ def deliver(p, pool, s, slot, marks, now):
     if q.state == WAITING:  # preempted while the token was under way
         if finished:
             leave_waiting(p, pool, s, slot, now)
+            if goes_elsewhere(p, q):
+                keep(p, pool, s, slot, now)
     elif q.state != DECODING:
         if pool.depth > 0:
             extend(p, pool, s, slot, q.computed, q.computed)
-        if finished:
+        if finished and goes_elsewhere(p, q):
+            keep(p, pool, s, slot, now)
+        elif finished:
             drop(p, pool, s, slot, now)
         elif pool.depth == 0:
             start_decoding(p, pool, s, slot)
@@ -163,7 +168,7 @@ def deliver_singly(p, pool, s, slot, marks, now):
 @jit
 def note_first_token(p, q, slot, now):
     """A request has a token: if it is the client's first, patience is not tried any more."""
-    if np.isnan(q.first_token_s) and visit_at(p.visits, q.visit).generate == 1:
+    if np.isnan(q.first_token_s) and visit_at(p.visits, q.visit).streams == 1:
         q.first_token_s = now
         if q.timer_s != FAR:
             cancel_timer(p, slot)

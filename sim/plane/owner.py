@@ -114,7 +114,8 @@ class Plane:
     def _grow_requests(self) -> None:
         """Double the request rows."""
         n = self.scalar("num_requests")
-        old, old_due, old_homes, old_loads = self["requests"][:n], self["due"], self["homes"], self["loads"]
+        old, old_due, old_homes = self["requests"][:n], self["due"], self["homes"]
+        old_loads, old_holds = self["loads"], self["holds"]
         if 2 * n > 1 << SLOT_BITS:
             raise CapacityError(f"{n:,} requests wait or run at once, and more come: the fleet is far too small")
         rows = self.own("requests", 2 * n + 1)[: 2 * n]
@@ -123,6 +124,10 @@ class Plane:
         self.own("homes", 2 * n * self.scalar("num_homes"))[: len(old_homes)] = old_homes
         if self.scalar("has_loads"):
             self.own("loads", 2 * n)[:n] = old_loads
+        if self.scalar("has_holds"):
+            holds = self.own("holds", 2 * n)
+            holds[:n] = old_holds
+            holds["replica"][n:] = -1
         link_free(rows, n)
         rows["next"][-1] = self.scalar("free_slot")
         self.record["free_slot"] = n
@@ -154,9 +159,10 @@ class Plane:
         return row
 
     def forget_gaps(self, now_s: float) -> None:
-        """Begin the histogram of gaps, and the counters of links and host tiers, anew at `now_s`."""
+        """Begin the histogram of gaps, and what is counted of transfers and host tiers, anew at `now_s`."""
         compiled.count_gaps(self.address, now_s)
-        self["itl"]["v"] = 0
+        self["itl"]["v"] = self["transfer_times"]["v"] = 0
+        self["pools"]["held_block_s"] = 0.0
         for table, counters in (("links", LINK_COUNTERS), ("tiers", TIER_COUNTERS)):
             for name in counters:
                 self[table][name] = 0

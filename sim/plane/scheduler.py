@@ -261,7 +261,7 @@ def admit(p, pool, s, left, limit, hold, now):
         if loaded == 0:
             hold_hits(p, pool, s, slot, hits)
         if pool.loads == 1:
-            note_admission(p, s, slot, loaded)
+            note_admission(p, s, slot, loaded, now)
         extend(p, pool, s, slot, reach(pool, cached + chunk), min(cached + chunk, tokens))
         q.computed = cached
         q.chunk = chunk

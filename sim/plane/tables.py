@@ -28,6 +28,9 @@ blocks, and what is to be in them is on its way."""
 OFF, ACTIVE, DRAINING = 0, 1, 2
 IDLE, SINGLE, DECODE = 0, 1, 2
 
+# Sides of an answer that is split over two pools.
+WHOLE, PREFILL_SIDE, DECODE_SIDE = 0, 1, 2
+
 # Marks of an output that a step owes to one request (see FLIGHT): its gap is counted by itself, not with the totals';
 # the token is still to be appended when the step has ended.
 OWN_GAP, APPEND = 1, 2
@@ -112,6 +115,7 @@ REQUEST = record(
     "i4 older began_at began_turn level",
     "i1 pending mid is_new is_private goes_on aborted",
     "i1 in_flight",  # steps in flight that carry it, in a pool that goes step by step
+    "i1 fetches",  # the second visit of an answer that is split over two pools
 )
 
 POOL = record(
@@ -138,13 +142,30 @@ POOL = record(
     # how long a step occupies the slowest pipeline stage
     "i8 stage_batch_s stage_decode_batch_s stage_sample_s stage_offset_s stage_slope_s",
     "f8 stage_pair_s stage_prefill_step_s idle_w",
+    "f8 held_block_s",
 )
 
 VISIT = record(
     "i4 pool generate reads_full template_tokens group ordinal",
     "f8 block_frac",
     "i4 home",  # the path's first visit to the same pool
+    # `generate`: it works on the answer. Of such visits: it is the path's first, last; what it emits is the client's;
+    # tokens that the client has when it begins; PREFILL or DECODE of an answer split over two pools
+    "i4 first last streams emitted side",
+    # of a decode visit, see world.Transfer: first link, and whether it is the prefill replica's; least part of a
+    # transfer that remains when the prompt is complete
+    "i4 first_link push",
+    "f8 least_frac",
 )
+
+HOLD = record(
+    # the prompt's KV cache where it was computed: the replica (-1: nothing is held), as in a request's row, tokens
+    "i4 replica leaf published num_blocks tokens",
+    "i4 cached",
+    "f8 scheduled_s prefilled_s",  # first step that carried it there, and the end of the last
+    "f8 chunk_s",  # time of that last step
+)
+"""What a request whose answer is split over two pools leaves in the first, by request row: `sim/plane/handover.py`."""
 
 CLASS = record(
     "i4 first_visit last_visit level prefix_tokens",
@@ -196,7 +217,9 @@ LINK = record(
     "i4 head tail",
 )
 """A link that carries one transfer after the other: `sim/plane/links.py`."""
-LOAD = np.dtype(fields("f8 posted_s arrives_s", "i4 link next available upto num_loads found slower counted"))
+LOAD = np.dtype(
+    fields("f8 posted_s arrives_s ahead_s least_frac", "i4 link next available upto num_loads found slower counted")
+)
 """What a request loads, by request row: the link, and the one after it there; how many leading tokens can be had; how
 many it will have. What a lookup found in the host tier, how much of it is sooner computed, and whether that was counted
 already. No rows where nobody loads."""
@@ -222,6 +245,9 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "visits": VISIT,
     "classes": CLASS,
     "buckets": BUCKET,
+    "holds": HOLD,
+    "holding": I4,
+    "transfer_times": I8,
     "group_keys": U8,
     "stretches": STRETCH,
     "segments": SEGMENT,
@@ -272,7 +298,7 @@ PLANE = record(
     "f8 now_s horizon_s",
     "i8 num_replicas num_itl tree_size has_segments",
     "i8 wheel_at num_wheel num_due due_size",
-    "i8 num_homes num_links has_loads keeps_times",
+    "i8 num_homes num_links has_loads keeps_times has_holds",
     "i8 ring",  # rows of flights of a replica, less one
     "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key affinity_key content_key",
     "u8 accept_key",
@@ -283,7 +309,7 @@ plane_at = rows(PLANE)
 replica_at, request_at, pool_at, visit_at, class_at, bucket_at = map(
     rows, (REPLICA, REQUEST, POOL, VISIT, CLASS, BUCKET)
 )
-link_at, load_at, loader_at, tier_at = map(rows, (LINK, LOAD, LOADER, TIER))
+link_at, load_at, loader_at, tier_at, hold_at = map(rows, (LINK, LOAD, LOADER, TIER, HOLD))
 wait_at, out_at, node_at, due_at = map(rows, (WAIT, OUT, NODE, DUE))
 flight_at, log_at = map(rows, (FLIGHT, LOG))
 stretch_at, extent_at, block_at, held_at, room_at = map(rows, (STRETCH, EXTENT, BLOCK, HELD, ROOM))

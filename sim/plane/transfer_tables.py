@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sim.plane.cache_tables import Owner
+from sim.plane.handover_tables import build_handovers, pools_with_links
 from sim.plane.world import Pool, World
 
 
@@ -29,13 +30,15 @@ def build_transfers(plane: Owner, world: World, num_requests: int) -> None:
     found = {number: pool.kv_offload for number, pool in enumerate(world.pools)}
     loads = {number: tier for number, tier in found.items() if tier is not None}
     num_replicas = sum(map(max_replicas, world.pools))
-    num_links = sum(max_replicas(world.pools[number]) for number in loads)
+    num_links = sum(max_replicas(world.pools[number]) for number in (*loads, *pools_with_links(world)))
+    some = bool(num_links)
     links, tiers = plane.own("links", num_links), plane.own("tiers", len(world.pools) if loads else 0)
     links["head"] = links["tail"] = -1
-    loaders = plane.own("loaders", num_replicas if loads else 0)
+    links["free_at_s"] = world.start_s
+    loaders = plane.own("loaders", num_replicas if some else 0)
     loaders["store"] = loaders["link"] = -1
-    plane.own("loads", num_requests if loads else 0)
-    plane.record["num_links"], plane.record["has_loads"] = num_links, bool(loads)
+    plane.own("loads", num_requests if some else 0)
+    plane.record["num_links"], plane.record["has_loads"] = num_links, some
     plane.record["keeps_times"] = any(np.isfinite(tier.ttl_s) for tier in loads.values())
     store, link = num_replicas, 0
     for row, (number, tier) in enumerate(loads.items(), len(world.pools)):
@@ -54,6 +57,7 @@ def build_transfers(plane: Owner, world: World, num_requests: int) -> None:
             loaders["store"][first + k], loaders["link"][first + k] = store - 1, link
             links["bytes_per_s"][link], links["latency_s"][link] = tier.bytes_per_s, tier.latency_s
             link += 1
+    build_handovers(plane, world, num_requests, link)
 
 
 def build_store_pool(plane: Owner, number: int, pool: Pool, num_blocks: int) -> None:

@@ -3,6 +3,7 @@
 # ruff: noqa: ANN001, ANN201
 from sim.plane.compiled import jit
 from sim.plane.engine import end_leap, wake
+from sim.plane.handover import count_transfer, release_hold
 from sim.plane.journey import end_request, leave_pool
 from sim.plane.links import take_arrived
 from sim.plane.loading import has_loaded, let_go
@@ -15,6 +16,9 @@ def transfer_ended(p, link, now):
     """The first transfer of a link has arrived."""
     slot = take_arrived(p, link)
     q = request_at(p.requests, slot)
+    if q.fetches == 1:
+        release_hold(p, slot, now)
+        count_transfer(p, slot, now)
     r = q.replica
     s = replica_at(p.replicas, r)
     pool = pool_at(p.pools, s.pool)

@@ -13,6 +13,8 @@ from sim.traffic.arrivals import TrafficClass
 
 ROUTERS = ("round_robin", "least_outstanding", "power_of_two", "session_affinity", "prefix_affinity")
 ROUND_ROBIN, LEAST_OUTSTANDING, POWER_OF_TWO, SESSION_AFFINITY, PREFIX_AFFINITY = range(5)
+ANSWERS = (("generate",), ("prefill", "decode"))
+"""Kinds of the visits that answer, at the end of a path."""
 MAX_VISITS = 8
 """Visits of a path; draws are numbered by turn x MAX_VISITS + visit. Compiled in, so it stands among the plane's
 sources; `sim.spec.fleet` refuses more before a World is made."""
@@ -104,18 +106,37 @@ class Pool:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """How a prompt's KV cache comes from the prefill visit before a decode visit."""
+
+    bytes_per_s: float
+    """Bandwidth of the link [B/s]; of several paths that share it the least counts."""
+    latency_s: float = 0.0
+    """Time that a transfer takes besides, in which the link is free [s]; of several paths the longest counts."""
+    push: bool = False
+    """Transfers queue at the link out of the prefill replica; else at the link into the decode replica."""
+    num_layers: int = 0
+    """Layers that are sent one by one while later ones compute; 0: all together when the prompt is complete."""
+    first_token_at_prefill: bool = False
+    """The prefill visit's token goes to the client."""
+
+
+@dataclass(frozen=True)
 class Visit:
     """One stop of a path."""
 
     pool: int
     kind: str = "generate"
-    """`generate`: the full prompt, the request's own output. `classify`: one output token."""
+    """`generate`: the full prompt, the request's own output. `classify`: one output token. `prefill`, then `decode`:
+    what `generate` does, in two pools."""
     prompt: str = "full"
     """What a classifier reads: `user` (the new tokens of this turn) or `full`."""
     template_tokens: int = 0
     """The classifier's own instructions, a prefix shared by all its requests [tokens]."""
     block_frac: float = 0.0
     """Share of requests that end `blocked` after this visit."""
+    transfer: Transfer | None = None
+    """Of a decode visit."""
 
 
 @dataclass(frozen=True)

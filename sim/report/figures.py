@@ -13,6 +13,7 @@ _PARTS = {
     "admission": "before admission (classifiers)",
     "queue": "queue",
     "prefill": "prefill, to the first token",
+    "transfer": "transfer to the decode pool, its queue included",
     "decode": "decode, to the last token",
 }
 
@@ -39,7 +40,8 @@ def breakdown(run: RunData) -> Panel:
     by_tier = run.result["sim"]["by_tier"]
     figure = go.Figure()
     rows = []
-    for i, (part, label) in enumerate(_PARTS.items()):
+    parts = {part: label for part, label in _PARTS.items() if f"mean_{part}_ms" in by_tier[run.tiers[0]]}
+    for i, (part, label) in enumerate(parts.items()):
         means_s = [(by_tier[tier][f"mean_{part}_ms"] or 0.0) / 1000.0 for tier in run.tiers]
         figure.add_bar(y=list(run.tiers), x=means_s, name=label, orientation="h", marker=palette.bar(i))
         rows.append((label, *map(text.time, means_s)))
@@ -53,7 +55,7 @@ def breakdown(run: RunData) -> Panel:
         key="breakdown",
         title="Where the time goes",
         description=(
-            "Mean end-to-end latency of completed requests by tier, in the four parts it is made of. Whatever "
+            "Mean end-to-end latency of completed requests by tier, in the parts it is made of. Whatever "
             "interrupts a request, such as preemption, counts in the part it interrupts."
         ),
         figure=figure,

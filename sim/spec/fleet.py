@@ -21,6 +21,7 @@ from sim.spec.base import (
     UsdPerHour,
 )
 from sim.spec.kv_offload import KvOffload
+from sim.spec.kv_transfer import KvTransfer, split_problems
 from sim.spec.speculation import SpeculativeConfig
 
 
@@ -216,8 +217,9 @@ class Visit(Spec):
 
     pool: Key
     """Pool that serves the visit."""
-    kind: Literal["classify", "generate"] = "generate"
-    """classify: read the prompt, emit one token, then block or go on. generate: answer. Default generate."""
+    kind: Literal["classify", "generate", "prefill", "decode"] = "generate"
+    """classify: read the prompt, emit one token, then block or go on. generate: answer. prefill, then decode: answer in
+    two pools, see `fleet.kv_transfer`. Default generate."""
     prompt: Literal["user", "full"] = "full"
     """What a classifier reads: the user's message, or the whole prompt. Default full."""
     template_tokens: NonNegativeInt = 0
@@ -227,7 +229,7 @@ class Visit(Spec):
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield classifier fields on a visit that is none."""
-        if self.kind == "generate":
+        if self.kind != "classify":
             for name, default in (("prompt", "full"), ("template_tokens", 0), ("block_frac", 0.0)):
                 if getattr(self, name) != default:
                     yield name, "belongs to a visit of kind classify; remove it or set kind: classify"
@@ -278,6 +280,8 @@ class Fleet(Spec):
     together have in common, and more than all have. Default 256: as the SGLang router."""
     placement: Literal["shared"] = "shared"
     """How tiers and pools map to replicas. shared: every tier may use every replica of a pool."""
+    kv_transfer: KvTransfer = KvTransfer()
+    """How the KV cache goes from a prefill visit to the decode visit after it."""
     operations: tuple[Operation, ...] = ()
     """What operators do during the run. Default: nothing."""
 
@@ -292,8 +296,7 @@ class Fleet(Spec):
                 at = f"paths.{name}.{index}"
                 if visit.pool not in self.pools:
                     yield f"{at}.pool", f"no pool of that name: {visit.pool}. {did_you_mean(visit.pool, self.pools)}"
-                if (visit.kind == "generate") != (index == len(visits) - 1):
-                    yield f"{at}.kind", "the last visit of a path is of kind generate, those before it classify"
+        yield from split_problems(self.pools, self.paths, self.kv_transfer)
         for index, operation in enumerate(self.operations):
             if operation.pool not in self.pools:
                 help_ = did_you_mean(operation.pool, self.pools)

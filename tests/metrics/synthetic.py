@@ -25,6 +25,7 @@ GROUPS = Groups(
         TierFacts("api", None),
     ),
     languages=("en", "hi", "sw"),
+    has_transfers=True,
     pools=(
         PoolFacts("main", "a-model", "h100", num_gpus=4, usd_per_gpu_hour=3.0),
         PoolFacts("guard", "a-guard", "h100", num_gpus=1, usd_per_gpu_hour=2.5),
@@ -61,6 +62,7 @@ def done(num, seed=0, first_s=-600.0, completed_frac=0.95):
     rows["classified_s"] = rows["arrived_s"] + draw.lognormal(-4, 0.3, num)
     rows["scheduled_s"] = rows["classified_s"] + draw.exponential(0.1, num)
     rows["first_token_s"] = rows["scheduled_s"] + draw.lognormal(-1.5, 0.6, num)
+    rows["transfer_s"] = np.where(rows["class_id"] == 2, 0.25, 0.0) * (rows["first_token_s"] - rows["scheduled_s"])
     rows["end_s"] = rows["first_token_s"] + (rows["output_tokens"] - 1) * draw.lognormal(-3.6, 0.2, num)
     rows["busy_s"] = rows["output_tokens"] * 2e-4
     rows["guard_s"] = 1e-3

@@ -39,7 +39,8 @@ def frame():
     data["e2el"] = data["end_s"] - data["arrived_s"]
     data["admission"] = data["classified_s"] - data["arrived_s"]
     data["queue"] = data["scheduled_s"] - data["classified_s"]
-    data["prefill"] = data["first_token_s"] - data["scheduled_s"]
+    data["prefill"] = data["first_token_s"] - data["scheduled_s"] - data["transfer_s"]
+    data["transfer"] = data["transfer_s"]
     data["cost"] = data["cost_usd"]
     return data
 
@@ -133,7 +134,7 @@ def test_the_lectures_law_counts_one_gap_too_many():
     assert np.abs(exact - values["e2el"]).max() < 1e-10
     textbook = values["ttft"] + n * values["tpot"]
     assert np.abs(textbook - values["e2el"] - values["tpot"]).max() < 1e-10
-    parts = values["admission"] + values["queue"] + values["prefill"]
+    parts = values["admission"] + values["queue"] + values["prefill"] + values["transfer"]
     assert np.abs(parts - values["ttft"]).max() < 1e-10
 
 

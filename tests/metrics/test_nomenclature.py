@@ -19,6 +19,7 @@ STATISTIC = re.compile(r"(?:mean|median|std|p[0-9.]+)_(\w+?)(?:_ms)?")
 OPERATIONS = "[{at: 30 s, do: add, pool: main, replicas: 1}, {at: 40 s, do: drain, pool: main, replicas: 1}]"
 RUNS = {
     "quickstart": {"horizon": "1 min"},
+    "disaggregated": {"horizon": "1 min"},
     "meridian-1": {
         "horizon": "2 min", "run_in": "0 s", "fleet.operations": OPERATIONS,
         "fleet.pools.main.kv_offload": {"capacity_gib": 100, "ttl_s": 300},

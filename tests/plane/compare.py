@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from slow_model import Result
 
-TIMES = ("arrived_s", "classified_s", "scheduled_s", "first_token_s", "end_s")
+TIMES = ("arrived_s", "classified_s", "scheduled_s", "first_token_s", "end_s", "transfer_s")
 SHARES = ("cost_usd", "busy_s", "guard_s")
 NUMBERS = (
     "user", "conversation", "turn", "class_id", "language", "ending", "pool", "replica", "prompt_tokens",
@@ -123,7 +123,7 @@ def compare_tiers(plane: PlaneResult, slow: Result) -> list[str]:
     for number, link in enumerate(slow.links):
         if not same(float(plane.links["num_bytes"][number]), link.num_bytes, SHARE_TOL):
             found.append(f"link {number}: {plane.links['num_bytes'][number]} bytes, the model says {link.num_bytes}")
-    for number, counts in enumerate(slow.counts if slow.links else ()):
+    for number, counts in enumerate(slow.counts if len(plane.tiers) == len(slow.counts) else ()):
         for name, want in vars(counts).items():
             if (got := int(plane.tiers[name][number])) != want:
                 found.append(f"host tier of pool {number}: {name} is {got}, the model says {want}")

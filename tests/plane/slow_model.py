@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import slow_draws as draws
 from slow_content import Texts
+from slow_handover import Handovers
 from slow_policies import most_at_once
 from slow_replica import ACTIVE, DRAINING, OFF, Replica
 from slow_request import (
@@ -45,7 +46,7 @@ Command = tuple[Any, ...]
 
 
 @dataclass(eq=False)
-class Model:
+class Model(Handovers):
     """The world in motion."""
 
     world: World
@@ -67,6 +68,7 @@ class Model:
         self.counts = [Counts() for _ in world.pools]
         for members, pool, counts in zip(self.pools, world.pools, self.counts, strict=True):
             self.add_host_tier(members, pool, counts)
+        self.add_handovers()
         self.router = Router(world)
         self.levels = [(bucket.capacity, world.start_s) for bucket in world.buckets]
         self.requests: list[Request] = []
@@ -104,7 +106,7 @@ class Model:
             "serial": len(self.requests), "turn": turn, "arrived_s": now, "ending": IN_FLIGHT,
             "classified_s": math.nan, "scheduled_s": math.nan, "first_token_s": math.nan, "end_s": math.nan,
             "output_tokens": 0, "cached_tokens": 0, "num_preemptions": 0,
-            "pool": -1, "replica": -1, "cost_usd": 0.0, "busy_s": 0.0, "guard_s": 0.0,
+            "pool": -1, "replica": -1, "cost_usd": 0.0, "busy_s": 0.0, "guard_s": 0.0, "transfer_s": 0.0,
         }  # fmt: skip
         record |= {name: int(row[name]) for name in ("user", "conversation", "class_id", "language")}
 
@@ -155,16 +157,9 @@ class Model:
         self.levels[number] = (level - 1 if allowed else level, now)
         return allowed
 
-    def lengths(self, request: Request, visit: Visit) -> tuple[int, int]:
-        """Prompt and output of a visit [tokens]."""
-        record = request.record
-        if visit.kind == "generate":
-            return record["prompt_tokens"], record["requested_tokens"]
-        return visit.template_tokens + record["user_tokens" if visit.prompt == "user" else "prompt_tokens"], 1
-
     def fits(self, request: Request, visit: Visit) -> bool:
         """Whether a pool could ever serve this visit."""
-        pool, (prompt_tokens, output_tokens) = self.world.pools[visit.pool], self.lengths(request, visit)
+        pool, (prompt_tokens, output_tokens) = self.world.pools[visit.pool], request.lengths(visit)
         most = prompt_tokens + output_tokens - 1  # tokens in the cache at the end: also the longest recompute
         most_blocks = -(-most_tokens(pool, most) // pool.block_size)
         if prompt_tokens + output_tokens > pool.max_model_len or most_blocks > pool.num_gpu_blocks - 1:
@@ -173,6 +168,7 @@ class Model:
 
     def end(self, request: Request, ending: int, t_s: float, now: float) -> None:
         """A request ends as of `t_s`; the conversation goes on, with the answer if there is one."""
+        self.release_hold(request, now)
         request.record["ending"], request.record["end_s"] = ending, t_s
         request.patience = False
         if ending == COMPLETED:
@@ -195,12 +191,16 @@ class Model:
     def next_visit(self, request: Request, now: float) -> None:
         request.visit += 1
         visit, record, kind = request.path[request.visit], request.record, request.kind
-        if request.answering:
+        if visit.kind in ("generate", "prefill"):
             record["classified_s"] = now
+        at_prefill = visit.kind == "decode" and visit.transfer.first_token_at_prefill
+        if visit.kind == "decode":
+            record["pool"] = record["replica"] = -1
+            record["transfer_s"] = 0.0 if at_prefill else math.nan
         content = request.content
         if visit.kind == "classify":
             content = self.texts.visit(record, kind.path, request.visit, content)
-        lengths = self.lengths(request, visit)
+        lengths = request.lengths(visit)
         candidates = [replica for replica in self.pools[visit.pool] if replica.state == ACTIVE]
         if not candidates:
             self.end(request, SHED, now, now)
@@ -209,6 +209,7 @@ class Model:
         if request.answering:
             record["pool"], record["replica"] = visit.pool, replica.index
         request.seq = Sequence(request, record["serial"], *lengths, content, kind.priority, record["arrived_s"])
+        request.seq.fetches, request.seq.num_emitted = visit.kind == "decode", int(at_prefill)
         request.replica = replica
         replica.join(request.seq)
         if not replica.has_event:
@@ -225,6 +226,7 @@ class Model:
         if replica.in_flight:  # who joins meanwhile needs no kick
             if replica.most_in_flight == 1:
                 self.book(replica, replica.in_flight[0])
+            self.ending = replica.in_flight[0]
             replica.process_output(self.emit)
         for seq in replica.aborted:
             if seq.status == RUNNING:
@@ -236,8 +238,7 @@ class Model:
             if replica.most_in_flight > 1:
                 self.book(replica, step)
             for entry in step.entries:
-                if entry.seq.request.answering:
-                    entry.seq.request.record["scheduled_s"] = entry.seq.scheduled_s
+                self.note_schedule(entry.seq.request, entry.seq)
         replica.has_event = bool(replica.in_flight)
         if replica.in_flight:
             self.schedule_event(replica, replica.in_flight[0].end_s)
@@ -247,15 +248,16 @@ class Model:
         replica.busy_s += step.step_s
         for entry, share_s in zip(step.entries, step.shares_s, strict=True):
             request = entry.seq.request
-            request.record["busy_s" if request.answering else "guard_s"] += share_s
+            request.record["busy_s" if request.is_last else "guard_s"] += share_s
             request.record["cost_usd"] += share_s * replica.pool.usd_per_replica_s
 
     def emit(self, seq: Sequence, now: float) -> None:
         """A sequence has new tokens."""
         request, record = seq.request, seq.request.record
-        if request.answering:
+        frontend_s = self.world.pools[request.path[-1].pool].frontend_s
+        if request.streams:
             if seq.num_emitted == 1:
-                record["first_token_s"] = now + request.replica.pool.frontend_s
+                record["first_token_s"] = now + frontend_s
                 request.patience = False
             else:
                 row, gap_s = self.rows[record["class_id"]], now - request.last_token_s
@@ -264,10 +266,12 @@ class Model:
             request.last_token_s = now
         if seq.num_emitted < seq.output_tokens:
             return
-        if request.answering:
-            self.drop(request, COMPLETED, now + request.replica.pool.frontend_s, now)
+        if request.is_last or (request.streams and record["requested_tokens"] == 1):
+            self.drop(request, COMPLETED, now + frontend_s, now)
         elif request.abort is not None:
             self.drop(request, *request.abort, now)
+        elif request.answering:
+            self.hand_over(request, now)
         else:
             self.leave(request, now)
             visit, index = request.path[request.visit], 8 * record["turn"] + request.visit
@@ -288,7 +292,9 @@ class Model:
         seq, record = request.seq, request.record
         record["num_preemptions"] += seq.num_preemptions
         if request.answering:
-            record["output_tokens"], record["cached_tokens"] = seq.num_emitted, seq.cached_tokens or 0
+            record["output_tokens"] = seq.num_emitted if request.streams else 0
+        if request.answering and not seq.fetches:
+            record["cached_tokens"] = seq.cached_tokens or 0
 
     def drop(self, request: Request, ending: int, t_s: float, now: float) -> None:
         self.leave(request, now)
@@ -331,6 +337,7 @@ class Model:
     def transfer_ended(self, seq: Sequence, now: float) -> None:
         """A sequence has loaded what it waited for, or is not there for it any more."""
         request, replica = seq.request, seq.request.replica
+        self.release_hold(request, now)
         if request.abort is None:
             replica.loaded(seq)
         else:

@@ -64,6 +64,8 @@ class Replica(Loads):
         self.last_prefill = -pool.prefill_schedule_interval
         """The number of the last of them that carried prefill."""
         self.saturated = False
+        self.num_holds = 0
+        """Requests that are gone and whose blocks have yet to be fetched."""
         self.unreported: list[int] = []
         """Victims of empty schedules, told with the next step."""
 
@@ -85,13 +87,19 @@ class Replica(Loads):
         seq.status = GONE
         self.release(seq)
 
+    def keep(self, seq: Sequence) -> None:
+        """Take a sequence out of the batch, but leave its blocks as they are."""
+        self.running.remove(seq)
+        seq.status = GONE
+        self.num_holds += 1
+
     def turn_off_if_drained(self) -> None:
         """A draining replica with nothing left to do goes off and forgets its cache."""
-        if self.state == DRAINING and self.outstanding == 0 and not self.in_flight:
+        if self.state == DRAINING and self.outstanding == 0 and not self.in_flight and not self.num_holds:
             self.state = OFF
             self.blocks = BlockPool(self.pool)
-            if self.host is not None and not self.host.tier.is_shared:
-                self.host.store.held.clear()
+            if self.host is not None:
+                self.host.forget()
 
     # What a sequence does with blocks
 

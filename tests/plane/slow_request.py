@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slow_content import Content
+from slow_handover import Hold
 from slow_replica import Replica
 from slow_sequence import Sequence
 from slow_step import Step
@@ -35,13 +36,35 @@ class Request:
     replica: Replica | None = None
     patience: bool = False
     """A patience timer runs."""
+    hold: Hold | None = None
+    """What the pool that computed the prompt keeps, where another answers."""
+    prefilled_s: float = math.nan
     abort: tuple[int, float] | None = None
     """Ending and time of an abort that waits for the step's end."""
     last_token_s: float = math.nan
 
     @property
     def answering(self) -> bool:
+        return self.path[self.visit].kind != "classify"
+
+    @property
+    def is_last(self) -> bool:
         return self.visit == len(self.path) - 1
+
+    @property
+    def streams(self) -> bool:
+        """Whether the client gets the tokens of this visit."""
+        at_prefill = self.path[self.visit].kind == "prefill"
+        return self.answering and (not at_prefill or self.path[-1].transfer.first_token_at_prefill)
+
+    def lengths(self, visit: Visit) -> tuple[int, int]:
+        """Prompt and output of a visit [tokens]."""
+        record = self.record
+        if visit.kind == "prefill":
+            return record["prompt_tokens"], 1
+        if visit.kind != "classify":
+            return record["prompt_tokens"], record["requested_tokens"]
+        return visit.template_tokens + record["user_tokens" if visit.prompt == "user" else "prompt_tokens"], 1
 
     @property
     def ended(self) -> bool:

@@ -45,6 +45,8 @@ class Sequence:
     cached_tokens: int | None = None
     """Hits at the first admission; None before it."""
     num_preemptions: int = 0
+    fetches: bool = False
+    """Another pool computed its prompt."""
     upto: int = 0
     """Tokens that it has when its load is over."""
     num_loads: int = 0

@@ -26,8 +26,11 @@ class Entry:
 
     @property
     def is_decode(self) -> bool:
-        """One token past the prompt, also when it is computed again after a preemption; else a chunk of prefill."""
-        return self.num_tokens - self.drafts == 1 and self.before >= self.seq.prompt_tokens
+        """One token past the prompt, also when it is computed again after a preemption; else a chunk of prefill.
+
+        Where the prompt was fetched, its last token alone is a decode too.
+        """
+        return self.num_tokens - self.drafts == 1 and self.before >= self.seq.prompt_tokens - self.seq.fetches
 
     @property
     def context(self) -> int:

@@ -1,5 +1,6 @@
 """The readable model's links, and its second tier of KV cache: a list of blocks by last use."""
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,15 +25,17 @@ class Link:
     """Makes an event: time, number of the link."""
     queue: deque[tuple[float, Any]] = field(default_factory=deque)
     """(time of arrival, who loads) of what is under way."""
-    free_at_s: float = 0.0
+    free_at_s: float = -math.inf
     num_bytes: float = 0.0
 
     def load_s(self, num_bytes: float, now: float) -> float:
         """How long a transfer would take, queue included."""
         return max(self.free_at_s - now, 0.0) + (num_bytes / self.bytes_per_s + self.latency_s)
 
-    def post(self, seq: Sequence, num_bytes: float, now: float) -> None:
-        self.free_at_s = max(self.free_at_s, now) + num_bytes / self.bytes_per_s
+    def post(self, seq: Sequence, num_bytes: float, now: float, sent: tuple[float, float] = (0.0, 1.0)) -> None:
+        """Carry so many bytes; `sent`: time for which they were under way already, and the least part that remains."""
+        took_s, (ahead_s, least_frac) = num_bytes / self.bytes_per_s, sent
+        self.free_at_s = max(self.free_at_s, now) + max(took_s * least_frac, took_s - ahead_s)
         self.num_bytes += num_bytes
         self.queue.append((self.free_at_s + self.latency_s, seq))
         if len(self.queue) == 1:
@@ -129,6 +132,11 @@ class Host:
         self.counts.loaded_tokens += upto - cached
         self.store.use(self.store.chain(seq, seq.found_tokens // size, size), now)
         self.link.post(seq, (upto - cached) * self.pool.kv_bytes_per_token, now)
+
+    def forget(self) -> None:
+        """The replica goes off."""
+        if not self.tier.is_shared:
+            self.store.held.clear()
 
     def admitted(self, seq: Sequence) -> None:
         self.counts.slower_tokens += seq.slower_tokens

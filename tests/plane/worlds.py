@@ -15,9 +15,21 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from slow_model import NO_SEGMENTS, REPLICA, Command, Result, play
 from worlds_singly import PLAIN, singly
+from worlds_split import split_paths
 
 from sim.cost.step_times import StepTimes
-from sim.plane.world import CACHES, ONLY_VLLM_V1, POLICIES, ROUTERS, SYNCHRONOUS, Bucket, HostTier, Pool, Visit, World
+from sim.plane.world import (
+    CACHES,
+    ONLY_VLLM_V1,
+    POLICIES,
+    ROUTERS,
+    SYNCHRONOUS,
+    Bucket,
+    HostTier,
+    Pool,
+    Visit,
+    World,
+)
 from sim.traffic.arrivals import ARRIVAL, SEGMENT, TrafficClass
 
 TICK_S = 2.0**-9
@@ -316,15 +328,16 @@ def commands(draw, clock, origin_s, world_pools, mood):
 
 
 @st.composite
-def scenes(draw, *, exact, policies=("vllm_v1",), moods=MOODS, kinds=(PLAIN,), tiers=False):
+def scenes(draw, *, exact, policies=("vllm_v1",), moods=MOODS, kinds=(PLAIN,), tiers=False, split=False):
     """A scene; exact: on the grid. Each pool has one of the batch policies, and is of one of the kinds.
 
-    With `tiers`, most have a second tier.
+    With `tiers`, most have a second tier; with `split`, most answers come from two pools.
     """
     clock = Clock(exact=exact, seed=0 if exact else draw(st.integers(0, 1 << 16)), unit=draw(st.sampled_from([1, 16])))
     origin_s = draw(st.sampled_from(ORIGINS_S if exact else ORIGINS_S[:2]))
     mood = draw(st.sampled_from([RETURNING] * len(moods) + list(moods) if tiers else moods))
-    num_pools = draw(st.sampled_from([1, 2, 3] if mood == MIXED else [1, 1, 2]))
+    num_pools = draw(st.sampled_from([1, 2, 3] if mood == MIXED else [1, 1, 2])) + split
+    num_prefill = draw(st.integers(1, num_pools - 1)) if split else 0
     world_pools = tuple(
         under(draw(st.sampled_from(policies)), draw(pools(clock, number, mood))) for number in range(num_pools)
     )
@@ -342,9 +355,13 @@ def scenes(draw, *, exact, policies=("vllm_v1",), moods=MOODS, kinds=(PLAIN,), t
     classes = tuple(draw(traffic_classes(clock, number, names, mood)) for number in range(num_classes))
     some_time = clock.calendar(50, draw(st.sampled_from([200, 1_500]))).map(lambda t_s: origin_s + t_s)
     ever = st.one_of(st.just(math.inf), st.just(math.inf), some_time)
+    some_path = paths(num_pools, max_guards)
+    if split:
+        world_pools = tuple(replace(pool, kv_bytes_per_token=1.0) for pool in world_pools)
+        some_path = split_paths(clock, some_path, num_prefill, num_pools)
     world = World(
         pools=world_pools,
-        paths={name: draw(paths(len(world_pools), max_guards)) for name in names},
+        paths={name: draw(some_path) for name in names},
         classes=classes,
         buckets=tuple(
             Bucket(draw(st.sampled_from([0.5, 2.0, 8.0])), float(draw(st.integers(1, 3)))) for _ in range(num_buckets)

@@ -175,7 +175,7 @@ def test_days_stop_at_the_horizon_and_generators_drain(text, drain, drains):
             PEOPLE,
             "1 %}, {pool: main}]",
             "1 %}]",
-            ["f.yaml:19  fleet.paths.chat.0.kind: the last visit of a path is of kind gen"],
+            ["f.yaml:19  fleet.paths.chat.0.kind: a path ends with a generate visit, or"],
         ),
         (
             PEOPLE,
