@@ -9,7 +9,7 @@ import numpy as np
 
 from sim.plane.batch import begin_integrals_anew
 from sim.plane.cache import extend, forget, num_free, take
-from sim.plane.compiled import jit
+from sim.plane.compiled import jit, prefetch
 from sim.plane.decoding import (
     book,
     close_run,
@@ -26,7 +26,7 @@ from sim.plane.events import emit
 from sim.plane.host_tier import forget_store
 from sim.plane.loading import give_way, is_loading
 from sim.plane.log import LOGGED_LEAP, log_end, log_inner, log_step
-from sim.plane.queues import first_end, first_ready
+from sim.plane.queues import SLOT_MASK, first_end, first_ready
 from sim.plane.scheduler import schedule
 from sim.plane.sequence import blocks_at, blocks_in, delivered, scheduled, steps_within
 from sim.plane.singly import drafts_in, join_pipeline, stage_is_free, stage_s
@@ -41,6 +41,7 @@ from sim.plane.tables import (
     STEP,
     f8_at,
     i4_at,
+    i8_at,
     pool_at,
     replica_at,
     request_at,
@@ -177,6 +178,7 @@ def leap(p, pool, s):
     if p.logging == 1:
         steps = min(steps, LOGGED_LEAP)
     s.target = s.step + steps
+    prefetch(request_at(p.requests, i8_at(p.ends, s.base).v & SLOT_MASK))
 
 
 @jit
