@@ -274,10 +274,10 @@ class Witness:
 
 
 def play_and_look(exact, found):
-    """Add to `found` in how many scenes each thing happens; returns how many scenes there were."""
+    """Add to `found` in how many scenes, always the same, each thing happens; returns how many there were."""
     played = 0
 
-    @settings(max_examples=SCENES, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=SCENES, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(scenes(exact=exact))
     def look(scene):
         nonlocal played

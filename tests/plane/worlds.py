@@ -156,13 +156,14 @@ def pools(draw, clock, number, mood):
     block_sizes = {SHARING: [1, 2, 3, 4, 4], PAUSED: [1, 2, 4]}
     block_size = draw(st.sampled_from(block_sizes.get(mood, [1, 2, 3, 4, 4, 8, 16])))
     max_num_seqs = draw(st.integers(1 if mood == MIXED else 3, 8))
-    budget = st.integers(4, 8) if mood == PAUSED else st.one_of(st.integers(4, 16), st.integers(17, 64), st.just(64))
+    max_num_active_seqs = draw(st.sampled_from([0, 0, 0, 1, 2, 5, 12]))
+    is_tight = mood == PAUSED or max_num_active_seqs == 12  # so that not every decode gets a token
+    budget = st.integers(4, 8) if is_tight else st.one_of(st.integers(4, 16), st.integers(17, 64), st.just(64))
     max_num_batched_tokens = max(4, max_num_seqs, draw(budget))
     # a request has about 10 to 60 tokens
-    rooms = {CROWDED: [36, 40, 50], SHARING: [40, 50, 60, 70], PAUSED: [80, 120], MIXED: [30, 50, 70, 120, 600]}
+    rooms = {CROWDED: [30, 36, 40, 50], SHARING: [40, 50, 60, 70], PAUSED: [80, 120], MIXED: [30, 50, 70, 120, 600]}
     rooms = (rooms | {RETURNING: [40, 60, 80, 200]})[mood]
     num_gpu_blocks = 1 + -(-draw(st.sampled_from(rooms)) // block_size)
-    max_num_active_seqs = draw(st.sampled_from([0, 0, 0, 1, 2, 5, 9]))
     most_seqs = max(max_num_seqs, max_num_active_seqs)
     counts = {CROWDED: [1, 1, 1, 2], SHARING: [1], PAUSED: [1], MIXED: [1, 2, 2, 3, 3, 4, 0], RETURNING: [2, 1]}
     num_replicas = draw(st.sampled_from(counts[mood]))
@@ -274,9 +275,9 @@ def quotes(draw, before):
 def arrivals(draw, clock, origin_s, num_classes, num_buckets, mood, seed):
     """Rows in order of time, many of them at one instant (as closed-loop clients begin), and their segments."""
     rows, segments, before, t_s = [], [], [], origin_s
-    may_copy = draw(st.sampled_from({SHARING: [True], PAUSED: [False]}.get(mood, [False, True])))
+    may_copy = draw(st.sampled_from({SHARING: [True], PAUSED: [False]}.get(mood, [True, True, False])))
     user_tokens = st.sampled_from([1, 1, 1, 25]) if mood == PAUSED else st.integers(1, 20)
-    outputs = {CROWDED: [2, 3, 4, 6, 20, 30], PAUSED: [5, 10, 20, 30]}
+    outputs = {CROWDED: [2, 2, 3, 3, 4, 6, 30], PAUSED: [5, 10, 20, 30]}
     output_tokens = st.sampled_from(outputs.get(mood, range(1, 31)))
     most_ticks = {CROWDED: [0, 1, 16], SHARING: [1, 16, 64], PAUSED: [16, 32], MIXED: [1, 32, 160]}
     most_ticks = (most_ticks | {RETURNING: [64, 32]})[mood]
@@ -288,7 +289,7 @@ def arrivals(draw, clock, origin_s, num_classes, num_buckets, mood, seed):
         class_id, language = draw(st.integers(0, num_classes - 1)), draw(st.integers(0, 3))
         bucket = draw(st.integers(-2, num_buckets - 1).map(lambda number: max(number, -1)))
         text = []
-        if may_copy and draw(st.booleans()):
+        if may_copy and draw(st.sampled_from([True, True, False])):
             if before and draw(st.sampled_from([True, True, False])):
                 class_id, text = draw(quotes(before))
             else:
