@@ -13,21 +13,21 @@ FREELY = {
 }
 
 
-@settings(max_examples=3 * SCENES, **FREELY)
+@settings(max_examples=6 * SCENES, **FREELY)
 @given(scenes(exact=True))
 def test_plane_is_the_readable_model_to_the_bit(scene):
     slow = play_scene(scene, exact=True)
     assert compare(run_plane(scene), slow) == []
 
 
-@settings(max_examples=2 * SCENES, **FREELY)
+@settings(max_examples=4 * SCENES, **FREELY)
 @given(scenes(exact=False))
 def test_plane_is_the_readable_model_in_general(scene):
     slow = play_scene(scene, exact=False)
     assert compare(run_plane(scene), slow, time_tol=1e-9) == []
 
 
-@settings(max_examples=2 * SCENES, **FREELY)
+@settings(max_examples=4 * SCENES, **FREELY)
 @given(scenes(exact=True))
 def test_clocks_and_leaping_agree_to_the_bit_with_many_ties(scene):
     play_scene(scene, exact=True)
@@ -37,7 +37,7 @@ def test_clocks_and_leaping_agree_to_the_bit_with_many_ties(scene):
     assert identical(reference, run_plane(scene, clock="simpy", leap=False))
 
 
-@settings(max_examples=2 * SCENES, **FREELY)
+@settings(max_examples=4 * SCENES, **FREELY)
 @given(scenes(exact=False))
 def test_clocks_and_leaping_agree_to_the_bit_in_general(scene):
     play_scene(scene, exact=False)

@@ -18,10 +18,10 @@ THINGS = {
     "push", "pull", "layer by layer", "first token at prefill", "first token at decode", "transfer behind another",
     "part of the prompt is there", "one token, from the prefill",
     "preempted at the decode side", "gave way", "abort while it loads", "abort before it loads", "shed after prefill",
-    "blocks that come back wake a replica", "drained replica waits for a hold", "last token alone among decodes",
+    "blocks that come back wake a replica", "last token alone among decodes",
 }  # fmt: skip
 
-WORKED_BY_HAND = {"nothing to transfer", "completed while preempted"}
+WORKED_BY_HAND = {"nothing to transfer", "completed while preempted", "drained replica waits for a hold"}
 """Seldom, and in `test_handover_by_hand.py`."""
 
 
@@ -115,7 +115,7 @@ def test_all_that_can_happen_to_a_split_answer_happens_in_the_scenes():
     found: Counter[str] = Counter()
     played = 0
 
-    @settings(max_examples=SCENES, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=SCENES, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(scenes(exact=True, split=True))
     def look(scene):
         nonlocal played

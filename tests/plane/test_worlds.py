@@ -21,7 +21,7 @@ from sim.plane.owner import Plane
 from sim.plane.tables import STEP
 
 SCENES = 1_000
-RARE_FRAC = 0.01  # of the 900 scenes that the agreements play by default: nine
+RARE_FRAC = 0.005  # of the 1,800 scenes that the agreements play by default: nine
 THINGS = {
     *ENDINGS, "second turn", "growth", "growth beyond 8 rows", "leap cut", "knot crossed", "mixed step",
     "one-token chunk", "one-token recompute, timed as a decode",
