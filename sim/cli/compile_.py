@@ -108,9 +108,8 @@ def compile_profile(
 def _as_data(profile: "Profile") -> dict[str, Any]:
     """Return a profile as plain data: its figures and its card, not the tables the simulator reads."""
     figures = {name: value for name, value in vars(profile).items() if isinstance(value, str | int | float)}
-    errors = {metric: error.to_dict() for metric, error in profile.calibration.errors.items()}
     card = [{**vars(row), "value": float(row.value)} for row in profile.card]
-    return {**figures, "calibration": {**vars(profile.calibration), "errors": errors}, "card": card}
+    return {**figures, "calibration": profile.calibration.to_dict(), "card": card}
 
 
 def _as_card(profile: "Profile") -> "RenderableType":
@@ -134,7 +133,7 @@ def _as_card(profile: "Profile") -> "RenderableType":
     for source, number in numbers.items():
         notes.add_row(f"[{number}]", Text(source, overflow="fold"))
     notes.add_row("", "")
-    notes.add_row("", f"{calibration.engine} {calibration.version} on {calibration.gpu}: {calibration.status}")
+    notes.add_row("", calibration.title)
     for metric, error in calibration.errors.items():
         notes.add_row("", f"{metric}: off by {error.median_frac:.1%} (median), {error.p90_frac:.1%} (p90)")
     return Group(intermediates, notes)

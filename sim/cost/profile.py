@@ -243,13 +243,20 @@ def _calibration(machine: Machine, speculation: Speculation | None) -> Calibrati
     if machine.model.sliding_window:
         outside.append("Sliding windows are charged in full, an upper bound for contexts shorter than the window.")
     borrowed = [fit.source for fit in (p.linear, p.experts) if fit is not None and fit.source.startswith("assumed")]
+    evidence = engine.evidence if engine.status == "calibrated" else None
     extrapolated = bool(outside or borrowed) or "extrapolated" in (engine.status, kernels.status)
     return Calibration(
         engine=engine.engine,
         version=engine.version,
+        date=engine.date,
+        driver=engine.driver,
         gpu=engine.gpu,
         status="extrapolated" if extrapolated else "calibrated",
+        grade=evidence.grade if evidence else "extrapolated",
+        num_curves=evidence.num_curves if evidence else 0,
+        num_points=evidence.num_points if evidence else 0,
         errors=dict(engine.errors),
         source=engine.source,
         notes=(*outside, *borrowed, *engine.notes, *kernels.notes),
+        evidence=evidence,
     )

@@ -38,21 +38,7 @@ class Built:
     @property
     def calibration(self) -> dict[str, Any]:
         """Engine calibration of each pool, fit for JSON."""
-        return {
-            name: {
-                "engine": profile.calibration.engine,
-                "version": profile.calibration.version,
-                "gpu": profile.calibration.gpu,
-                "status": profile.calibration.status,
-                "errors": {
-                    metric: {"median_frac": error.median_frac, "p90_frac": error.p90_frac}
-                    for metric, error in profile.calibration.errors.items()
-                },
-                "source": profile.calibration.source,
-                "notes": list(profile.calibration.notes),
-            }
-            for name, profile in self.profiles.items()
-        }
+        return {name: profile.calibration.to_dict() for name, profile in self.profiles.items()}
 
 
 @dataclass(frozen=True)

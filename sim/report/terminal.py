@@ -45,6 +45,7 @@ def render_result(result: Mapping[str, Any], info: Mapping[str, Any]) -> Rendera
         _tiers(result),
         Text(_costs(result)),
         *_line(text.cached(result)),
+        *_line(text.calibrated(result)),
         *_warning(text.extrapolated(result)),
         Text(_pace(info), style="dim"),
     )

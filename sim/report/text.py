@@ -105,6 +105,20 @@ def cached(result: Mapping[str, Any]) -> str | None:
     return f"Prefix cache: {found} of prompt tokens; {ideal} if one cache held everything."
 
 
+def calibrated(result: Mapping[str, Any]) -> str | None:
+    """Return whose step times the pools have, with version, date, driver and grade; None if nothing is said of them."""
+    engines: dict[str, list[str]] = {}
+    for pool, found in result["sim"]["calibration"].items():
+        if "grade" not in found:
+            continue
+        measured = f"{found['num_points']} points on {found['num_curves']} curves"
+        said = f"{found['engine']} {found['version']} ({found['date']}; driver {found['driver']}) on {found['gpu']}"
+        said += f": {found['grade']}" + (f", {measured}" if found["num_points"] else "")
+        engines.setdefault(said, []).append(pool)
+    told = [f"{said} [{', '.join(pools)}]" for said, pools in engines.items()]
+    return f"Step times: {'; '.join(told)}." if told else None
+
+
 def extrapolated(result: Mapping[str, Any]) -> str | None:
     """Return which pools run outside what their engine was calibrated on, and why; None if no pool does.
 

@@ -14,7 +14,6 @@ from sim.spec.base import (
     Bytes,
     BytesPerSecond,
     FlopsPerSecond,
-    NonNegativeInt,
     NonNegativeNumber,
     PositiveFraction,
     PositiveInt,
@@ -24,22 +23,10 @@ from sim.spec.base import (
     Spec,
     Text,
 )
+from sim.spec.evidence import Evidence, FitError
 
 Status = Literal["calibrated", "extrapolated"]
 """Fitted to measurements of this engine on this GPU, or carried over from another one."""
-
-
-class FitError(Spec):
-    """How far a fit is from the measurements: |predicted / measured - 1|."""
-
-    median_frac: NonNegativeNumber
-    """Median absolute relative error [1]."""
-    p90_frac: NonNegativeNumber
-    """90th percentile of the absolute relative error [1]."""
-    num_points: NonNegativeInt = 0
-    """Measurements compared; 0: not stated."""
-    note: Text = ""
-    """What was compared with what."""
 
 
 class GemmFit(Spec):
@@ -197,6 +184,8 @@ class EngineSpec(Spec):
     """Version measured."""
     date: Text
     """When it was measured."""
+    driver: Text = "not stated"
+    """Driver and CUDA it ran under."""
     gpu: Text
     """GPU in the catalogue."""
     status: Status
@@ -244,6 +233,8 @@ class EngineSpec(Spec):
     """Cross-validated errors by metric: itl, tpot, ttft, throughput."""
     range: Range
     """What the measurements covered."""
+    evidence: Evidence | None = None
+    """What the fit rests on; None where it was carried over from another GPU or engine."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield the rules between fields that are broken."""

@@ -1,0 +1,80 @@
+"""Evidence: what a fit of an engine rests on, how far it may be off, and how it fared on what it had not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from sim.spec.base import NonNegativeInt, NonNegativeNumber, Spec, Text
+
+Grade = Literal["good", "fair", "thin", "extrapolated"]
+"""How much a calibration can be trusted at a glance (see `Evidence.grade`)."""
+GOOD = (10, 0.08)
+"""Curves, and held-out median error of the time per token, from which a fit is good. *Assumed*: our own bar."""
+FAIR = (5, 0.15)
+"""The same for fair; what has less is thin."""
+
+
+class FitError(Spec):
+    """How far a fit is from the measurements: |predicted / measured - 1|."""
+
+    median_frac: NonNegativeNumber
+    """Median absolute relative error [1]."""
+    p90_frac: NonNegativeNumber
+    """90th percentile of the absolute relative error [1]."""
+    bias_frac: float | None = None
+    """Median signed relative error [1]; None: not stated."""
+    num_points: NonNegativeInt = 0
+    """Measurements compared; 0: not stated."""
+    note: Text = ""
+    """What was compared with what."""
+
+
+class Fold(Spec):
+    """Curves that were held out together, and the coefficients that the others gave."""
+
+    curves: tuple[Text, ...]
+    """Their names (`group_id` of the table of measurements)."""
+    coefficients: dict[Text, NonNegativeNumber]
+    """Coefficients fitted without them, by path in EngineSpec, in their units."""
+    settings: dict[Text, NonNegativeNumber] = Field(default_factory=dict)
+    """Settings that the source does not state, as chosen without them."""
+
+
+class Evidence(Spec):
+    """What a fit rests on: measurements, held-out errors, covariance."""
+
+    num_curves: NonNegativeInt
+    """Curves fitted: a curve has one model, GPU, parallelism, precision and shape of requests."""
+    num_points: NonNegativeInt
+    """Points fitted: a point is one load on a curve."""
+    held_out: dict[Text, FitError] = Field(default_factory=dict)
+    """Errors on curves that were held out, by metric."""
+    regimes: dict[Text, FitError] = Field(default_factory=dict)
+    """Errors of the fit by regime, such as "tpot, 1 to 4 users"."""
+    curve_sd: dict[Text, NonNegativeNumber] = Field(default_factory=dict)
+    """Standard deviation of a held-out curve's mean log error, by metric: what the form does not explain."""
+    names: tuple[Text, ...] = ()
+    """Coefficients that were fitted, by path in EngineSpec."""
+    log_covariance: tuple[tuple[float, ...], ...] = ()
+    """Covariance of their natural logs, lower triangle row by row."""
+    folds: tuple[Fold, ...] = ()
+    """The parts in which whole curves were held out."""
+
+    @property
+    def grade(self) -> Grade:
+        """good or fair by number of curves and held-out error of the time per token, else thin."""
+        errors = [self.held_out[name].median_frac for name in ("tpot", "itl") if name in self.held_out]
+        error = min(errors, default=float("inf"))
+        if self.num_curves >= GOOD[0] and error <= GOOD[1]:
+            return "good"
+        return "fair" if self.num_curves >= FAIR[0] and error <= FAIR[1] else "thin"
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield a covariance that does not fit its names."""
+        if [len(row) for row in self.log_covariance] != list(range(1, len(self.log_covariance) + 1)):
+            yield "log_covariance", "must be a lower triangle: one number, then two, ..."
+        elif len(self.log_covariance) not in (0, len(self.names)):
+            yield "log_covariance", f"must have a row for each of the {len(self.names)} names"
