@@ -1,0 +1,1 @@
+"""Calibration: from measurements of operators and of serving to the profiles of hardware and engines."""
