@@ -91,7 +91,15 @@ class Reading:
     """Derivative of its natural log by each coefficient in its unit, shape [m]."""
 
 
-def read(metric: str, records: Table, steps: Steps, basis: Basis, values: Mapping[str, float]) -> Reading | None:
+def read(
+    metric: str,
+    records: Table,
+    steps: Steps,
+    basis: Basis,
+    values: Mapping[str, float],
+    *,
+    sloped: bool = True,
+) -> Reading | None:
     """Return a metric of a played point with its derivative.
 
     Parameters
@@ -100,9 +108,10 @@ def read(metric: str, records: Table, steps: Steps, basis: Basis, values: Mappin
     records : the requests that count
     steps : all steps of the play
     basis, values : the profile that was played, and its coefficients by path
+    sloped : whether the derivative is wanted; else it is 0
     """
     paths = tuple(values)
-    change_s = [steps.time_s(basis.unit(path)) for path in paths]
+    change_s = [steps.time_s(basis.unit(path)) if sloped else np.zeros(len(steps.begin_s)) for path in paths]
     frontend_s = values.get("first_token_s", basis.profile.frontend_s)
     statistic = metric.rsplit("_", 1)[-1]
     if metric.startswith("itl_p"):
