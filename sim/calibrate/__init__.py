@@ -1,1 +1,1 @@
-"""Calibration: from measurements of operators and of serving to the profiles of hardware and engines."""
+"""Measurements against the simulator: fitting what it assumes of hardware and engines, and scoring what it predicts."""

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from sim.cost.profile import Profile, compile
+from sim.spec.engine import EngineSpec, KernelSpec
 from sim.spec.fleet import Pool
 from sim.spec.hardware import GpuSpec
 from sim.spec.model import ModelSpec
 
 
-def compile_pool(pool: Pool, model: ModelSpec | str, gpu: GpuSpec | str) -> Profile:
-    """Compile the replicas of a pool, every field of it taken along; raises as `compile` does."""
+def compile_pool(
+    pool: Pool,
+    model: ModelSpec | str,
+    gpu: GpuSpec | str,
+    engine: EngineSpec | None = None,
+    kernels: KernelSpec | None = None,
+) -> Profile:
+    """Compile the replicas of a pool, every field of it taken along; raises as `compile` does.
+
+    A calibration given here takes the place of the one that the pool names.
+    """
     return compile(
         model,
         gpu,
@@ -30,5 +40,6 @@ def compile_pool(pool: Pool, model: ModelSpec | str, gpu: GpuSpec | str) -> Prof
         max_num_batched_tokens=pool.max_num_batched_tokens,
         block_size=pool.block_size,
         gpu_memory_utilization=pool.gpu_memory_utilization,
-        engine=pool.engine,
+        engine=engine or pool.engine,
+        kernels=kernels,
     )

@@ -17,6 +17,7 @@ from sim.cost.speculation import Speculation, speculate, speculation_problems
 from sim.cost.step import step_times
 from sim.cost.step_times import StepTimes
 from sim.errors import CapacityError, Problem, SpecError
+from sim.spec.engine import EngineSpec, KernelSpec
 from sim.spec.hardware import GpuSpec
 from sim.spec.model import ModelSpec
 from sim.spec.speculation import SpeculativeConfig
@@ -101,7 +102,8 @@ def compile(
     max_num_batched_tokens: int = 8192,
     block_size: int = 16,
     gpu_memory_utilization: float = 0.90,
-    engine: str = "vllm",
+    engine: str | EngineSpec = "vllm",
+    kernels: KernelSpec | None = None,
 ) -> Profile:
     """Compile a model and a GPU to the profile of one replica.
 
@@ -126,7 +128,9 @@ def compile(
     max_num_seqs, max_num_batched_tokens, block_size, gpu_memory_utilization
         As in vLLM.
     engine
-        Engine whose calibration on this GPU applies, e.g. `vllm`, `nim`.
+        Engine whose calibration on this GPU applies, e.g. `vllm`, `nim`; or the calibration itself.
+    kernels
+        Fitted kernels to use in place of the catalogue's.
 
     Raises
     ------
@@ -137,7 +141,8 @@ def compile(
     """
     model = catalog.load_model(model) if isinstance(model, str) else model
     gpu = catalog.load_gpu(gpu) if isinstance(gpu, str) else gpu
-    kernels, overheads = load_kernels(gpu.name), load_engine(engine, gpu.name)
+    overheads = load_engine(engine, gpu.name) if isinstance(engine, str) else engine
+    kernels = kernels or load_kernels(gpu.name)
     tp, pp, dp = tensor_parallel_size, pipeline_parallel_size, data_parallel_size
     ep = expert_group(tp, dp, expert_parallel_size, enable_expert_parallel=enable_expert_parallel)
     limits = Limits(
@@ -177,7 +182,7 @@ def compile(
         name="-".join((model.name, weights, *_sizes(tp, pp, ep, dp), overheads.name)),
         model=model.name,
         hardware=gpu.name,
-        engine=engine,
+        engine=engine if isinstance(engine, str) else overheads.engine,
         tensor_parallel_size=tp,
         pipeline_parallel_size=pp,
         data_parallel_size=dp,

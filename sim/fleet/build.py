@@ -17,6 +17,7 @@ from sim.spec import PopulationTraffic, Scenario
 from sim.spec.fleet import Pool as PoolSpec
 from sim.spec.hardware import GpuSpec, Sourced
 from sim.traffic.replay import Replay
+from sim.traffic.synthetic import OpenLoop
 
 LANGUAGES = ("all",)
 """Languages of the traffic; so far it is not told apart."""
@@ -51,8 +52,8 @@ class Pools:
     """USD per GPU-hour."""
 
 
-def build(scenario: Scenario) -> Built:
-    """Compile a scenario.
+def build(scenario: Scenario, pools: Pools | None = None) -> Built:
+    """Compile a scenario, or take its pools as they were compiled already.
 
     Raises
     ------
@@ -61,7 +62,7 @@ def build(scenario: Scenario) -> Built:
     CapacityError
         A model that does not fit.
     """
-    pools = compile_pools(scenario)
+    pools = pools or compile_pools(scenario)
     profiles, prices = pools.profiles, pools.prices
     SpecError.raise_if(split_problems(scenario, profiles))
     source = traffic.build(with_context_limits(scenario, profiles))
@@ -201,7 +202,7 @@ def make_world(
         seed=scenario.seed,
         start_s=0.0 - scenario.run_in_s,
         horizon_s=scenario.horizon_s,
-        has_segments=isinstance(source, Replay),
+        has_segments=isinstance(source, Replay) or (isinstance(source, OpenLoop) and source.num_prompts is not None),
     )
 
 

@@ -150,6 +150,7 @@ class Player:
             lambda user, conversation, turn: draws.bits(key, user, conversation, turn),
             num_hours=int(np.ceil(scenario.horizon_s / HOUR_S)),
         )
+        self.take: Callable[[NDArray[np.void]], None] = self.collector.add
         self.beside = Beside()
         self.num_done = 0
         self.last_end_s = 0.0
@@ -166,6 +167,12 @@ class Player:
 
     def _play(self) -> Run:
         began = time.perf_counter()
+        timeline, end_s = self.simulate()
+        wall_s = time.perf_counter() - began
+        return self.sum_up(timeline, end_s, wall_s)
+
+    def simulate(self) -> tuple[NDArray[np.void], float]:
+        """Play to the end. Returns the timeline (dtype INTERVAL), and the end [s]."""
         scenario, plane = self.built.scenario, self.plane
         clock = CLOCKS[self.clock_name](plane, self.beside.ahead(self.built.source.chunks()), self.keep)
         num_gpus = [profile.num_gpus for profile in self.built.profiles.values()]
@@ -181,9 +188,8 @@ class Player:
         for rows in plane.end(end_s):
             self.keep(rows)
         self.beside.catch_up()
-        wall_s = time.perf_counter() - began
         hold(plane, self.num_done, self.cost_usd, drained=scenario.drains)
-        return self.sum_up(timeline.rows, end_s, wall_s)
+        return timeline.rows, end_s
 
     def stride(self, clock: Clock) -> float:
         """Play interval by interval to the horizon, and on until empty if the scenario drains. Returns the end [s]."""
@@ -207,7 +213,7 @@ class Player:
 
     def keep(self, rows: NDArray[np.void]) -> None:
         """Take finished requests."""
-        self.beside.do(self.collector.add, rows)
+        self.beside.do(self.take, rows)
         self.num_done += len(rows)
         self.cost_usd += float(rows["cost_usd"].sum())
         self.last_end_s = max(self.last_end_s, float(np.fmax.reduce(rows["end_s"], initial=0.0)))
@@ -261,6 +267,29 @@ class Player:
             scenario_yaml=scenario.to_yaml(),
         )
         return Run(scenario, data, self.collector, info)
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a run leaves, not summed up."""
+
+    rows: NDArray[np.void]
+    """Every request (dtype DONE), in the order they ended."""
+    gaps: NDArray[np.int64]
+    """Histogram of the times between tokens since t = 0 (`sim.metrics.histogram`), shape [classes, NUM_BINS]."""
+    timeline: NDArray[np.void]
+    """Dtype INTERVAL."""
+    end_s: float
+
+
+def play_records(built: Built) -> Records:
+    """Play a small run for its requests alone: nothing is summed up, nothing is sampled."""
+    player = Player(built, "compiled", leap=True, progress=None)
+    kept: list[NDArray[np.void]] = []
+    player.take = kept.append
+    with player.beside:
+        timeline, end_s = player.simulate()
+    return Records(np.concatenate(kept), player.plane.itl.copy(), timeline, end_s)
 
 
 def load(built: Built) -> dict[str, Any]:

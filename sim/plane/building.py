@@ -316,6 +316,9 @@ def build_classes(
         row["group"] = groups[kind.prefix_group] if kind.prefix_tokens > 0 else -1
         row["keep_history"], row["max_context"] = kind.keep_history, kind.max_context_tokens
         row["itl_group"], row["min_think_s"], row["refuses_long"] = itl_group, kind.min_think_s, not kind.truncates
+        row["spaced"], row["interval_s"], row["sent_s"] = (
+            kind.reissue_interval_s > 0.0, kind.reissue_interval_s, -FAR,
+        )  # fmt: skip
         for name in ("user_tokens", "output_tokens", "gap_s"):
             row[name] = curves.add(getattr(kind, name))
         row["patience_s"] = -1 if kind.patience_s is None else curves.add(kind.patience_s)

@@ -198,7 +198,10 @@ def end_request(p, slot, ending, now):
         cancel_timer(p, slot)
     if ending != IN_FLIGHT and q.turn + 1 < q.num_turns:
         due_s = q.arrived_s + lookup(p, kind.gap_s, draw(p.gap_key, q, q.turn + 1))
-        due_s = whole_ns(max(due_s, end_s + kind.min_think_s))
+        due_s = max(due_s, end_s + kind.min_think_s)
+        if kind.spaced == 1:
+            due_s = kind.sent_s = whole_ns(max(due_s, kind.sent_s) + kind.interval_s)
+        due_s = whole_ns(due_s)
         if due_s < p.horizon_s:
             q.state = THINKING
             if ending == COMPLETED and kind.keep_history == 1:

@@ -173,6 +173,8 @@ CLASS = record(
     "f8 min_think_s",
     "i8 user_tokens output_tokens gap_s patience_s",
     "i4 refuses_long",  # a turn that exceeds max_context is refused, not cut
+    "i4 spaced",  # turns after the first are sent one by one, at least an interval apart
+    "f8 interval_s sent_s",  # that interval; when the last of them was (or will be) sent
 )
 
 OBSERVED = np.dtype(

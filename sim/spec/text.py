@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import yaml
@@ -124,8 +125,9 @@ def parse_path(text: str) -> Path:
     return tuple(int(part) if part.isdecimal() else part for part in text.split("."))
 
 
+@lru_cache(maxsize=256)
 def read_text(text: str, file: str | None = None) -> Document:
-    """Return the data of a YAML text and the line of each value.
+    """Return the data of a YAML text and the line of each value; the same text is read once.
 
     Raises
     ------

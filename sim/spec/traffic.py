@@ -101,6 +101,9 @@ class OpenLoopTraffic(Spec):
     `vllm bench serve --burstiness`."""
     num_requests: PositiveInt | None = None
     """Stop after so many requests. Default: go on until the horizon."""
+    num_prompts: PositiveInt | None = None
+    """Distinct prompts, sent in turn, each with an answer length of its own (as load generators with a small data set
+    do). Default: no prompt is sent twice."""
     input_sequence_length: TokenDistribution
     """Prompt length [tokens], without the tier's system prompt."""
     output_sequence_length: TokenDistribution
@@ -120,6 +123,10 @@ class ClosedLoopTraffic(Spec):
     """Requests that each user sends, one after the other."""
     reissue_delay_s: Seconds = 0.0
     """Time from an answer's end to the user's next request [s]. Default 0: at once, as benchmark clients do."""
+    reissue_interval_s: Seconds = 0.0
+    """Time that the client, one process for all users, needs to send a request [s]: first requests go out so far apart,
+    a further one so long after the later of its user's last answer and the further request sent before it. Default:
+    none."""
     input_sequence_length: TokenDistribution
     """Prompt length [tokens], without the tier's system prompt."""
     output_sequence_length: TokenDistribution

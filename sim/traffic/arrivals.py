@@ -50,7 +50,8 @@ class TrafficClass:
     Turn k's prompt is `prefix_tokens`, then (with `keep_history`) all earlier user and output tokens of the
     conversation, then its own user tokens. Where prompt and output exceed `max_context_tokens`, history is dropped,
     oldest first, so that they fit (`truncates`), or the turn is refused. The next turn comes, whatever became of the
-    last, at the later of (arrival + gap) and (end + `min_think_s`).
+    last, at the later of (arrival + gap) and (end + `min_think_s`). Where one process sends the turns of all of them
+    (`reissue_interval_s` > 0), it comes so long after the later of that time and the turn sent before it.
     """
 
     name: str
@@ -68,6 +69,7 @@ class TrafficClass:
     max_context_tokens: int  # NO_LIMIT: the model's own
     is_program: bool
     truncates: bool = True
+    reissue_interval_s: float = 0.0  # turns after the first of all conversations of the class are so far apart
 
 
 class Source(Protocol):

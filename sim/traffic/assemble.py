@@ -65,6 +65,7 @@ def build(scenario: Scenario) -> Source:
                 rate_per_s=traffic.rate_per_s,
                 burstiness=traffic.burstiness,
                 num_requests=traffic.num_requests,
+                num_prompts=traffic.num_prompts,
                 traffic_class=_generated(scenario, traffic),
                 buckets=buckets_of(tier.rate_limit, 1),
                 start_s=-scenario.run_in_s,
@@ -77,7 +78,11 @@ def build(scenario: Scenario) -> Source:
                 seed=scenario.seed,
                 concurrency=traffic.concurrency,
                 requests_per_user=traffic.requests_per_user,
-                traffic_class=replace(_generated(scenario, traffic), min_think_s=traffic.reissue_delay_s),
+                traffic_class=replace(
+                    _generated(scenario, traffic),
+                    min_think_s=traffic.reissue_delay_s,
+                    reissue_interval_s=traffic.reissue_interval_s,
+                ),
                 buckets=buckets_of(scenario.tiers[traffic.tier].rate_limit, 1),
                 start_s=-scenario.run_in_s,
             )

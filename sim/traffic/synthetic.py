@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.traffic.arrivals import ARRIVAL, Chunk, TrafficClass
+from sim.traffic import draws
+from sim.traffic.arrivals import ARRIVAL, NO_SEGMENTS, SEGMENT, Chunk, TrafficClass, whole_ns
 from sim.traffic.daily import MINUTES, DailyRate
 from sim.traffic.lengths import table_mean
 from sim.traffic.renewal import Renewals
@@ -22,13 +23,15 @@ class OpenLoop:
     """Requests that come whatever the fleet does; each from a user of its own. A Source.
 
     Inter-arrival times are gamma with shape `burstiness`, as in `vllm bench serve --burstiness` (1: a Poisson process;
-    smaller: burstier), and stationary from `start_s` on.
+    smaller: burstier), and stationary from `start_s` on. With `num_prompts`, request k repeats the prompt and the
+    answer length of request k - `num_prompts`.
     """
 
     seed: int
     rate_per_s: float
     burstiness: float
     num_requests: int | None
+    num_prompts: int | None
     traffic_class: TrafficClass
     buckets: NDArray[np.void]
     start_s: float
@@ -51,6 +54,7 @@ class OpenLoop:
             rate_per_s=self.rate_per_s,
             burstiness=self.burstiness,
             num_requests=self.num_requests,
+            num_prompts=self.num_prompts,
         )
 
     def chunks(self) -> Iterator[Chunk]:
@@ -70,11 +74,26 @@ class OpenLoop:
             rows = np.zeros(min(left, len(times_s)), dtype=ARRIVAL)
             rows["t_s"], rows["user"] = times_s[: len(rows)], number[: len(rows)]
             rows["bucket"] = 0 if len(self.buckets) else -1
-            fill(rows, self.seed, _ONE_TURN, self.traffic_class)
-            yield from in_chunks(rows)
+            segments = NO_SEGMENTS
+            if self.num_prompts is None:
+                fill(rows, self.seed, _ONE_TURN, self.traffic_class)
+            else:
+                segments = self._repeat(rows, self.num_prompts)
+            yield from in_chunks(rows, segments)
             left -= len(rows)
             if left == 0:
                 return
+
+    def _repeat(self, rows: NDArray[np.void], num_prompts: int) -> NDArray[np.void]:
+        """Give requests the lengths of the prompt they repeat; return its text, one segment each."""
+        users = rows["user"].copy()
+        rows["user"] %= num_prompts
+        fill(rows, self.seed, _ONE_TURN, self.traffic_class)
+        segments = np.zeros(len(rows), dtype=SEGMENT)
+        segments["key"] = draws.mix(rows["user"].astype(np.uint64) + draws.GOLDEN)
+        segments["tokens"] = rows["user_tokens"]
+        rows["user"], rows["num_segments"] = users, 1
+        return segments
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +125,14 @@ class ClosedLoop:
             concurrency=self.concurrency,
             requests_per_user=self.requests_per_user,
             reissue_delay_s=self.traffic_class.min_think_s,
+            reissue_interval_s=self.traffic_class.reissue_interval_s,
         )
 
     def chunks(self) -> Iterator[Chunk]:
         """One row for each user."""
         rows = np.zeros(self.concurrency, dtype=ARRIVAL)
-        rows["t_s"], rows["user"] = self.start_s, np.arange(self.concurrency)
+        rows["user"] = np.arange(self.concurrency)
+        rows["t_s"] = whole_ns(self.start_s + self.traffic_class.reissue_interval_s * rows["user"])
         rows["bucket"] = 0 if len(self.buckets) else -1
         fill(rows, self.seed, _ONE_TURN, self.traffic_class)
         rows["num_turns"] = self.requests_per_user

@@ -76,6 +76,7 @@ class Model(Handovers):
         self.gaps_s: list[list[float]] = [[] for _ in range(max(self.rows) + 1)]
         self.gaps_per_token_s: list[list[float]] = [[] for _ in self.gaps_s]
         self.steps: list[Step] = []
+        self.sent_s: dict[int, float] = {}
 
     def add_host_tier(self, members: list[Replica], pool: Pool, counts: Counts) -> None:
         """Give the replicas of a pool their second tier, if it has one."""
@@ -182,7 +183,12 @@ class Model(Handovers):
         if record["turn"] + 1 >= int(request.row["num_turns"]):
             return
         gap_s = draws.lookup(kind.gap_s, self.draw(draws.GAP, record, record["turn"] + 1))
-        t_s = draws.whole_ns(max(record["arrived_s"] + gap_s, record["end_s"] + kind.min_think_s))
+        t_s = max(record["arrived_s"] + gap_s, record["end_s"] + kind.min_think_s)
+        if kind.reissue_interval_s > 0.0:
+            class_id = record["class_id"]
+            t_s = max(t_s, self.sent_s.get(class_id, -math.inf)) + kind.reissue_interval_s
+            self.sent_s[class_id] = t_s = draws.whole_ns(t_s)
+        t_s = draws.whole_ns(t_s)
         if t_s < self.world.horizon_s:
             self.push(max(t_s, now), TIMER, record["serial"], "turn")
 

@@ -253,6 +253,7 @@ def traffic_classes(draw, clock, number, path_names, mood):
         max_context_tokens=draw(st.sampled_from([45, 60, 1 << 20])),
         is_program=draw(st.booleans()),
         truncates=draw(st.sampled_from([True, True, False])),
+        reissue_interval_s=draw(st.sampled_from([0.0, 0.0, 1.0])) * draw(clock.calendar(0 if clock.exact else 1, 32)),
     )
 
 

@@ -1,1 +1,1 @@
-"""Measured serving: rows to points, points to scenarios, scenarios played, scored, and fitted to."""
+"""Serving measurements: rows of a table become points, points become scenarios, scenarios are played and scored."""

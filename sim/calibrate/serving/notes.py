@@ -1,0 +1,68 @@
+"""The column `notes`: settings that a source states in words of its own, or as a server's command line."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_INT = r"[ =]+([0-9]+)"
+_SETTINGS = {
+    "max_num_batched_tokens": re.compile(rf"(?:--max-num-batched-tokens|max_num_batched_tokens){_INT}"),
+    "max_num_seqs": re.compile(rf"(?:--max-num-seqs|max_num_seqs){_INT}"),
+    "max_model_len": re.compile(rf"(?:--max-model-len|--max_seq_len|max_model_len){_INT}"),
+}
+_UTILIZATION = re.compile(r"gpu_mem_util=([0-9.]+)")
+_TP = re.compile(rf"(?:--tp-size|--tp_size|--tensor-parallel-size|--tp|-tp){_INT}")
+_DP = re.compile(rf"(?:--dp-size|--data-parallel-size|--dp|\bdp|attention_dp){_INT}(?:\.0)?\b")
+_EP = re.compile(rf"(?:--ep-size|--ep_size|moe_ep|\bep){_INT}(?:\.0)?\b")
+_NUM_GPUS = re.compile(r"num_gpus=([0-9]+)|\b([0-9]+) GPUs? total")
+_NUM_REQUESTS = re.compile(r"\bn=([0-9]+) failures|\b([0-9]+) (?:requests|prompts|reqs)\b")
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What the notes of a point say about its engine and client."""
+
+    settings: dict[str, int | float]
+    """Settings of the pool."""
+    tensor_parallel_size: int | None
+    data_parallel_size: int
+    """Ranks with attention of their own."""
+    expert_parallel_size: int
+    enable_expert_parallel: bool
+    async_scheduling: bool | None
+    num_gpus: int | None
+    """GPUs of the whole system."""
+    num_requests: int | None
+
+
+def read_notes(text: str) -> Notes:
+    """Return what a text of the column says."""
+    settings: dict[str, int | float] = {}
+    for name, pattern in _SETTINGS.items():
+        if match := pattern.search(text):
+            settings[name] = int(match.group(1))
+    if match := _UTILIZATION.search(text):
+        settings["gpu_memory_utilization"] = float(match.group(1))
+    attention_ranks = _number(_DP, text) or 1
+    if "launch_server" in text and "--enable-dp-attention" not in text:
+        attention_ranks = 1  # whole replicas behind one door
+    if "launch_server" in text and "--enable-dp-attention" in text and attention_ranks == 1:
+        attention_ranks = _number(_TP, text) or 1
+    return Notes(
+        settings=settings,
+        tensor_parallel_size=_number(_TP, text),
+        data_parallel_size=attention_ranks,
+        expert_parallel_size=_number(_EP, text) or 1,
+        enable_expert_parallel="--enable-expert-parallel" in text,
+        async_scheduling=True if "--async-scheduling" in text else None,
+        num_gpus=_number(_NUM_GPUS, text),
+        num_requests=_number(_NUM_REQUESTS, text),
+    )
+
+
+def _number(pattern: re.Pattern[str], text: str) -> int | None:
+    """Return the first group of a pattern that was found, as a number."""
+    match = pattern.search(text)
+    found = [group for group in match.groups() if group] if match else []
+    return int(found[0]) if found else None

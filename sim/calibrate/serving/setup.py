@@ -1,0 +1,191 @@
+"""From a point to how it is played: engine, pool, client, lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sim import catalog
+from sim.calibrate.serving.beds import bed_of, first_of, load_beds, settings_of
+from sim.calibrate.serving.engines import nearest_engine, number_of
+from sim.calibrate.serving.lengths import answers_of, mean_tokens, prompts_of
+from sim.calibrate.serving.loads import Kind, read_load
+from sim.calibrate.serving.notes import Notes, read_notes
+from sim.calibrate.serving.rows import Point
+from sim.cost.shapes import parameters
+from sim.errors import CatalogError, SpecError
+from sim.spec import Pool, TokenDistribution
+from sim.spec.bed import Bed, Beds, Client, Setting
+from sim.spec.model import ModelSpec
+
+MOST_WEIGHTS_FRAC = 0.55
+"""Share of a GPU's memory that weights may take where a source does not say how many GPUs a replica has: *assumed*."""
+MOST_GPUS = 8
+
+
+class NotCoveredError(Exception):
+    """A point that cannot be played; the text says why."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a point is played."""
+
+    bed: str
+    kind: Kind
+    load: float
+    """Users, requests per second on the whole system, requests, or sequences of a batch."""
+    pool: Pool
+    num_replicas: int
+    """Replicas of the whole system."""
+    prompts: TokenDistribution
+    answers: TokenDistribution
+    client: Client
+    num_requests: int | None
+    """Requests of an open loop that the source sent, where it says so."""
+    note: str
+    """What stands in for what the row asks for; nothing where it is there."""
+
+    @property
+    def gpu(self) -> str:
+        """GPU in the catalogue."""
+        return str(self.pool.hardware)
+
+    @property
+    def isl(self) -> float:
+        """Mean prompt [tokens]."""
+        return mean_tokens(self.prompts)
+
+    @property
+    def osl(self) -> float:
+        """Mean answer [tokens]."""
+        return mean_tokens(self.answers)
+
+
+def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, beds: Beds | None = None) -> Setup:
+    """Return how a point is played.
+
+    Parameters
+    ----------
+    point
+        The point.
+    settings
+        Settings of the pool that take the place of those the bed and the notes give.
+    beds
+        Default: those of the catalogue.
+
+    Raises
+    ------
+    NotCoveredError
+        The point cannot be played.
+    """
+    beds = beds or load_beds()
+    for unknown in beds.not_covered:
+        if first_of({unknown.model: True}, point.model):
+            raise NotCoveredError(unknown.reason)
+    bed = bed_of(point, beds)
+    if bed is None:
+        raise NotCoveredError(f"no bed fits engine {point.engine or 'not stated'}")
+    load = read_load(point.load)
+    if load is None:
+        raise NotCoveredError(f"load of unknown form: {point.load}")
+    kind: Kind = "offline" if bed.load == "offline" else load.kind
+    model, gpu, engine, note = _names(point, bed, beds)
+    prompts = prompts_of(point.model, point.isl, bed.client)
+    answers = answers_of(point.model, point.osl or ("1" if kind == "decode_step" else ""), bed.client)
+    if prompts is None or answers is None:
+        raise NotCoveredError("lengths of prompts or answers are not stated")
+    notes = read_notes(point.notes)
+    shape = _shape(point, notes, model, gpu)
+    chosen: dict[str, Any] = {name: values[0] for name, values in settings_of(point, bed, beds).items()}
+    chosen |= notes.settings
+    chosen |= _precision(point, bed, beds)
+    if notes.async_scheduling is not None:
+        chosen["async_scheduling"] = notes.async_scheduling
+    chosen |= settings or {}
+    chosen.pop("max_model_len", None)  # lengths are what they were; a limit could only refuse them
+    pool = _pool(chosen | shape | {"model": model, "hardware": gpu, "engine": engine, "usd_per_gpu_hour": 1.0})
+    gpus = pool.num_gpus_per_replica
+    whole = notes.num_gpus or gpus
+    return Setup(
+        bed=bed.name,
+        kind=kind,
+        load=load.value,
+        pool=pool,
+        num_replicas=max(1, whole // gpus),
+        prompts=prompts,
+        answers=answers,
+        client=bed.client,
+        num_requests=notes.num_requests or bed.client.num_requests,
+        note=note,
+    )
+
+
+def _names(point: Point, bed: Bed, beds: Beds) -> tuple[str, str, str, str]:
+    """Return model, GPU and engine in the catalogue, and what stands in for what."""
+    model, gpu = first_of(beds.models, point.model), first_of(beds.gpus, point.gpu)
+    if model is None or model not in catalog.list_entries("models"):
+        raise NotCoveredError(f"no model in the catalogue for {point.model or 'a row without a model'}")
+    if gpu is None or gpu not in catalog.list_entries("hardware"):
+        raise NotCoveredError(f"no GPU in the catalogue for {point.gpu or 'a row without a GPU'}")
+    version = bed.version or point.version
+    families = beds.families.get(bed.engine, (bed.engine,))
+    engine = nearest_engine(families, version, gpu, catalog.list_entries("engines"))
+    if engine is None:
+        raise NotCoveredError(f"no calibration of engine {bed.engine} on {gpu}")
+    wanted, found = number_of(version), number_of(engine)
+    if not engine.startswith(families[0]) or wanted != found:
+        return model, gpu, engine, f"{engine} stands in for {bed.engine} {version}".rstrip()
+    return model, gpu, engine, ""
+
+
+def _shape(point: Point, notes: Notes, model: str, gpu: str) -> dict[str, Any]:
+    """Return the parallelism of a replica."""
+    spec = catalog.load_model(model)
+    ranks = notes.data_parallel_size
+    stated = int(float(point.tp)) if point.tp else None
+    if "ML.ENERGY" in point.source:
+        stated = notes.num_gpus  # its column counts something else where experts are spread
+    if stated is None:
+        stated = _fewest_gpus(spec, gpu, notes.num_gpus or 1)
+    if not spec.is_moe:
+        ranks = 1
+    shape: dict[str, Any] = {"tensor_parallel_size": max(1, stated // ranks), "data_parallel_size": ranks}
+    if point.pp:
+        shape["pipeline_parallel_size"] = int(float(point.pp))
+    if spec.is_moe and notes.enable_expert_parallel:
+        shape["enable_expert_parallel"] = True
+    elif spec.is_moe and notes.expert_parallel_size > 1:
+        shape["expert_parallel_size"] = notes.expert_parallel_size
+    return shape
+
+
+def _fewest_gpus(model: ModelSpec, gpu: str, num_gpus: int) -> int:
+    """Return the fewest GPUs whose memory 8-bit weights fill to `MOST_WEIGHTS_FRAC` at most."""
+    memory, count = float(catalog.load_gpu(gpu).hbm_bytes), 1
+    while count < min(MOST_GPUS, num_gpus) and parameters(model).total > MOST_WEIGHTS_FRAC * memory * count:
+        count *= 2
+    return count
+
+
+def _precision(point: Point, bed: Bed, beds: Beds) -> dict[str, Any]:
+    """Return weights, and activations where they differ from what the weights imply."""
+    text = f"{point.model} {point.precision}"
+    notes = f"{text} {point.notes}" if "AccelMark" in point.source else text
+    found = first_of(bed.weights, text) or first_of(beds.weights, notes)
+    if found is None:
+        raise NotCoveredError(f"precision not known: {point.precision}")
+    weights, _, activations = found.partition("/")
+    return {"weights": weights} | ({"activations": activations} if activations else {})
+
+
+def _pool(fields: dict[str, Any]) -> Pool:
+    """Return the pool; what contradicts a policy that a row brings with it is left out."""
+    if fields.get("batch_policy") in ("static", "prefill_first"):
+        fields["async_scheduling"] = None
+    fields["max_num_batched_tokens"] = max(fields["max_num_batched_tokens"], fields["max_num_seqs"])
+    try:
+        return Pool.from_dict(fields)
+    except (SpecError, CatalogError) as error:
+        raise NotCoveredError(str(error).replace("\n", "; ")) from None
