@@ -159,6 +159,7 @@ class Player:
         self.least_end_s = scenario.horizon_s if endless else 0.0
         self.cost_usd = 0.0
         self.operations: list[dict[str, Any]] = []
+        self.log: Callable[[NDArray[np.void]], None] | None = None
 
     def play(self) -> Run:
         """Play to the end and sum up."""
@@ -175,6 +176,8 @@ class Player:
         """Play to the end. Returns the timeline (dtype INTERVAL), and the end [s]."""
         scenario, plane = self.built.scenario, self.plane
         clock = CLOCKS[self.clock_name](plane, self.beside.ahead(self.built.source.chunks()), self.keep)
+        if self.log is not None:
+            clock.log(self.log)
         num_gpus = [profile.num_gpus for profile in self.built.profiles.values()]
         timeline = Timeline(clock, self.built.world, num_gpus, scenario.report_interval_s, lambda: self.over(clock))
         pools = list(self.built.profiles)
@@ -282,9 +285,13 @@ class Records:
     end_s: float
 
 
-def play_records(built: Built) -> Records:
-    """Play a small run for its requests alone: nothing is summed up, nothing is sampled."""
+def play_records(built: Built, log: Callable[[NDArray[np.void]], None] | None = None) -> Records:
+    """Play a small run for its requests alone: nothing is summed up, nothing is sampled.
+
+    `log` takes the log of steps part by part (`sim.plane.log`), where it is wanted.
+    """
     player = Player(built, "compiled", leap=True, progress=None)
+    player.log = log
     kept: list[NDArray[np.void]] = []
     player.take = kept.append
     with player.beside:

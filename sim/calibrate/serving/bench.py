@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,72 +11,80 @@ from numpy.typing import NDArray
 from sim.calibrate.serving.basis import Basis
 from sim.calibrate.serving.coefficients import Coefficient, values_at
 from sim.calibrate.serving.fit import Observations
-from sim.calibrate.serving.readings import read
-from sim.calibrate.serving.steps import Played, play
-from sim.fleet.build import Built, Pools, make_world
+from sim.calibrate.serving.play import measured_rows, metrics, one_step, predict, records_of
+from sim.calibrate.serving.readings import log_slope
+from sim.calibrate.serving.scenarios import plan_of
+from sim.calibrate.serving.setup import Setup
+from sim.calibrate.serving.steps import one_step as single_step
+from sim.calibrate.serving.steps import read_steps
+from sim.errors import TokenfleetError
 from sim.plane.owner import Table
 
 Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Stand:
-    """One measured point, ready to be played."""
+    """One measured point, ready to be played with any coefficients."""
 
-    built: Built
-    """The scenario it is played as, one pool of one replica."""
+    setup: Setup
     basis: Basis
-    """The pool's profile, by coefficient."""
-    counts: Callable[[Table], Bools]
-    """Which of the played requests the measurement counted."""
+    """The profile it runs on, by coefficient."""
     measured: Mapping[str, float]
-    """Measured values by metric [s, 1/s]."""
+    """Measured values by metric, times in ms: those that are fitted."""
     weights: Mapping[str, float]
-    """Weight of each metric; 0 or absent: not fitted."""
+    """Weight of each of them."""
     curve: str
     """Name of the curve that the point is on."""
 
-    def play(self, values: Mapping[str, float], *, with_steps: bool = False) -> Played:
-        """Play it with coefficients given by path."""
-        return play(self.with_values(values), with_steps=with_steps)
+    def predict(self, values: Mapping[str, float]) -> Floats:
+        """Return the logs of the fitted metrics, shape [n]; nan where the load cannot be served."""
+        try:
+            found, _ = predict(self.setup, self.basis.at(values))
+        except TokenfleetError:
+            found = {}
+        return self._logs(found)
 
-    def with_values(self, values: Mapping[str, float]) -> Built:
-        """Return its scenario, compiled with coefficients given by path."""
-        (name,) = self.built.profiles
-        profiles = {name: self.basis.at(values)}
-        pool = dataclasses.replace(
-            self.built.world.pools[0],
-            step_times=profiles[name].step_times,
-            frontend_s=profiles[name].frontend_s,
-        )
-        world = dataclasses.replace(self.built.world, pools=[pool])
-        return dataclasses.replace(self.built, world=world, profiles=profiles)
+    def linearise(self, values: Mapping[str, float]) -> tuple[Floats, Floats]:
+        """Return the same, and their derivative by each coefficient in its unit, shape [n, m]."""
+        profile, setup = self.basis.at(values), self.setup
+        if setup.kind == "decode_step":
+            found = one_step(setup, profile)
+            batch = max(1, round(setup.load))
+            steps = single_step(batch, int(batch * setup.isl))
+            change = np.array([steps.time_s(self.basis.unit(path))[0] for path in values])
+            slope = change / steps.time_s(profile.step_times)[0]
+            slopes = [-slope if "throughput" in metric else slope for metric in self.measured]
+            return self._logs(found), np.array(slopes)
+        plan = plan_of(setup, profile)
+        log: list[Table] = []
+        try:
+            records = records_of(setup, profile, plan, log.append)
+            rows = measured_rows(plan, records)
+        except TokenfleetError:
+            return self._logs({}), np.zeros((len(self.measured), len(values)))
+        found = metrics(setup, profile, plan, records)
+        steps = read_steps(np.concatenate(log), records.rows)
+        changes = [steps.time_s(self.basis.unit(path)) for path in values]
+        slopes = [
+            log_slope(
+                metric, rows, steps, changes, tuple(values), profile.frontend_s, open_loop=setup.kind == "open_loop"
+            )
+            for metric in self.measured
+        ]
+        return self._logs(found), np.array(slopes)
 
-    def readings(self, values: Mapping[str, float], *, sloped: bool) -> tuple[Floats, Floats]:
-        """Return the logs of the fitted metrics, shape [n], and (if sloped) their derivative, shape [n, m]."""
-        played = self.play(values, with_steps=True)
-        counted = played.records[self.counts(played.records)]
-        logs, slopes = [], []
-        for metric in self.fitted:
-            reading = read(metric, counted, played.steps, self.basis, values, sloped=sloped)
-            logs.append(np.log(reading.value) if reading else np.nan)
-            slopes.append(reading.log_slope if reading else np.zeros(len(values)))
-        return np.array(logs), np.array(slopes).reshape(len(logs), -1)
-
-    @property
-    def fitted(self) -> tuple[str, ...]:
-        """Metrics that are fitted, in order."""
-        return tuple(name for name in self.measured if self.weights.get(name, 0.0) > 0.0)
+    def _logs(self, found: Mapping[str, float]) -> Floats:
+        return np.log([found.get(metric, np.nan) for metric in self.measured])
 
 
 def observations(stands: Sequence[Stand]) -> Observations:
     """Return all that was measured at these points, in order of points and metrics."""
     numbers = {curve: number for number, curve in enumerate(sorted({stand.curve for stand in stands}))}
     rows = [
-        (np.log(stand.measured[metric]), stand.weights[metric], numbers[stand.curve])
+        (np.log(value), stand.weights[metric], numbers[stand.curve])
         for stand in stands
-        for metric in stand.fitted
+        for metric, value in stand.measured.items()
     ]
     logs, weights, curves = zip(*rows, strict=True)
     return Observations(np.array(logs), np.array(weights), np.array(curves, dtype=np.int64))
@@ -93,16 +99,12 @@ class Bench:
 
     def predict(self, places: Floats) -> Floats:
         """Return log predictions for several places of the coefficients, shape [k, n]."""
-        return np.array([self._all(place, sloped=False)[0] for place in places])
+        values = [values_at(self.coefficients, place) for place in places]
+        return np.array([np.concatenate([stand.predict(one) for stand in self.stands]) for one in values])
 
     def linearise(self, place: Floats) -> tuple[Floats, Floats]:
         """Return log predictions, shape [n], and their derivative by the places, shape [n, m]."""
-        logs, slopes = self._all(place, sloped=True)
         values = values_at(self.coefficients, place)
-        per_place = np.array([values[one.path] * one.spread for one in self.coefficients])
-        return logs, slopes * per_place
-
-    def _all(self, place: Floats, *, sloped: bool) -> tuple[Floats, Floats]:
-        values = values_at(self.coefficients, place)
-        found = [stand.readings(values, sloped=sloped) for stand in self.stands]
-        return np.concatenate([logs for logs, _ in found]), np.concatenate([slopes for _, slopes in found])
+        logs, slopes = zip(*(stand.linearise(values) for stand in self.stands), strict=True)
+        per_place = np.array([one.slope(x) for one, x in zip(self.coefficients, place, strict=True)])
+        return np.concatenate(logs), np.concatenate(slopes) * per_place

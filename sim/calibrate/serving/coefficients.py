@@ -32,6 +32,11 @@ class Coefficient:
         """Return the coefficient at `x` prior standard deviations from its median, kept to what is physical."""
         return float(min(max(self.prior * np.exp(self.spread * x), self.least), self.most))
 
+    def slope(self, x: float) -> float:
+        """Return the derivative of the coefficient by its place; 0 where it is kept to what is physical."""
+        value = float(self.prior * np.exp(self.spread * x))
+        return value * self.spread if self.least <= value <= self.most else 0.0
+
     def place(self, value: float) -> float:
         """Return the place of a value, in prior standard deviations from the median."""
         return float(np.log(value / self.prior) / self.spread)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ from sim.fleet.build import Pools, build
 from sim.fleet.run import Records, play_records
 from sim.metrics import histogram
 from sim.metrics.records import COMPLETED
+from sim.plane.owner import Table
 from sim.spec import Scenario
 from sim.spec.bed import Setting
 from sim.spec.engine import EngineSpec, KernelSpec
@@ -103,15 +104,20 @@ def compile_setup(setup: Setup, engine: EngineSpec | None = None, kernels: Kerne
 def predict(setup: Setup, profile: Profile) -> tuple[dict[str, float], bool]:
     """Return the metrics of a setup on a profile, and whether the fleet is saturated."""
     if setup.kind == "decode_step":
-        return _one_step(setup, profile), False
+        return one_step(setup, profile), False
     plan = plan_of(setup, profile)
+    records = records_of(setup, profile, plan)
+    return metrics(setup, profile, plan, records), _is_saturated(setup, profile, records)
+
+
+def records_of(setup: Setup, profile: Profile, plan: Plan, log: Callable[[Table], None] | None = None) -> Records:
+    """Return what a plan leaves when it is played; `log` takes its log of steps, where it is wanted."""
     price = Sourced(1.0, "not asked for", "assumed")
     pools = Pools({"main": profile}, {"main": catalog.load_gpu(setup.gpu)}, {"main": price})
-    records = play_records(build(plan.scenario, pools))
-    return _metrics(setup, profile, plan, records), _is_saturated(setup, profile, records)
+    return play_records(build(plan.scenario, pools), log)
 
 
-def _one_step(setup: Setup, profile: Profile) -> dict[str, float]:
+def one_step(setup: Setup, profile: Profile) -> dict[str, float]:
     """A decode step of a batch at its mean context."""
     batch = max(1, round(setup.load))
     step_s = profile.step_times.step_s(batch, batch, batch * setup.isl, batch)
@@ -134,16 +140,9 @@ def _is_saturated(setup: Setup, profile: Profile, records: Records) -> bool:
     return setup.kind in ("all_at_once", "saturated", "offline")
 
 
-def _metrics(setup: Setup, profile: Profile, plan: Plan, records: Records) -> dict[str, float]:
+def metrics(setup: Setup, profile: Profile, plan: Plan, records: Records) -> dict[str, float]:
     """Every metric that the measured requests define."""
-    rows = records.rows[records.rows["ending"] == COMPLETED]
-    if plan.warm_requests:
-        rows = rows[rows["user"] >= plan.warm_requests]
-    rows = rows[(rows["turn"] >= plan.first_turn) & (rows["turn"] < plan.end_turn)]
-    if plan.steady:
-        rows = rows[(rows["end_s"] >= 0.0) & (rows["arrived_s"] >= -plan.scenario.run_in_s)]
-    if len(rows) == 0:
-        raise SpecError("no request of the load could be served")
+    rows = measured_rows(plan, records)
     ttft_ms = 1e3 * (rows["first_token_s"] - rows["arrived_s"])
     tokens = rows["output_tokens"].astype(np.float64)
     several = tokens > 1
@@ -156,6 +155,19 @@ def _metrics(setup: Setup, profile: Profile, plan: Plan, records: Records) -> di
     found |= _rates(setup, plan, records, rows)
     found |= _machine(setup, profile, records, found)
     return found
+
+
+def measured_rows(plan: Plan, records: Records) -> NDArray[np.void]:
+    """Return the requests that the source measured; raises SpecError where there is none."""
+    rows: NDArray[np.void] = records.rows[records.rows["ending"] == COMPLETED]
+    if plan.warm_requests:
+        rows = rows[rows["user"] >= plan.warm_requests]
+    rows = rows[(rows["turn"] >= plan.first_turn) & (rows["turn"] < plan.end_turn)]
+    if plan.steady:
+        rows = rows[(rows["end_s"] >= 0.0) & (rows["arrived_s"] >= -plan.scenario.run_in_s)]
+    if len(rows) == 0:
+        raise SpecError("no request of the load could be served")
+    return rows
 
 
 def _statistics(name: str, values: NDArray[np.float64]) -> dict[str, float]:

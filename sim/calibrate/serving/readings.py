@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.calibrate.serving.basis import Basis
 from sim.calibrate.serving.steps import Steps, change_between
 from sim.plane.owner import Table
 
@@ -82,50 +81,45 @@ def token_gap(steps: Steps, statistic: str, from_s: float, to_s: float) -> tuple
     return value, near / near.sum()
 
 
-@dataclass(frozen=True)
-class Reading:
-    """One metric of a played point, in seconds or per second."""
-
-    value: float
-    log_slope: Floats
-    """Derivative of its natural log by each coefficient in its unit, shape [m]."""
-
-
-def read(
+def log_slope(
     metric: str,
     records: Table,
     steps: Steps,
-    basis: Basis,
-    values: Mapping[str, float],
+    change_s: Sequence[Floats],
+    paths: Sequence[str],
+    frontend_s: float,
     *,
-    sloped: bool = True,
-) -> Reading | None:
-    """Return a metric of a played point with its derivative.
+    open_loop: bool = False,
+) -> Floats:
+    """Return the derivative of the log of a metric by each coefficient in its unit, the order of events held.
 
     Parameters
     ----------
     metric : ttft_mean, tpot_p50, itl_mean, e2e_mean, output_throughput, ...
     records : the requests that count
     steps : all steps of the play
-    basis, values : the profile that was played, and its coefficients by path
-    sloped : whether the derivative is wanted; else it is 0
+    change_s : how much longer a unit of each coefficient makes each step, m arrays of shape [s]
+    paths : the coefficients
+    frontend_s : host time before the first token [s]
+    open_loop : whether requests come whatever becomes of them: then throughput does not move
+
+    Returns
+    -------
+    array of shape [m]
     """
-    paths = tuple(values)
-    change_s = [steps.time_s(basis.unit(path)) if sloped else np.zeros(len(steps.begin_s)) for path in paths]
-    frontend_s = values.get("first_token_s", basis.profile.frontend_s)
     statistic = metric.rsplit("_", 1)[-1]
+    if "throughput" in metric:
+        begin_s, end_s = np.array([records["arrived_s"].min()]), np.array([records["end_s"].max()])
+        moved = change_between(steps, change_s, begin_s, end_s)[0] / (end_s - begin_s)
+        return np.zeros(len(paths)) if open_loop else -moved
     if metric.startswith("itl_p"):
         value, weight = token_gap(steps, statistic, records["arrived_s"].min(), records["end_s"].max())
-        return Reading(value, np.array([weight @ change for change in change_s]) / value)
-    if metric == "output_throughput":
-        begin_s, end_s = records["arrived_s"].min(), records["end_s"].max()
-        moved = change_between(steps, change_s, np.array([begin_s]), np.array([end_s]))[0]
-        return Reading(float(records["output_tokens"].sum() / (end_s - begin_s)), -moved / (end_s - begin_s))
+        return np.array([weight @ change for change in change_s]) / value
     spans = spans_of(metric, records, frontend_s)
     if spans is None or not len(spans.from_s):
-        return None
+        return np.zeros(len(paths))
     value, weights = summed(spans.value_s, statistic)
     moved = change_between(steps, change_s, spans.from_s, spans.to_s) / spans.divisor[:, np.newaxis]
-    if "first_token_s" in values:
+    if "first_token_s" in paths:
         moved[:, paths.index("first_token_s")] += (spans.extra_s > 0) / spans.divisor
-    return Reading(value, weights @ moved / value)
+    return np.asarray(weights @ moved / value)

@@ -6,7 +6,6 @@ coefficients: the derivative of any latency by all coefficients follows from one
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,11 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.cost.step_times import StepTimes
-from sim.fleet.build import Built
-from sim.fleet.clocks import CLOCKS
-from sim.metrics.records import DONE
 from sim.plane.log import END, ENTRY, INNER, STATE, STEP
-from sim.plane.owner import Plane, Table
+from sim.plane.owner import Table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -57,35 +53,13 @@ class Steps:
         return np.asarray(batch + times.sample_s[self.emitting] * k + attention)
 
 
-@dataclass(frozen=True)
-class Played:
-    """What a point left: its requests and, where they were asked for, its steps."""
+def one_step(tokens: int, context: int) -> Steps:
+    """Return a single decode step of so many sequences with so much context in all, from 0 s on."""
 
-    records: Table
-    """Requests (dtype DONE)."""
-    steps: Steps | None
+    def one(value: int) -> Ints:
+        return np.array([value], dtype=np.int64)
 
-
-def play(built: Built, *, with_steps: bool = False) -> Played:
-    """Play a scenario of one replica to its end, and keep its requests in order of arrival.
-
-    Parameters
-    ----------
-    built : a scenario, ready to run
-    with_steps : log every step
-    """
-    plane = Plane(built.world)
-    clock = CLOCKS["compiled"]
-    clock.warm_up(plane)
-    records: list[Table] = [np.zeros(0, DONE)]
-    log: list[Table] = []
-    player = clock(plane, iter(built.source.chunks()), records.append)
-    if with_steps:
-        player.log(log.append)
-    player.run(math.inf)
-    done = np.concatenate(records)
-    done = done[np.argsort(done["arrived_s"], kind="stable")]
-    return Played(done, read_steps(np.concatenate(log), done) if with_steps else None)
+    return Steps(np.zeros(1), np.ones(1), one(1), one(tokens), one(tokens), one(context), one(tokens), one(0), one(0))
 
 
 def read_steps(log: Table, records: Table) -> Steps:
