@@ -20,8 +20,8 @@ from sim.spec.load import read_file, read_scenario
 from sim.spec.model import ModelSpec, read_model
 from sim.spec.scenario import Scenario
 from sim.spec.short import is_short
-from sim.spec.spelling import Resolved, Spellings, read_spellings, resolve
 from sim.spec.speculation import AcceptanceTable, SpeculativeConfig, read_acceptance
+from sim.spec.spelling import Resolved, Spellings, read_spellings, resolve
 from sim.spec.text import read_text
 from sim.spec.traffic import PopulationTraffic
 from sim.spec.variant import parse_variant, vary

@@ -249,7 +249,9 @@ def _head_dim(config: _Config, hidden: int, heads: int) -> int:
 def _mla(config: _Config, family: Family) -> dict[str, Any]:
     if family.sparse_attention:
         best = config.data.get("index_topk")
-        config.notes.append(f"sparse attention (the best {best} tokens of a context) is counted as dense, its indexer not")
+        config.notes.append(
+            f"sparse attention (the best {best} tokens of a context) is counted as dense, its indexer not"
+        )
     nope, rope = config.whole("qk_nope_head_dim"), config.whole("qk_rope_head_dim")
     return {
         "q_lora_rank": config.whole("q_lora_rank", default=0) or None,
@@ -309,7 +311,9 @@ def _window(config: _Config, family: Family, layers: int, context: int) -> dict[
         return {}
     width = config.whole(family.window, "sliding_window")
     if family.window == "attention_chunk_size":
-        config.notes.append(f"chunks of {width} tokens are counted as sliding windows of that width, twice a chunk's mean")
+        config.notes.append(
+            f"chunks of {width} tokens are counted as sliding windows of that width, twice a chunk's mean"
+        )
     if isinstance(kinds, list):
         count = layers - kinds.count("full_attention")
     elif family.sliding == "upper":
@@ -318,7 +322,8 @@ def _window(config: _Config, family: Family, layers: int, context: int) -> dict[
         count = max(0, layers - config.whole("max_window_layers", default=layers))
     else:
         period = config.whole(
-            "sliding_window_pattern", default={"every-other": 2, "three-of-four": 4, "five-of-six": 6}.get(family.sliding, 0)
+            "sliding_window_pattern",
+            default={"every-other": 2, "three-of-four": 4, "five-of-six": 6}.get(family.sliding, 0),
         )
         count = layers - layers // period if period else layers
     if width >= context:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final
 
+from pydantic import Field
+
 from sim.errors import CatalogError, Problem, did_you_mean
 from sim.spec.base import Spec, Text
 from sim.spec.quantization import Scheme
@@ -37,11 +39,11 @@ class Other(Spec):
 class Spellings(Spec):
     """The data of one kind of entry: `_spellings.yaml` beside the entries."""
 
-    words: dict[str, Word] = {}
+    words: dict[str, Word] = Field(default_factory=dict)
     """Words that may be left out of a name."""
-    entries: dict[str, Other] = {}
+    entries: dict[str, Other] = Field(default_factory=dict)
     """Further spellings, in lower case, without the words above."""
-    not_covered: dict[str, Text] = {}
+    not_covered: dict[str, Text] = Field(default_factory=dict)
     """Spellings that name something this catalogue cannot hold, and why; `*` stands for any ending."""
 
 

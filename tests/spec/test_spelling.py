@@ -37,7 +37,7 @@ def test_every_model_that_measurements_name_has_an_entry_or_a_reason(repository)
     for row in rows:
         if row["entry"] == "-":
             uncovered.append(row["name"])
-            with pytest.raises(CatalogError, match="is not covered: .* layers"):
+            with pytest.raises(CatalogError, match=r"is not covered: .* layers"):
                 catalog.resolve_model(row["name"])
         else:
             found = catalog.resolve_model(row["name"])
