@@ -49,13 +49,22 @@ def test_every_model_that_measurements_name_has_an_entry_or_a_reason(repository)
     ]
 
 
-def test_the_list_of_names_is_that_of_the_measurements(repository):
+def test_every_gpu_that_measurements_name_has_an_entry(repository):
+    rows = _rows(repository / "tests/reference/gpu_spellings.csv")
+    assert len(rows) == 25
+    for row in rows:
+        assert catalog.resolve_gpu(row["name"]).entry == row["entry"], row["name"]
+    assert catalog.resolve_gpu("A100-SXM-80GB (power limited 330W)").note == "power limited 330W"
+
+
+@pytest.mark.parametrize("column", ["model", "gpu"])
+def test_the_lists_of_names_are_those_of_the_measurements(repository, column):
     file = repository.parent / "shared/data/measured/serving_public.csv"
     if not file.exists():
         pytest.skip("the measured data is not here")
     with file.open(newline="") as lines:
-        models = {row["model"] for row in csv.DictReader(lines)}
-    assert models == {row["name"] for row in _rows(repository / "tests/reference/model_spellings.csv")}
+        names = {row[column] for row in csv.DictReader(lines)}
+    assert names == {row["name"] for row in _rows(repository / f"tests/reference/{column}_spellings.csv")}
 
 
 @pytest.mark.parametrize("kind", ["models", "hardware"])
