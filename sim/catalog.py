@@ -21,6 +21,7 @@ from sim.spec.model import ModelSpec, read_model
 from sim.spec.scenario import Scenario
 from sim.spec.short import is_short
 from sim.spec.speculation import AcceptanceTable, SpeculativeConfig, read_acceptance
+from sim.spec.spelling import Resolved, Spellings, read_spellings, resolve
 from sim.spec.text import read_text
 from sim.spec.traffic import PopulationTraffic
 from sim.spec.variant import parse_variant, vary
@@ -203,6 +204,32 @@ def load_model(name: str) -> ModelSpec:
     base, changes = parse_variant(name)
     model = read_model(*read("models", base))
     return vary(model, changes) if changes else model
+
+
+def resolve_model(name: str) -> Resolved:
+    """Return the model that a publication's name means, such as ``RedHatAI/Meta-Llama-3.1-8B-Instruct-FP8``.
+
+    Raises
+    ------
+    CatalogError
+        No model is spelt so, or it has layers of a kind that is not covered; the message says which.
+    """
+    return resolve(name, _spellings("models"), list_entries("models"))
+
+
+def resolve_gpu(name: str) -> Resolved:
+    """Return the GPU that a publication's name means, such as ``NVIDIA H100-SXM-80GB``."""
+    return resolve(name, _spellings("hardware"), list_entries("hardware"))
+
+
+def _spellings(kind: Kind) -> Spellings:
+    """Return the spellings of a kind of entry; a user's come before the package's."""
+    files = [read_spellings(text, shown) for text, shown in read_all(f"{FOLDERS[kind]}/_spellings.yaml")]
+    return Spellings(
+        words={word: said for file in reversed(files) for word, said in file.words.items()},
+        entries={spelt: other for file in reversed(files) for spelt, other in file.entries.items()},
+        not_covered={spelt: why for file in reversed(files) for spelt, why in file.not_covered.items()},
+    )
 
 
 def load_gpu(name: str) -> GpuSpec:

@@ -17,7 +17,7 @@ from sim.spec.text import Document, Path
 
 Flag: TypeAlias = bool | str
 """True or False for the whole family, or the config's key that says so (absent: False)."""
-Sliding: TypeAlias = Literal["none", "all", "every-other", "five-of-six", "upper"]
+Sliding: TypeAlias = Literal["none", "all", "every-other", "three-of-four", "five-of-six", "upper"]
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,30 @@ class Family:
     tied: bool = False
     """`tie_word_embeddings` where the config does not say."""
     mla: bool = False
-    experts: Literal["", "all", "after-first-k", "sparse-step"] = ""
+    sparse_attention: bool = False
+    """A query reads the `index_topk` best of its context, chosen by an indexer (DeepSeek Sparse Attention)."""
+    experts: Literal["", "all", "after-first-k", "sparse-step", "interleaved"] = ""
     """Which layers are MoE; empty: the family is dense."""
     expert_width: Literal["moe_intermediate_size", "intermediate_size"] = "moe_intermediate_size"
+    dense_width: Literal["intermediate_size", "intermediate_size_mlp"] = "intermediate_size"
+    shared_experts: int = 0
+    """Experts every token visits, where the config does not say."""
     router_bias: Flag = False
     sinks: bool = False
     sliding: Sliding = "none"
     """Which layers have the window, where `layer_types` does not say."""
+    window: Literal["sliding_window", "attention_chunk_size"] = "sliding_window"
+    """Key of the window's width."""
 
 
 ARCHITECTURES: Final[dict[str, Family]] = {
     "DeepseekV2ForCausalLM": Family(mla=True, experts="after-first-k"),
     "DeepseekV3ForCausalLM": Family(mla=True, experts="after-first-k", router_bias=True),
+    "DeepseekV32ForCausalLM": Family(mla=True, sparse_attention=True, experts="after-first-k", router_bias=True),
     "Gemma2ForCausalLM": Family(tied=True, sliding="every-other"),
     "Gemma3ForCausalLM": Family(qk_norm=True, tied=True, sliding="five-of-six"),
     "Glm4MoeForCausalLM": Family(output_bias=False, qk_norm="use_qk_norm", experts="after-first-k", router_bias=True),
+    "GlmMoeDsaForCausalLM": Family(mla=True, sparse_attention=True, experts="after-first-k", router_bias=True),
     "GptOssForCausalLM": Family(
         mlp_bias=True,
         experts="all",
@@ -55,7 +64,23 @@ ARCHITECTURES: Final[dict[str, Family]] = {
         sinks=True,
         sliding="every-other",
     ),
+    "Llama4ForCausalLM": Family(
+        experts="interleaved",
+        expert_width="intermediate_size",
+        dense_width="intermediate_size_mlp",
+        shared_experts=1,
+        sliding="three-of-four",
+        window="attention_chunk_size",
+    ),
     "LlamaForCausalLM": Family(mlp_bias="mlp_bias"),
+    "MiniMaxM2ForCausalLM": Family(
+        qkv_bias=False,
+        output_bias=False,
+        qk_norm="use_qk_norm",
+        experts="all",
+        expert_width="intermediate_size",
+        router_bias="use_routing_bias",
+    ),
     "MistralForCausalLM": Family(qkv_bias=False, output_bias=False, sliding="all"),
     "MixtralForCausalLM": Family(
         qkv_bias=False, output_bias=False, experts="all", expert_width="intermediate_size", sliding="all"
@@ -76,6 +101,7 @@ TEXT_MODELS: Final = {
     "glm4_moe": "Glm4MoeForCausalLM",
     "kimi_k2": "DeepseekV3ForCausalLM",
     "llama": "LlamaForCausalLM",
+    "llama4_text": "Llama4ForCausalLM",
     "mistral": "MistralForCausalLM",
     "mixtral": "MixtralForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
@@ -159,7 +185,7 @@ def read_config(document: Document, name: str) -> ModelSpec:
         config.notes.append(f"the text model of {outer or 'a multimodal config'}; its other towers are not counted")
     fields: dict[str, Any] = {"name": name, "architecture": architecture}
     fields |= _widths(config, family)
-    fields |= _mla(config) if family.mla else {}
+    fields |= _mla(config, family) if family.mla else {}
     fields |= _experts(config, family, fields["num_hidden_layers"]) if family.experts else {}
     fields |= _window(config, family, fields["num_hidden_layers"], fields["max_position_embeddings"])
     fields |= _types(config, moe=bool(family.experts))
@@ -191,7 +217,7 @@ def _widths(config: _Config, family: Family) -> dict[str, Any]:
         "num_hidden_layers": config.whole("num_hidden_layers"),
         "vocab_size": config.whole("vocab_size"),
         "max_position_embeddings": config.whole("max_position_embeddings"),
-        "intermediate_size": config.whole("intermediate_size"),
+        "intermediate_size": config.whole(family.dense_width, "intermediate_size"),
         "num_nextn_predict_layers": config.whole("num_nextn_predict_layers", default=0),
         "gated_mlp": family.gated_mlp,
         "attention_bias": config.flag(family.qkv_bias),
@@ -220,7 +246,12 @@ def _head_dim(config: _Config, hidden: int, heads: int) -> int:
     return hidden // heads if heads > 0 else 0
 
 
-def _mla(config: _Config) -> dict[str, Any]:
+def _mla(config: _Config, family: Family) -> dict[str, Any]:
+    if family.sparse_attention:
+        best = config.data.get("index_topk")
+        config.notes.append(
+            f"sparse attention (the best {best} tokens of a context) is counted as dense, its indexer not"
+        )
     nope, rope = config.whole("qk_nope_head_dim"), config.whole("qk_rope_head_dim")
     return {
         "q_lora_rank": config.whole("q_lora_rank", default=0) or None,
@@ -239,7 +270,7 @@ def _experts(config: _Config, family: Family, layers: int) -> dict[str, Any]:
     if len(set(counts.values())) > 1:
         config.fault(next(iter(counts)), f"{', '.join(f'{k} = {v}' for k, v in counts.items())}: which one is it?")
     width = config.whole(family.expert_width, "moe_intermediate_size")
-    shared = config.whole("n_shared_experts", default=0)
+    shared = config.whole("n_shared_experts", default=family.shared_experts)
     shared_width = config.whole("shared_expert_intermediate_size", default=shared * width)
     first = config.whole("first_k_dense_replace", default=0) if family.experts == "after-first-k" else 0
     if family.experts == "after-first-k":
@@ -249,6 +280,9 @@ def _experts(config: _Config, family: Family, layers: int) -> dict[str, Any]:
         step = config.whole("decoder_sparse_step", default=1) or 1
         only_dense = data.get("mlp_only_layers") or ()
         moe = [i for i in range(layers) if (i + 1) % step == 0 and i not in only_dense]
+    elif family.experts == "interleaved":
+        step = config.whole("interleave_moe_layer_step", default=1) or 1
+        moe = list(range(step - 1, layers, step))
     else:
         moe = list(range(layers))
     return {
@@ -266,25 +300,30 @@ def _experts(config: _Config, family: Family, layers: int) -> dict[str, Any]:
 def _window(config: _Config, family: Family, layers: int, context: int) -> dict[str, Any]:
     """Return the sliding window and the number of layers that have it."""
     data, kinds = config.data, config.data.get("layer_types")
-    known = {"full_attention", "sliding_attention"}
+    known = {"full_attention", "sliding_attention", "chunked_attention"}
     if isinstance(kinds, list) and not known.issuperset(kinds):
         strange = ", ".join(sorted({str(kind) for kind in kinds} - known))
         config.fault("layer_types", f"layers of type {strange} are not supported; only {', '.join(sorted(known))}")
     if isinstance(kinds, list) and len(kinds) != layers:
         config.fault("layer_types", f"names {len(kinds)} layers, but num_hidden_layers is {layers}")
-    window = data.get("sliding_window")
+    window = data.get(family.window)
     if window is None or family.sliding == "none" or data.get("use_sliding_window") is False:
         return {}
-    width = config.whole("sliding_window")
+    width = config.whole(family.window, "sliding_window")
+    if family.window == "attention_chunk_size":
+        config.notes.append(
+            f"chunks of {width} tokens are counted as sliding windows of that width, twice a chunk's mean"
+        )
     if isinstance(kinds, list):
-        count = kinds.count("sliding_attention")
+        count = layers - kinds.count("full_attention")
     elif family.sliding == "upper":
         if not data.get("use_sliding_window"):
             return {}
         count = max(0, layers - config.whole("max_window_layers", default=layers))
     else:
         period = config.whole(
-            "sliding_window_pattern", default={"every-other": 2, "five-of-six": 6}.get(family.sliding, 0)
+            "sliding_window_pattern",
+            default={"every-other": 2, "three-of-four": 4, "five-of-six": 6}.get(family.sliding, 0),
         )
         count = layers - layers // period if period else layers
     if width >= context:

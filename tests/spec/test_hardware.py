@@ -11,7 +11,12 @@ from sim.errors import SpecError
 from sim.spec.hardware import PRECISIONS, UNSOURCED, GpuSpec, PriceBook, Sourced, read_gpu, read_prices
 
 REPOSITORY = Path(__file__).parents[2]
-FILES = sorted((REPOSITORY / "hardware_profiles/gpus").glob("*.yaml"))
+FILES = sorted((REPOSITORY / "hardware_profiles/gpus").glob("[!_]*.yaml"))
+UNPRICED = {"a100-pcie-80gb", "a800-sxm-80gb", "gh200-144gb", "gh200-96gb", "h100-nvl-94gb", "h200-nvl-141gb"} | {
+    "l40-48gb",
+    "l40s-48gb",
+}
+"""Boards that measurements were made on, of which no price page is at hand: a pool of them names its price."""
 PRICES = REPOSITORY / "hardware_profiles/prices.yaml"
 
 
@@ -48,9 +53,10 @@ def test_every_number_of_a_gpu_has_a_source_or_says_assumed(file: Path) -> None:
     assert [n.source for n in _numbers(read_gpu(gpu.to_yaml()))] == [n.source for n in numbers]
 
 
-def test_every_price_has_a_source_and_every_gpu_a_price() -> None:
+def test_every_price_has_a_source_and_every_gpu_for_rent_a_price() -> None:
     books = read_prices(PRICES.read_text(), str(PRICES))
-    assert set(books["2026"].usd_per_gpu_hour) == {file.stem for file in FILES}
+    assert {file.stem for file in FILES} - set(books["2026"].usd_per_gpu_hour) == UNPRICED
+    assert set(books["2026"].usd_per_gpu_hour) < {file.stem for file in FILES}
     for name, book in books.items():
         assert book.name == name
         assert book.date.startswith(name)
@@ -66,6 +72,12 @@ def test_every_price_has_a_source_and_every_gpu_a_price() -> None:
         ("h100-pcie-80gb", 756e12, 1513e12, 2.0e12, 350, None),
         ("h100-sxm-80gb", 989e12, 1979e12, 3.35e12, 700, 450e9),
         ("h200-sxm-141gb", 989e12, 1979e12, 4.8e12, 700, 450e9),
+        ("a100-pcie-80gb", 312e12, None, 1.935e12, 300, None),
+        ("h100-nvl-94gb", 835e12, 1670e12, 3.9e12, 400, 300e9),
+        ("h200-nvl-141gb", 835e12, 1670e12, 4.8e12, 600, 450e9),
+        ("gh200-96gb", 989e12, 1979e12, 4.0e12, 700, 450e9),
+        ("l40s-48gb", 362e12, 733e12, 864e9, 350, None),
+        ("l40-48gb", 181e12, 362e12, 864e9, 300, None),
     ],
 )
 def test_datasheet_values(
@@ -82,7 +94,9 @@ def test_datasheet_values(
 def test_reported_memory_is_below_the_label_and_near_it() -> None:
     for file in FILES:
         gpu = read_gpu(file.read_text())
-        assert 0.98 < gpu.hbm_bytes / gpu.nominal_hbm_bytes < 1
+        # GDDR6 keeps its error correction in the memory itself: one part in sixteen.
+        least = 0.98 * 15 / 16 if gpu.name.startswith("l40") else 0.98
+        assert least < gpu.hbm_bytes / gpu.nominal_hbm_bytes < 1
 
 
 def test_peaks_by_precision() -> None:
