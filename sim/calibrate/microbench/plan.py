@@ -34,6 +34,8 @@ BATCHES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 CONTEXTS: Final = (128, 512, 1024, 2048, 4096, 8192, 16384, 32768, 131072)
 LARGEST_FRAC: Final = 0.3
 """A point's operands take at most this share of the device's memory; fp8 ones are drawn in bf16: thrice that."""
+LARGEST_ELEMENTS: Final = 2**31 - 1
+"""Elements of an operand at most: beyond, kernels that index with 32 bits refuse, or fail and take the device along."""
 COPY_BYTES: Final = tuple(4**power * MIB for power in range(6))  # 1 MiB to 1 GiB
 MESSAGE_BYTES: Final = tuple(4**power * 1024 for power in range(1, 10))  # 4 KiB to 256 MiB
 LAUNCHES: Final = ("eager_host", "eager_stream", "graph_stream", "graph_host", "event_pair")
@@ -111,7 +113,17 @@ def _full(device: Device, step: int) -> dict[str, list[Point]]:
         "all_reduce": _all_reduces(device.num_gpus, MESSAGE_BYTES[::step]),
     }
     largest = LARGEST_FRAC * device.memory_bytes
-    return {name: [point for point in section if moved_bytes(point) <= largest] for name, section in points.items()}
+    return {
+        name: [point for point in section if moved_bytes(point) <= largest and _elements(point) <= LARGEST_ELEMENTS]
+        for name, section in points.items()
+    }
+
+
+def _elements(point: Point) -> int:
+    """Elements of a point's largest operand."""
+    queries = point.batch_size * point.new_tokens * point.num_heads * point.head_dim
+    keys = point.batch_size * point.context_tokens * point.num_key_value_heads * point.head_dim
+    return max(point.m * point.n, point.m * point.k, point.n * point.k, queries, keys)
 
 
 def _tiny(device: Device) -> dict[str, list[Point]]:
