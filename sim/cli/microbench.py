@@ -15,7 +15,7 @@ def microbench(
     only: Annotated[
         str, typer.Option(metavar="SECTION,...", help="Sections to measure.", show_default="all of them")
     ] = "",
-    quick: Annotated[bool, typer.Option("--quick", help="A third of each grid: a first look.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Every third value of each grid: a first look.")] = False,
     time_limit: Annotated[
         str, typer.Option(metavar="TIME", help="Budget; what does not fit is left out evenly.")
     ] = "9 min",

@@ -18,7 +18,7 @@ def test_a_plan_spans_serving_shapes():
     assert (min(point.m for point in gemm), max(point.m for point in gemm)) == (1, 16384)
     assert {(point.n, point.k) for point in gemm} >= {(6144, 4096), (8192, 28672)}  # 8B's qkv, 70B's down
     decode = points["decode"]
-    assert max(moved_bytes(point) for point in decode) > 100 * 60e6  # far beyond an L2 cache of 60 MB
+    assert max(moved_bytes(point) for point in decode) > 50 * 60e6  # far beyond an L2 cache of 60 MB
     assert any(point.num_heads > point.num_key_value_heads for point in decode)
     assert {point.num_gpus for point in points["all_reduce"]} == {2, 4, 8}
     assert all(len(set(section)) == len(section) for section in points.values())

@@ -21,7 +21,7 @@ def test_each_point_keeps_its_shape_and_time(measured, tmp_path):
         "system": "mine",
         "framework": "torch",
         "version": "2.13.0",
-        "kernel_source": "played",
+        "kernel_source": "torch",
         "latency_ms": pytest.approx(row.median_s * 1e3),
     } in found["gemm"]
 
