@@ -74,7 +74,8 @@ def with_ceilings(gpu: GpuSpec, measurements: Measurements, name: str) -> GpuSpe
             changes[field] = before.to_dict() | {"note": "; ".join(filter(None, (before.note, note)))}
         else:
             changes[field] = {"value": value, "source": measurements.source, "kind": "measured", "note": how}
-    for key, field in DEVICE_FIELDS:
+    label = () if same else (("memory_bytes", "nominal_hbm_bytes"),)  # another device's label is not known
+    for key, field in (*DEVICE_FIELDS, *label):
         if said := measurements.provenance.get(key):
             note = "as the device says"
             changes[field] = {"value": float(said), "source": measurements.source, "kind": "measured", "note": note}

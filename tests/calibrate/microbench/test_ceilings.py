@@ -22,7 +22,7 @@ def test_another_device_has_what_it_reached_for_ceilings(measured):
     assert gpu.fp8_flops_per_s == pytest.approx(1300e12, rel=0.01)
     assert gpu.memory_bandwidth_bytes_per_s == pytest.approx(4.2e12, rel=0.01)
     assert gpu.pcie_bytes_per_s == pytest.approx(55e9, rel=0.01)
-    assert (gpu.num_sms, gpu.hbm_bytes, gpu.tdp_w) == (132, 150e9, 690)
+    assert (gpu.num_sms, gpu.hbm_bytes, gpu.nominal_hbm_bytes, gpu.tdp_w) == (132, 150e9, 150e9, 690)
     assert gpu.bf16_flops_per_s.kind == "measured"
     assert "NVIDIA Z1" in gpu.bf16_flops_per_s.source
     assert gpu.nvlink_bytes_per_s == before.nvlink_bytes_per_s
@@ -36,6 +36,7 @@ def test_a_known_device_keeps_its_peaks_and_notes_what_it_reached(measured):
     assert gpu.bf16_flops_per_s.source == before.bf16_flops_per_s.source
     assert "(71%): largest rate of a product" in gpu.bf16_flops_per_s.note  # 700 of 989
     assert (gpu.hbm_bytes, gpu.hbm_bytes.kind) == (150e9, "measured")
+    assert gpu.nominal_hbm_bytes == before.nominal_hbm_bytes
     assert read_gpu(gpu.to_yaml()) == gpu
 
 
