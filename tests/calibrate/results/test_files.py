@@ -156,6 +156,26 @@ def test_inference_perf_is_in_seconds():
     assert found.notes == ["failed=3"]
 
 
+def test_inference_perf_before_0_7_and_over_several_stages(tmp_path):
+    def older(data):
+        del data["benchmark_time_seconds"]
+        del data["load_summary"]["requested_rate"], data["load_summary"]["achieved_rate"]
+        successes = data["successes"]
+        successes["prompt_len"] = successes.pop("prompt_tokens")["total"]
+        successes["output_len"] = successes.pop("output_tokens")
+
+    (found,) = read_files([changed(tmp_path, "inference_perf.json", older)])
+    assert (found.load, found.input_tokens, found.output_tokens) == (None, 500.0, 101.0)
+
+
+def test_inference_perf_with_totals_alone(tmp_path):
+    def totals(data):
+        data["successes"] |= {"prompt_tokens": {"total": 300000}, "output_tokens": {"total": 60600}}
+
+    (found,) = read_files([changed(tmp_path, "inference_perf.json", totals)])
+    assert (found.input_tokens, found.output_tokens) == (500.0, 101.0)
+
+
 def test_tokens_counted_by_chunks_are_seen(tmp_path):
     def halve(data):
         for name in ("time_per_output_token", "inter_token_latency"):
