@@ -116,7 +116,7 @@ def import_results(paths: Sequence[str | Path], conditions: Conditions) -> list[
 
 
 def write_table(table: Sequence[dict[str, str]], path: str | Path) -> None:
-    """Write rows as the CSV that `tokenfleet validate` reads; raises SpecError where the file exists."""
+    """Write rows as the CSV that `sim.calibrate.serving.rows` reads; raises SpecError where the file exists."""
     try:
         with Path(path).open("x", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -126,16 +126,3 @@ def write_table(table: Sequence[dict[str, str]], path: str | Path) -> None:
         raise SpecError(f"{path}: exists already; measurements are never overwritten. Give another name") from None
     except OSError as error:
         raise SpecError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def read_table(path: str | Path) -> list[dict[str, str]]:
-    """Return the rows that `write_table` wrote; raises SpecError where columns are missing."""
-    try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise SpecError(Problem(f"columns missing: {', '.join(missing)}", str(path), 1))
-            return [{name: row[name] or "" for name in COLUMNS} for row in reader]
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(Problem(f"cannot be read: {error}", str(path))) from None

@@ -5,11 +5,14 @@ from pathlib import Path
 import pytest
 
 from sim.calibrate.results.files import read_files
-from sim.calibrate.results.table import COLUMNS, Conditions, import_results, read_table, rows, write_table
+from sim.calibrate.results.table import COLUMNS, Conditions, import_results, rows, write_table
+from sim.calibrate.serving.loads import read_load
+from sim.calibrate.serving.notes import read_notes
+from sim.calibrate.serving.rows import read_table
 from sim.errors import SpecError
 
 DATA = Path(__file__).parent / "data"
-SAID = Conditions(gpu="h100-sxm-80gb", tensor_parallel_size=1, version="0.12.0", precision="bf16")
+SAID = Conditions("vLLM", gpu="h100-sxm-80gb", tensor_parallel_size=1, version="0.12.0", precision="bf16")
 
 
 def test_a_row_a_value():
@@ -86,16 +89,18 @@ def test_what_the_user_says_goes_first():
 
 
 def test_the_table_reads_back(tmp_path):
-    table = import_results([DATA / "vllm.json"], SAID)
+    table = import_results([DATA / "vllm.json", DATA / "sglang.jsonl"], SAID)
     write_table(table, tmp_path / "own.csv")
-    assert read_table(tmp_path / "own.csv") == table
+    found = read_table(tmp_path / "own.csv")
+    assert list(found.rows) == table
+    assert found.values[0] == 150.0
     with pytest.raises(SpecError, match="never overwritten"):
         write_table(table, tmp_path / "own.csv")
 
 
-def test_a_table_of_something_else(tmp_path):
-    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(SpecError, match="columns missing"):
-        read_table(tmp_path / "other.csv")
-    with pytest.raises(SpecError, match="cannot be read"):
-        read_table(tmp_path / "none.csv")
+def test_a_load_is_understood_by_those_who_play_it():
+    table = import_results([DATA / "guidellm.json", DATA / "sglang.jsonl"], SAID)
+    loads = [read_load(row["concurrency_or_rate"]) for row in table]
+    assert None not in loads
+    assert {load.kind for load in loads} == {"closed_loop", "open_loop", "all_at_once"}
+    assert {read_notes(row["notes"]).num_requests for row in table} == {100, 120}
