@@ -81,16 +81,15 @@ def _model_rows(machine: Machine) -> Iterator[CardRow]:
 
 
 def _gpu_rows(machine: Machine) -> Iterator[CardRow]:
-    gpu, engine, fit = machine.gpu, machine.engine, machine.precisions.linear
+    gpu, fit = machine.gpu, machine.precisions.linear.fit
     memory: Sourced = gpu.memory_bandwidth_bytes_per_s
     yield CardRow("memory bandwidth", memory, "B/s", "given", memory.source)
     peak = gpu.peak_flops_per_s(fit.peak)
     yield CardRow(f"{fit.peak} peak", peak, "FLOP/s", "given", peak.source)
     yield CardRow("roofline corner", peak / memory, "FLOP/B", "peak / bandwidth", peak.source)
-    rate = compute_rate(fit, gpu, engine.gemm_compute_scale)
-    yield CardRow("product compute rate", rate, "FLOP/s", "min(peak x fe x scale, ceiling)", fit.source)
-    rate = memory_rate(fit, gpu, engine.gemm_bandwidth_scale)
-    yield CardRow("product memory rate", rate, "B/s", "bandwidth x min(be x scale, 1)", fit.source)
+    rate = compute_rate(fit, gpu)
+    yield CardRow("product compute rate", rate, "FLOP/s", "peak x min(fe, ceiling)", fit.source)
+    yield CardRow("product memory rate", memory_rate(fit, gpu), "B/s", "bandwidth x be", fit.source)
 
 
 def _memory_rows(machine: Machine, memory: Memory, utilization: float) -> Iterator[CardRow]:
