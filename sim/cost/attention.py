@@ -101,7 +101,7 @@ def decode_layer_s(
 
     Notes
     -----
-    .. math:: \max\left(s\, t\, e^{R(\log_2 nh, \log_2 c, \log_2 g, \log_2 d)},\; M / B\right)
+    .. math:: \max\left(s\, t\, e^{R(\log_2 nh, \log_2 c, \log_2 g, \log_2 d)},\; M / B b_{max}\right)
 
     Form `decode_form_s`, h key-value heads on the GPU, g query heads to each. The latents of MLA have no table: the
     form alone, in which multiplying may take longer than reading, as all heads share one latent.
@@ -117,7 +117,7 @@ def decode_layer_s(
     if decode.residual is not FLAT and not latent:
         work, context = np.log2(np.maximum(num_seqs * kv_heads, 1.0)), np.log2(np.maximum(context_tokens, 1.0))
         time_s = time_s * decode.residual.factor(work, context, np.log2(heads.group), np.log2(heads.head_dim))
-    return np.maximum(time_s, read_bytes / gpu.memory_bandwidth_bytes_per_s)
+    return np.maximum(time_s, read_bytes / (gpu.memory_bandwidth_bytes_per_s * fit.ceiling_frac))
 
 
 def affine_pieces(values_s: Floats, knots: Floats) -> tuple[Floats, Floats]:

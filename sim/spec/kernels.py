@@ -103,6 +103,8 @@ class DecodeAttentionFit(Fitted):
     """Per sequence and key-value head on the GPU [s]."""
     bandwidth_frac: PositiveFraction
     """Share of the memory bandwidth at which the cache is read [1]."""
+    ceiling_frac: PositiveFraction = 1.0
+    """Largest share of the bandwidth at which a cache was ever read from memory, which no call exceeds [1]."""
 
 
 class PrefillAttentionFit(Fitted):
