@@ -112,11 +112,12 @@ def sample_s(num_rows: Floats, num_seqs: Floats, machine: Machine) -> Floats:
     """Output head and passes over the fp32 logits of so many rows, host time of n sequences [s]; 0 for none.
 
     A sequence that emits has one row, one that verifies k drafted tokens k + 1; numbers are those of one rank, and
-    increase.
+    whole. More rows are never faster.
     """
     gpu, engine = machine.gpu, machine.engine
     matrix = head_matrix(machine.model, machine.layout.tensor_parallel_size)
-    head_s = np.maximum.accumulate(product_s(num_rows, matrix, machine.precisions.plain, machine))
+    every = product_s(np.arange(np.max(num_rows, initial=0.0) + 1.0), matrix, machine.precisions.plain, machine)
+    head_s = np.maximum.accumulate(every)[num_rows.astype(np.intp)]
     logits_s = engine.logits_passes * 4 * num_rows * matrix.width / gpu.memory_bandwidth_bytes_per_s
     return np.where(num_rows > 0, head_s + logits_s + engine.sequence_s * num_seqs, 0.0)
 

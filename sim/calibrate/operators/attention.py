@@ -115,7 +115,11 @@ def fit_decode(rows: pd.DataFrame, gpu: GpuSpec, precision: str, names: tuple[st
         n, h, read, t = b[chosen], kv[chosen], read_bytes[chosen], smooth_s[chosen]
         fit = fit_form(start, DECODE_BOUNDS, lambda f, i: decode_form_s(n[i], h[i], read[i], 0.0, f, gpu), t)
         ratio = np.log(t / decode_form_s(n, h, read, 0.0, fit, gpu))
-        return fit, fit_residual(axes, [at[chosen] for at in coordinates], ratio, SMOOTHNESS)
+        table = fit_residual(axes, [at[chosen] for at in coordinates], ratio, SMOOTHNESS)
+        work, tokens, _, dims = (2.0**at for at in np.meshgrid(*axes, indexing="ij"))
+        alone = fit.model_copy(update={"batch_start_s": 0.0})
+        form_s = decode_form_s(work, 1.0, work * tokens * 2.0 * dims * value_bytes, 0.0, alone, gpu)
+        return fit, _rising(table, form_s)
 
     def predict(fit: DecodeAttentionFit, residual: Residual, chosen: Floats) -> Floats:
         form_s = decode_form_s(b[chosen], kv[chosen], read_bytes[chosen], 0.0, fit, gpu)
@@ -196,6 +200,20 @@ def fit_prefill(rows: pd.DataFrame, gpu: GpuSpec, precision: str, names: tuple[s
     )
     fit = fit.model_copy(update={"error": score.fitted, "held_out": score.held_out, "monotone": score.monotone})
     return PrefillResult(fit, residual, score)
+
+
+def _rising(table: Residual, form_s: Floats) -> Residual:
+    """Return a table with which form x e^table falls neither along work nor along length, from node to node.
+
+    What smoothness filled in, and rows of other layouts with the same work, may fall; each fall is shared by the nodes
+    on either side of it, half up from below and half down from above.
+    """
+    logs = np.log(form_s) + table.values
+    for axis in (0, 1):
+        up = np.maximum.accumulate(logs, axis=axis)
+        down = np.flip(np.minimum.accumulate(np.flip(logs, axis), axis=axis), axis)
+        logs = (up + down) / 2.0
+    return Residual(table.axes, logs - np.log(form_s))
 
 
 def _length_nodes(lengths: Floats) -> Floats:

@@ -234,6 +234,7 @@ def write_entry(entry: Entry, folder: Path) -> list[Path]:
     kernels = folder / "kernels"
     kernels.mkdir(parents=True, exist_ok=True)
     data = entry.spec.model_dump(mode="json", exclude_defaults=True)
+    data["all_reduce"] = {int(size): fit for size, fit in data["all_reduce"].items()}
     head = (
         f"# Kernels of {entry.spec.family} {entry.spec.version} on {entry.spec.gpu}, written by `tokenfleet calibrate "
         "operators`.\n# sim/spec/kernels.py says what each field means, docs/equations.md gives the forms.\n"
