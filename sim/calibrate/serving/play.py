@@ -14,6 +14,7 @@ from sim.calibrate.serving.rows import Point
 from sim.calibrate.serving.scenarios import Plan, plan_of, pool_of
 from sim.calibrate.serving.setup import NotCoveredError, Setup, make_setup
 from sim.cost import Profile
+from sim.cost.kernels import Kernels
 from sim.errors import CapacityError, SpecError
 from sim.fleet.build import Pools, build
 from sim.fleet.run import Records, play_records
@@ -22,7 +23,7 @@ from sim.metrics.records import COMPLETED
 from sim.plane.owner import Table
 from sim.spec import Scenario
 from sim.spec.bed import Setting
-from sim.spec.engine import EngineSpec, KernelSpec
+from sim.spec.engine import EngineSpec
 from sim.spec.hardware import Sourced
 
 FULL_FRAC = 0.95
@@ -51,7 +52,7 @@ class Outcome:
 def play(
     point: Point,
     engine: EngineSpec | None = None,
-    kernels: KernelSpec | None = None,
+    kernels: Kernels | None = None,
     settings: Mapping[str, Setting] | None = None,
 ) -> Outcome:
     """Predict a point.
@@ -73,7 +74,7 @@ def play(
     return play_setup(setup, engine, kernels)
 
 
-def play_setup(setup: Setup, engine: EngineSpec | None = None, kernels: KernelSpec | None = None) -> Outcome:
+def play_setup(setup: Setup, engine: EngineSpec | None = None, kernels: Kernels | None = None) -> Outcome:
     """Predict a point by its setup."""
     try:
         profile = compile_setup(setup, engine, kernels)
@@ -91,7 +92,7 @@ def scenario_of(point: Point) -> Scenario:
     return plan_of(setup, compile_setup(setup)).scenario
 
 
-def compile_setup(setup: Setup, engine: EngineSpec | None = None, kernels: KernelSpec | None = None) -> Profile:
+def compile_setup(setup: Setup, engine: EngineSpec | None = None, kernels: Kernels | None = None) -> Profile:
     """Return the profile of a replica; raises as `sim.cost.compile` does."""
     pool = pool_of(setup)
     model = catalog.load_model(str(pool.model))
