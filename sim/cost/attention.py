@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.cost.gemm import smooth_max
 from sim.cost.kernels import DecodeKernel, PrefillKernel
@@ -24,6 +25,8 @@ PLAIN_BYTES = 2
 """Bytes of a query, key, value or result in prefill: bf16."""
 KNOT_TOKENS = (1024.0, 3072.0, 8192.0, 24576.0, 65536.0, 196608.0, 524288.0)
 """Total contexts between which decode attention is affine [tokens]; beyond the last it goes on as before it."""
+WALKING_FACTOR = 4.0
+"""See `walks`."""
 PROMPT_TOKENS = tuple(float(2**i) for i in range(7, 15))
 """Prompt lengths at which prefill attention is split into start, tokens and pairs [tokens]; the tables end there."""
 
@@ -101,7 +104,7 @@ def decode_layer_s(
 
     Notes
     -----
-    .. math:: \max\left(s\, t\, e^{R(\log_2 nh, \log_2 c, \log_2 g, \log_2 d)},\; M / B b_{max}\right)
+    .. math:: s \max\left(t\, e^{R(\log_2 nh, \log_2 c, \log_2 g, \log_2 d)},\; M / B b_{max}\right)
 
     Form `decode_form_s`, h key-value heads on the GPU, g query heads to each. The latents of MLA have no table: the
     form alone, in which multiplying may take longer than reading, as all heads share one latent.
@@ -113,11 +116,38 @@ def decode_layer_s(
     read_bytes = num_seqs * context_tokens * kv_bytes_per_token_layer(model, fit.value_bytes, tensor_parallel_size)
     flops = num_queries * decode_flops_per_token_layer(model, tensor_parallel_size) * num_seqs * context_tokens
     flops_s = flops / (gpu.peak_flops_per_s("bf16") * prefill.fit.compute_frac)
-    time_s = scale * decode_form_s(num_seqs, kv_heads, read_bytes, flops_s, fit, gpu)
+    time_s = decode_form_s(num_seqs, kv_heads, read_bytes, flops_s, fit, gpu)
     if decode.residual is not FLAT and not latent:
         work, context = np.log2(np.maximum(num_seqs * kv_heads, 1.0)), np.log2(np.maximum(context_tokens, 1.0))
         time_s = time_s * decode.residual.factor(work, context, np.log2(heads.group), np.log2(heads.head_dim))
-    return np.maximum(time_s, read_bytes / (gpu.memory_bandwidth_bytes_per_s * fit.ceiling_frac))
+    return scale * np.maximum(time_s, read_bytes / (gpu.memory_bandwidth_bytes_per_s * fit.ceiling_frac))
+
+
+def walks(num_seqs: Floats, heads: Heads, gpu: GpuSpec) -> NDArray[np.bool_]:
+    """Whether an engine with a kernel that does not split contexts uses it for so many sequences, of their shape.
+
+    TensorRT-LLM does while sequences x key-value heads fill less than a quarter of the multiprocessors
+    (`kEnableMinBlockFactor` in its decoderXQA sources, 2024).
+    """
+    return WALKING_FACTOR * num_seqs * heads.key_value < float(gpu.num_sms)
+
+
+def walk_s(num_seqs: Floats, context_tokens: Floats, heads: Heads, gpu: GpuSpec, token_s: float) -> Floats:
+    r"""Time of one layer's decode attention where a thread block walks the context of a sequence's query head [s].
+
+    Parameters
+    ----------
+    num_seqs, context_tokens : sequences, and tokens of each one's context; arrays of one shape
+    heads, gpu : heads on the GPU; its multiprocessors
+    token_s : time of a block for a token of context [s]
+
+    Notes
+    -----
+    .. math:: \kappa c \lceil n h_q / SM \rceil
+
+    A multiprocessor takes one block at a time: more blocks than there are wait for the next wave.
+    """
+    return np.asarray(token_s * context_tokens * np.ceil(num_seqs * heads.query / float(gpu.num_sms)))
 
 
 def affine_pieces(values_s: Floats, knots: Floats) -> tuple[Floats, Floats]:
@@ -227,7 +257,9 @@ def prefill_terms(
 
 def _not_negative(prompts: Floats, time_s: Floats) -> tuple[float, float, float]:
     """Return a, b, c >= 0 of a + b q + c q (q + 1) / 2 with the least relative squared error."""
-    columns = np.stack([np.ones_like(prompts), prompts, prompts * (prompts + 1.0) / 2.0], axis=1) / time_s[:, np.newaxis]
+    columns = (
+        np.stack([np.ones_like(prompts), prompts, prompts * (prompts + 1.0) / 2.0], axis=1) / time_s[:, np.newaxis]
+    )
     units = np.linalg.norm(columns, axis=0)
     best, least = np.zeros(3), np.inf
     for number in range(1, 4):

@@ -55,7 +55,14 @@ def moved_bytes(rows: Floats, width: Floats | float, depth: Floats | float, fit:
     )
 
 
-def gemm_s(tokens: Floats, matrix: Matrix, kernel: GemmKernel, gpu: GpuSpec, scale: float = 1.0) -> Floats:
+def gemm_s(
+    tokens: Floats,
+    matrix: Matrix,
+    kernel: GemmKernel,
+    gpu: GpuSpec,
+    scale: float = 1.0,
+    compute_extra: float = 0.0,
+) -> Floats:
     r"""Time of the product of `tokens` rows with one weight matrix on one GPU [s].
 
     Parameters
@@ -65,6 +72,7 @@ def gemm_s(tokens: Floats, matrix: Matrix, kernel: GemmKernel, gpu: GpuSpec, sca
     kernel : form and table of the weights' precision
     gpu : ceilings
     scale : an engine's own factor on the time [1]
+    compute_extra : further time that an engine needs to multiply, relative to the fastest ever measured [1]
 
     Returns
     -------
@@ -72,15 +80,19 @@ def gemm_s(tokens: Floats, matrix: Matrix, kernel: GemmKernel, gpu: GpuSpec, sca
 
     Notes
     -----
-    .. math:: \max\left(s\, t(T, n, k)\, e^{R(\log_2 T, \log_2 n, \log_2 k)},\; t_{floor}\right)
+    .. math::
+        s \max\left(t(T, n, k)\, e^{R(\log_2 T, \log_2 n, \log_2 k)},\; t_{floor}\right)
+        + x \frac{2 T n k}{F f_{max}}
 
     Form `gemm_form_s`, table R of the measurements' residuals, floor `gemm_floor_s`.
     """
     k, n = float(matrix.depth), float(matrix.width)
-    time_s = scale * gemm_form_s(tokens, n, k, kernel.fit, gpu)
+    time_s = gemm_form_s(tokens, n, k, kernel.fit, gpu)
     if kernel.residual is not FLAT:
         time_s = time_s * kernel.residual.factor(np.log2(np.maximum(tokens, 1.0)), np.log2(n), np.log2(k))
-    return np.maximum(time_s, gemm_floor_s(tokens, n, k, kernel.fit, gpu))
+    time_s = scale * np.maximum(time_s, gemm_floor_s(tokens, n, k, kernel.fit, gpu))
+    fastest = gpu.peak_flops_per_s(kernel.fit.peak) * kernel.fit.ceiling_frac
+    return np.asarray(time_s + compute_extra * (2.0 * tokens * n * k / fastest))
 
 
 def smooth_max(a: Floats, b: Floats, sharpness: float) -> Floats:

@@ -14,9 +14,7 @@ from sim.spec.kernels import ExpertFit
 from sim.spec.model import ModelSpec
 
 
-def distinct_experts(
-    tokens: Floats, num_experts: Floats | float, num_experts_per_tok: Floats | float
-) -> Floats:
+def distinct_experts(tokens: Floats, num_experts: Floats | float, num_experts_per_tok: Floats | float) -> Floats:
     r"""Expected number of distinct experts that a batch visits, of the shape of `tokens`.
 
     Notes
@@ -99,7 +97,7 @@ def experts_s(
 
     Notes
     -----
-    .. math:: \max\left(s\, t\, e^{R}, t_{floor}\right)
+    .. math:: s \max\left(t\, e^{R}, t_{floor}\right)
 
     R is the residual of the shape itself where it was timed, else that of shapes like it. The floor is the FLOPs at the
     largest throughput ever measured, and one token's experts read at the bandwidth.
@@ -107,7 +105,7 @@ def experts_s(
     fit, ep = kernel.fit, expert_parallel_size
     size = float(sum(matrix.size for matrix in matrices))
     k, experts = float(model.num_experts_per_tok), float(model.num_experts)
-    time_s = scale * expert_form_s(tokens, (float(model.hidden_size), k, experts), size, ep, fit, gpu)
+    time_s = expert_form_s(tokens, (float(model.hidden_size), k, experts), size, ep, fit, gpu)
     known = kernel.by_shape.get(
         (model.hidden_size, model.moe_intermediate_size, model.num_experts_per_tok, model.num_experts)
     )
@@ -118,4 +116,4 @@ def experts_s(
         time_s = time_s * kernel.residual.factor(*residual_coordinates(tokens, k, experts, size, ep))
     flops_s = 2.0 * k * tokens / ep * size / (gpu.peak_flops_per_s(fit.peak) * fit.ceiling_frac)
     read_s = k / ep * size * fit.weight_bytes / gpu.memory_bandwidth_bytes_per_s
-    return np.maximum(time_s, np.maximum(flops_s, np.where(tokens > 0, read_s, 0.0)))
+    return scale * np.maximum(time_s, np.maximum(flops_s, np.where(tokens > 0, read_s, 0.0)))

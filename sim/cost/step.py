@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.cost.attention import KNOT_TOKENS, PrefillTerms, affine_pieces, decode_layer_s, prefill_terms
+from sim.cost.attention import (
+    KNOT_TOKENS,
+    Heads,
+    PrefillTerms,
+    affine_pieces,
+    decode_layer_s,
+    prefill_terms,
+    walk_s,
+    walks,
+)
 from sim.cost.collective import all_reduce_s, all_to_all_s, dispatch_bytes
 from sim.cost.eager import eager_pair_s, score_s
 from sim.cost.gemm import gemm_s
@@ -70,7 +79,7 @@ def token_parts(tokens: Floats, machine: Machine) -> list[Part]:
 
     def product(count: int, matrix: Matrix) -> Part:
         time_s = product_s(tokens, matrix, machine.precisions.linear, machine)
-        equation = f"max(scale x form x e^table, floor), k={matrix.depth}, n={matrix.width}"
+        equation = f"scale x max(form x e^table, floor) + extra x FLOPs, k={matrix.depth}, n={matrix.width}"
         return Part(f"product {matrix.name}", count, time_s, equation, fit_source)
 
     parts = [product(layers, matrix) for matrix in attention_matrices(m, tp)]
@@ -81,7 +90,7 @@ def token_parts(tokens: Floats, machine: Machine) -> list[Part]:
         kernel = machine.precisions.experts
         scale = engine.expert_scale.get(kernel.precision, 1.0)
         time_s = experts_s(dp * tokens, m, matrices, kernel, gpu, ep, scale)
-        equation = "max(scale x form x e^table, floor)"
+        equation = "scale x max(form x e^table, floor)"
         parts.append(Part("experts", m.num_moe_layers, time_s, equation, fit_source))
         if m.shared_expert_intermediate_size:
             shared = mlp_matrices(m, m.shared_expert_intermediate_size, tp)
@@ -89,7 +98,9 @@ def token_parts(tokens: Floats, machine: Machine) -> list[Part]:
     exchanges = m.num_moe_layers if dp > 1 else 0
     if tp > 1:
         time_s = all_reduce_s(hidden_bytes, tp, gpu, kernels, engine.all_reduce_extra_s)
-        parts.append(Part("all-reduce", 2 * layers - exchanges, time_s, "(alpha + 2 T h / B) e^table + extra", fit_source))
+        parts.append(
+            Part("all-reduce", 2 * layers - exchanges, time_s, "(alpha + 2 T h / B) e^table + extra", fit_source)
+        )
     if exchanges:
         message_bytes = dispatch_bytes(dp * hidden_bytes, m.num_experts_per_tok, ep)
         time_s = all_to_all_s(message_bytes, layout.stage_gpus, gpu, kernels)
@@ -124,7 +135,9 @@ def sample_s(num_rows: Floats, num_seqs: Floats, machine: Machine) -> Floats:
 
 def product_s(tokens: Floats, matrix: Matrix, kernel: GemmKernel, machine: Machine) -> Floats:
     """Time of one matrix product as the engine runs it [s], of the shape of `tokens`."""
-    return gemm_s(tokens, matrix, kernel, machine.gpu, machine.engine.gemm_scale.get(kernel.precision, 1.0))
+    engine, precision = machine.engine, kernel.precision
+    scale, extra = engine.gemm_scale.get(precision, 1.0), engine.gemm_compute_extra.get(precision, 0.0)
+    return gemm_s(tokens, matrix, kernel, machine.gpu, scale, extra)
 
 
 def batch_total_s(tokens: Floats, machine: Machine) -> Floats:
@@ -165,10 +178,11 @@ def decode_attention(num_seqs: Floats, machine: Machine, num_queries: int = 1) -
 
     Notes
     -----
-    .. math:: A_n(C) = L_f \sqrt{a(n, C/n)^2 + (\kappa C / n)^2} + L_w\, a(n, \min(C/n, w))
+    .. math:: A_n(C) = L_f\, a(n, C/n) + L_w\, a(n, \min(C/n, w))
 
-    a is the time of one layer (`decode_layer_s`), kappa that of a token where one thread block walks a sequence, L_f and
-    L_w the layers with full attention and with a window w. All sequences are taken to be equally long.
+    a is the time of one layer: `decode_layer_s`, or where the engine's kernel does not split contexts (`walks`) a start
+    and `walk_s`; L_f and L_w are the layers with full attention and with a window w. All sequences are taken to be
+    equally long.
     """
     m, layout = machine.model, machine.layout
     dp, kv = layout.data_parallel_size, machine.precisions.kv
@@ -190,12 +204,16 @@ def decode_attention(num_seqs: Floats, machine: Machine, num_queries: int = 1) -
             scale=machine.engine.decode_attention_scale.get(kv, 1.0),
         )
 
-    walk_s = machine.engine.decode_serial_s * context
-    values_s = m.num_full_attention_layers * np.sqrt(layer_s(context) ** 2 + walk_s**2)
+    serial_s, heads = machine.engine.decode_serial_s, Heads.of(m, layout.tensor_parallel_size)
+    walking = (serial_s > 0) & walks(seqs, heads, machine.gpu)
+
+    def attention_s(tokens: Floats) -> Floats:
+        walked_s = layer_s(np.zeros(shape)) + walk_s(seqs, tokens, heads, machine.gpu, serial_s)
+        return np.where(walking, walked_s, layer_s(tokens))
+
+    values_s = m.num_full_attention_layers * attention_s(context)
     if m.num_sliding_layers:
-        seen = np.minimum(context, m.sliding_window or 0)
-        walk_s = machine.engine.decode_serial_s * seen
-        values_s = values_s + m.num_sliding_layers * np.sqrt(layer_s(seen) ** 2 + walk_s**2)
+        values_s = values_s + m.num_sliding_layers * attention_s(np.minimum(context, m.sliding_window or 0))
     if machine.eager:
         pair_s = num_queries * score_s(m, machine.gpu, machine.kernels, layout.tensor_parallel_size)
         values_s = values_s + m.num_full_attention_layers * pair_s * totals / dp

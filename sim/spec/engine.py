@@ -78,12 +78,16 @@ class EngineSpec(Spec):
     """Family of kernels that it runs: vllm, sglang or trtllm; the entry FAMILY-GPU of the kernels applies."""
     gemm_scale: dict[str, PositiveNumber] = Field(default_factory=dict)
     """Time of matrix products relative to the kernels', by precision of the weights; 1 where none is given [1]."""
+    gemm_compute_extra: dict[str, NonNegativeNumber] = Field(default_factory=dict)
+    """Further time of matrix products, by precision of the weights, relative to the fastest multiplication ever
+    measured on the GPU; 0 where none is given [1]."""
     expert_scale: dict[str, PositiveNumber] = Field(default_factory=dict)
     """Time of routed experts relative to the kernels', by precision of the weights; 1 where none is given [1]."""
     decode_attention_scale: dict[str, PositiveNumber] = Field(default_factory=dict)
     """Time of decode attention relative to the kernels', by precision of the cache; 1 where none is given [1]."""
     decode_serial_s: Seconds = 0.0
-    """Decode attention that walks each sequence with one thread block: per token of mean context, per layer [s]."""
+    """Time in which one thread block walks a token of one sequence's context in a layer, where the engine has a kernel
+    that does not split contexts; 0: it has none [s]."""
     prefill_attention_scale: PositiveNumber = 1.0
     """Time of prefill attention relative to the kernels' [1]."""
     elementwise_passes: NonNegativeNumber

@@ -98,9 +98,7 @@ def fit_collective(
     return fits, tables, score
 
 
-def _fit(
-    message: Floats, time_s: Floats, chosen: Floats, switch_bytes: float
-) -> tuple[float, float, Residual]:
+def _fit(message: Floats, time_s: Floats, chosen: Floats, switch_bytes: float) -> tuple[float, float, Residual]:
     """Return latency [s], bandwidth [B/s] and table of some of the sizes.
 
     The latency is the time of the smallest message, the bandwidth that of the largest: the table holds what is between.

@@ -19,7 +19,15 @@ from sim.calibrate.operators.scores import Score
 from sim.cost.residual import Residual, pack
 from sim.cost.step_times import Floats
 from sim.spec.hardware import GpuSpec
-from sim.spec.kernels import CollectiveFit, DecodeAttentionFit, ExpertFit, Fitted, GemmFit, KernelSpec, PrefillAttentionFit
+from sim.spec.kernels import (
+    CollectiveFit,
+    DecodeAttentionFit,
+    ExpertFit,
+    Fitted,
+    GemmFit,
+    KernelSpec,
+    PrefillAttentionFit,
+)
 from sim.spec.text import write_text
 
 NCCL: Final = {"all_to_all": "alltoall", "all_gather": "all_gather"}
@@ -188,7 +196,9 @@ class _Work:
                 self.scores += [pairs.score] if pairs.score else []
         if "fp8" not in decode:
             plain = decode["bf16"]
-            source = "assumed: bf16's form and table on half the bytes, at the lower share of the bandwidth of H100's fp8"
+            source = (
+                "assumed: bf16's form and table on half the bytes, at the lower share of the bandwidth of H100's fp8"
+            )
             share = round(FP8_CACHE_RATIO * plain.bandwidth_frac, 4)
             decode["fp8"] = _assumed(plain, source).model_copy(update={"value_bytes": 1.0, "bandwidth_frac": share})
         if "fp8" not in prefill:

@@ -128,9 +128,7 @@ def fit_experts(rows: pd.DataFrame, gpu: GpuSpec, precision: str, names: tuple[s
         fit, residual, by_shape, shapes, score = _fit_one(part, start, gpu, precision, (*names, one))
         scores.append(score)
         if one == distribution:
-            fit = fit.model_copy(
-                update={"error": score.fitted, "held_out": score.held_out, "monotone": score.monotone}
-            )
+            fit = fit.model_copy(update={"error": score.fitted, "held_out": score.held_out, "monotone": score.monotone})
             result = fit, residual, by_shape, shapes
     if result is None:
         return None

@@ -137,7 +137,9 @@ def fit_gemm(rows: pd.DataFrame, gpu: GpuSpec, precision: str, names: tuple[str,
         version=names[1],
         operator="gemm",
         precision=precision,
-        held_out=error_of(predicted_s, time_s[held], f"{len(np.unique(shapes[held]))} of {shapes_count(shapes)} (n, k)"),
+        held_out=error_of(
+            predicted_s, time_s[held], f"{len(np.unique(shapes[held]))} of {shapes_count(shapes)} (n, k)"
+        ),
         fitted=error_of(predict(fit, residual, everything), time_s),
         capped=error_of(capped_s, time_s[held]),
         monotone=error_of(smooth_s, time_s),

@@ -93,7 +93,9 @@ def open_tables(source: str) -> Tables:
     if source == PACKAGE_NAME:
         spec = importlib.util.find_spec(PACKAGE)
         if spec is None or spec.origin is None:
-            raise SpecError(Problem("is not installed. Try: pip install 'tokenfleet[tables]'", path="aiconfigurator-core"))
+            raise SpecError(
+                Problem("is not installed. Try: pip install 'tokenfleet[tables]'", path="aiconfigurator-core")
+            )
         folder = Path(spec.origin).parent
     tables = Tables(folder)
     if not tables.is_package and _csv(folder, "gemm") is None:

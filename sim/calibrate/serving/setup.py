@@ -9,7 +9,7 @@ from typing import Any
 from sim import catalog
 from sim.calibrate.serving.beds import bed_of, first_of, load_beds, settings_of
 from sim.calibrate.serving.engines import nearest_engine, number_of
-from sim.calibrate.serving.lengths import answers_of, mean_tokens, prompts_of
+from sim.calibrate.serving.lengths import answers_of, constant, mean_tokens, prompts_of
 from sim.calibrate.serving.loads import Kind, read_load
 from sim.calibrate.serving.notes import Notes, read_notes
 from sim.calibrate.serving.rows import Point
@@ -96,6 +96,9 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, beds
     answers = answers_of(point.model, point.osl or ("1" if kind == "decode_step" else ""), bed.client)
     if prompts is None or answers is None:
         raise NotCoveredError("lengths of prompts or answers are not stated")
+    if kind == "decode_step" and bed.client.decode_osl:
+        kind, osl = "all_at_once", bed.client.decode_osl
+        prompts, answers = constant(max(1, round(mean_tokens(prompts) - osl / 2))), constant(osl)
     notes = read_notes(point.notes)
     shape = _shape(point, notes, model, gpu)
     chosen: dict[str, Any] = {name: values[0] for name, values in settings_of(point, bed, beds).items()}
