@@ -99,7 +99,7 @@ def _memory_rows(machine: Machine, memory: Memory, utilization: float) -> Iterat
     for name, value, equation, source in (
         ("usable memory", memory.usable_bytes, f"device memory x {utilization:g}", f"{EQUATIONS}, memory"),
         ("weights per GPU", memory.weights_bytes, "weights of the fullest GPU x bytes", machine.model.source),
-        ("peak activation", memory.activation_bytes, "max(forward pass, sampler)", rule.source),
+        ("peak activation", memory.activation_bytes, "max(forward pass, sampler) + workspaces of experts", rule.source),
         ("reserve", memory.reserve_bytes, "non-torch + graphs", rule.source),
         ("KV pool", memory.pool_bytes, "usable - weights - peak - reserve", f"{EQUATIONS}, memory"),
         (
