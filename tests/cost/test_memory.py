@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sim.cost import compile
 from sim.cost.calibration import load_engine
 from sim.cost.memory import CachePlan, Layout, plan_memory, stage_layers, workspace_bytes
-from sim.cost.shapes import parameters
+from sim.cost.shapes import kv_bytes_per_token_layer, parameters
 from sim.units import GIB
 
 
@@ -60,6 +60,26 @@ def test_blocks_and_pools_come_within_three_percent_of_what_engines_log(reposito
             assert abs(profile.kv_pool_bytes_per_gpu / GIB - float(row["pool_gib"])) < 0.005 * 79.18, row
         else:
             assert max(off) < 0.03, row
+
+
+@pytest.mark.parametrize(
+    ("model", "tp", "pool_gib", "tokens"),
+    [
+        # one KV head of four on each of eight GPUs, kept twice; GPU and limits not stated (vLLM, September 2025)
+        ("qwen3-235b-a22b-2507", 8, 11.51, 256_800),
+        ("qwen3-235b-a22b-2507", 8, 24.58, 548_352),
+        # H100 NVL, vLLM 0.13, the text model of Qwen3-VL-30B-A3B
+        ("qwen3-30b-a3b-2507", 1, 19.40, 211_936),
+        # github:vllm-project/vllm#21348, four H100
+        ("qwen3-235b-a22b", 4, 8.11, 178_880),
+        # github:llm-d-incubation/llm-d-planner@875a4fd
+        ("llama-3.1-8b", 1, 58.11, 476_016),
+    ],
+)
+def test_a_logged_pool_holds_the_logged_tokens(models, model, tp, pool_gib, tokens):
+    """From one to eight GPUs: what a token takes on each of them, whatever was set aside before."""
+    layer = kv_bytes_per_token_layer(models(model), 2, tp)
+    assert pool_gib * GIB / (models(model).num_hidden_layers * layer) == pytest.approx(tokens, rel=0.012)
 
 
 def test_shares_of_the_memory(models, gpus):
