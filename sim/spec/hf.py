@@ -55,6 +55,7 @@ ARCHITECTURES: Final[dict[str, Family]] = {
     "Gemma2ForCausalLM": Family(tied=True, sliding="every-other"),
     "Gemma3ForCausalLM": Family(qk_norm=True, tied=True, sliding="five-of-six"),
     "Glm4MoeForCausalLM": Family(output_bias=False, qk_norm="use_qk_norm", experts="after-first-k", router_bias=True),
+    "GemmaForCausalLM": Family(tied=True),
     "GlmMoeDsaForCausalLM": Family(mla=True, sparse_attention=True, experts="after-first-k", router_bias=True),
     "GptOssForCausalLM": Family(
         mlp_bias=True,
