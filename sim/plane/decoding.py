@@ -164,8 +164,9 @@ def num_steps_in(s, spent_s):
 
 
 @jit
-def book(s, spent_s, energy_j, end_s):
-    """Book busy time that ends at `end_s`, and its energy."""
+def book(p, pool, s, num_tokens, num_steps, spent_s, end_s):
+    """Book busy time that ends at `end_s`, and the energy of its steps."""
+    energy_j = spent_j(p, pool, num_tokens, num_steps, spent_s)
     s.busy_s += spent_s
     s.energy_j += energy_j
     s.booked_s = end_s
@@ -191,7 +192,7 @@ def close_run(p, pool, s):
         flight.dt_s = s.d0_s + s.slope_s * (s.processed - s.step0)
         flight.num_decodes = s.num_decoding
         copy_counts(p, s, flight, s.processed)
-    book(s, end_s - s.t0_s, spent_j(p, pool, s.num_decoding, k, end_s - s.t0_s), end_s)
+    book(p, pool, s, s.num_decoding, k, end_s - s.t0_s, end_s)
     s.per_seq_s += s.share_s * k
     s.per_context_s += s.context_s * k
     s.per_context_step_s += s.context_s * (k * (s.step0 - s.origin) + 0.5 * (k * (k - 1)))
