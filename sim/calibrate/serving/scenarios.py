@@ -6,9 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sim.calibrate.serving.lengths import longest_tokens
 from sim.calibrate.serving.setup import Setup
 from sim.cost import Profile
+from sim.metrics.records import COMPLETED
 from sim.spec import ClosedLoopTraffic, Fleet, OpenLoopTraffic, Pool, Scenario
 
 FOREVER_S = 1e6
@@ -37,6 +41,15 @@ class Plan:
     """Requests at the start of an open loop that are not measured."""
     steady: bool = False
     """Throughput is that of the time from 0 to the horizon."""
+
+    def counts(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Return which requests (dtype DONE) the measurement takes in, shape [rows]."""
+        found = (rows["ending"] == COMPLETED) & (rows["turn"] >= self.first_turn) & (rows["turn"] < self.end_turn)
+        if self.warm_requests:
+            found &= rows["user"] >= self.warm_requests
+        if self.steady:
+            found &= rows["end_s"] >= 0.0
+        return np.asarray(found)
 
 
 def pool_of(setup: Setup) -> Pool:

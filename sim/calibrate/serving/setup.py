@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sim import catalog
-from sim.calibrate.serving.beds import bed_of, first_of, load_beds, settings_of
+from sim.calibrate.serving.beds import bed_of, first_of, settings_of
 from sim.calibrate.serving.engines import nearest_engine, number_of
 from sim.calibrate.serving.lengths import answers_of, mean_tokens, prompts_of
+from sim.calibrate.serving.library import Library
 from sim.calibrate.serving.loads import Kind, read_load
 from sim.calibrate.serving.notes import Notes, read_notes
 from sim.calibrate.serving.rows import Point
@@ -17,6 +17,7 @@ from sim.cost.shapes import parameters
 from sim.errors import CatalogError, SpecError
 from sim.spec import Pool, TokenDistribution
 from sim.spec.bed import Bed, Beds, Client, Setting
+from sim.spec.hardware import GpuSpec
 from sim.spec.model import ModelSpec
 
 MOST_WEIGHTS_FRAC = 0.55
@@ -63,7 +64,7 @@ class Setup:
         return mean_tokens(self.answers)
 
 
-def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, beds: Beds | None = None) -> Setup:
+def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, library: Library | None = None) -> Setup:
     """Return how a point is played.
 
     Parameters
@@ -72,15 +73,16 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, beds
         The point.
     settings
         Settings of the pool that take the place of those the bed and the notes give.
-    beds
-        Default: those of the catalogue.
+    library
+        Entries of the catalogue. Default: those it holds now.
 
     Raises
     ------
     NotCoveredError
         The point cannot be played.
     """
-    beds = beds or load_beds()
+    library = library or Library()
+    beds = library.beds
     for unknown in beds.not_covered:
         if first_of({unknown.model: True}, point.model):
             raise NotCoveredError(unknown.reason)
@@ -91,13 +93,13 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, beds
     if load is None:
         raise NotCoveredError(f"load of unknown form: {point.load}")
     kind: Kind = "offline" if bed.load == "offline" else load.kind
-    model, gpu, engine, note = _names(point, bed, beds)
+    model, gpu, engine, note = _names(point, bed, library)
     prompts = prompts_of(point.model, point.isl, bed.client)
     answers = answers_of(point.model, point.osl or ("1" if kind == "decode_step" else ""), bed.client)
     if prompts is None or answers is None:
         raise NotCoveredError("lengths of prompts or answers are not stated")
     notes = read_notes(point.notes)
-    shape = _shape(point, notes, model, gpu)
+    shape = _shape(point, notes, library.model(model), library.gpu(gpu))
     chosen: dict[str, Any] = {name: values[0] for name, values in settings_of(point, bed, beds).items()}
     chosen |= notes.settings
     chosen |= _precision(point, bed, beds)
@@ -122,16 +124,17 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, beds
     )
 
 
-def _names(point: Point, bed: Bed, beds: Beds) -> tuple[str, str, str, str]:
+def _names(point: Point, bed: Bed, library: Library) -> tuple[str, str, str, str]:
     """Return model, GPU and engine in the catalogue, and what stands in for what."""
+    beds = library.beds
     model, gpu = first_of(beds.models, point.model), first_of(beds.gpus, point.gpu)
-    if model is None or model not in catalog.list_entries("models"):
+    if model is None or model not in library.model_names:
         raise NotCoveredError(f"no model in the catalogue for {point.model or 'a row without a model'}")
-    if gpu is None or gpu not in catalog.list_entries("hardware"):
+    if gpu is None or gpu not in library.gpu_names:
         raise NotCoveredError(f"no GPU in the catalogue for {point.gpu or 'a row without a GPU'}")
     version = bed.version or point.version
     families = beds.families.get(bed.engine, (bed.engine,))
-    engine = nearest_engine(families, version, gpu, catalog.list_entries("engines"))
+    engine = nearest_engine(families, version, gpu, library.engine_names)
     if engine is None:
         raise NotCoveredError(f"no calibration of engine {bed.engine} on {gpu}")
     wanted, found = number_of(version), number_of(engine)
@@ -140,30 +143,29 @@ def _names(point: Point, bed: Bed, beds: Beds) -> tuple[str, str, str, str]:
     return model, gpu, engine, ""
 
 
-def _shape(point: Point, notes: Notes, model: str, gpu: str) -> dict[str, Any]:
+def _shape(point: Point, notes: Notes, model: ModelSpec, gpu: GpuSpec) -> dict[str, Any]:
     """Return the parallelism of a replica."""
-    spec = catalog.load_model(model)
     ranks = notes.data_parallel_size
     stated = int(float(point.tp)) if point.tp else None
     if "ML.ENERGY" in point.source:
         stated = notes.num_gpus  # its column counts something else where experts are spread
     if stated is None:
-        stated = _fewest_gpus(spec, gpu, notes.num_gpus or 1)
-    if not spec.is_moe:
+        stated = _fewest_gpus(model, gpu, notes.num_gpus or 1)
+    if not model.is_moe:
         ranks = 1
     shape: dict[str, Any] = {"tensor_parallel_size": max(1, stated // ranks), "data_parallel_size": ranks}
     if point.pp:
         shape["pipeline_parallel_size"] = int(float(point.pp))
-    if spec.is_moe and notes.enable_expert_parallel:
+    if model.is_moe and notes.enable_expert_parallel:
         shape["enable_expert_parallel"] = True
-    elif spec.is_moe and notes.expert_parallel_size > 1:
+    elif model.is_moe and notes.expert_parallel_size > 1:
         shape["expert_parallel_size"] = notes.expert_parallel_size
     return shape
 
 
-def _fewest_gpus(model: ModelSpec, gpu: str, num_gpus: int) -> int:
+def _fewest_gpus(model: ModelSpec, gpu: GpuSpec, num_gpus: int) -> int:
     """Return the fewest GPUs whose memory 8-bit weights fill to `MOST_WEIGHTS_FRAC` at most."""
-    memory, count = float(catalog.load_gpu(gpu).hbm_bytes), 1
+    memory, count = float(gpu.hbm_bytes), 1
     while count < min(MOST_GPUS, num_gpus) and parameters(model).total > MOST_WEIGHTS_FRAC * memory * count:
         count *= 2
     return count
