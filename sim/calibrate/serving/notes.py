@@ -16,6 +16,8 @@ _TP = re.compile(rf"(?:--tp-size|--tp_size|--tensor-parallel-size|--tp|-tp){_INT
 _DP = re.compile(rf"(?:--dp-size|--data-parallel-size|--dp|\bdp|attention_dp){_INT}(?:\.0)?\b")
 _EP = re.compile(rf"(?:--ep-size|--ep_size|moe_ep|\bep){_INT}(?:\.0)?\b")
 _NUM_GPUS = re.compile(r"num_gpus=([0-9]+)|\b([0-9]+) GPUs? total")
+_WORKERS = re.compile(r"([0-9]+) prefill \+ ([0-9]+) decode workers")
+_MEANS = re.compile(r"real mean isl ([0-9.]+) osl ([0-9.]+)")
 _NUM_REQUESTS = re.compile(r"\bn=([0-9]+) failures|\b([0-9]+) (?:requests|prompts|reqs)\b")
 
 
@@ -34,6 +36,10 @@ class Notes:
     num_gpus: int | None
     """GPUs of the whole system."""
     num_requests: int | None
+    workers: tuple[int, int] | None
+    """Replicas that prefill and replicas that decode, where answers are split over two pools."""
+    means: tuple[str, str] | None
+    """Mean prompt and answer as measured, where the columns say what was asked for [tokens]."""
 
 
 def read_notes(text: str) -> Notes:
@@ -58,6 +64,8 @@ def read_notes(text: str) -> Notes:
         async_scheduling=True if "--async-scheduling" in text else None,
         num_gpus=_number(_NUM_GPUS, text),
         num_requests=_number(_NUM_REQUESTS, text),
+        workers=(int(workers.group(1)), int(workers.group(2))) if (workers := _WORKERS.search(text)) else None,
+        means=(means.group(1), means.group(2)) if (means := _MEANS.search(text)) else None,
     )
 
 

@@ -46,7 +46,7 @@ def is_saturated(setup: Setup, profile: Profile, records: Records) -> bool:
     return setup.kind in ("all_at_once", "saturated", "offline")
 
 
-def metrics(setup: Setup, profile: Profile, plan: Plan, records: Records -> dict[str, float]:
+def metrics(setup: Setup, profile: Profile, plan: Plan, records: Records) -> dict[str, float]:
     """Every metric that the measured requests define."""
     rows = measured_rows(plan, records)
     ttft_ms = 1e3 * (rows["first_token_s"] - rows["arrived_s"])
@@ -111,7 +111,7 @@ def _rates(setup: Setup, plan: Plan, records: Records, rows: NDArray[np.void]) -
 
 def _machine(setup: Setup, profile: Profile, records: Records, found: Mapping[str, float]) -> dict[str, float]:
     """What is told per GPU: rates, power, energy, memory."""
-    gpus, num_gpus = profile.num_gpus * setup.num_replicas, profile.num_gpus
+    gpus, num_gpus = profile.num_gpus * (setup.num_replicas + setup.num_prefill_replicas), profile.num_gpus
     interval = records.timeline[records.timeline["t_s"] >= 0.0]
     watts = float(interval["energy_j"].sum() / interval["width_s"].sum())
     seconds = found["ttft_mean"] / 1e3

@@ -13,7 +13,7 @@ from sim.calibrate.serving.lengths import longest_tokens
 from sim.calibrate.serving.setup import Setup
 from sim.cost import Profile
 from sim.metrics.records import COMPLETED
-from sim.spec import ClosedLoopTraffic, Fleet, OpenLoopTraffic, Pool, Scenario
+from sim.spec import ClosedLoopTraffic, Fleet, OpenLoopTraffic, Pool, Scenario, Visit
 
 FOREVER_S = 1e6
 """Horizon of a load that ends by itself [s]."""
@@ -148,6 +148,15 @@ def _full_server(setup: Setup, profile: Profile, lengths: dict[str, Any]) -> Pla
 
 
 def _scenario(setup: Setup, traffic: ClosedLoopTraffic | OpenLoopTraffic, **times: Any) -> Scenario:
-    one = setup.num_replicas if setup.kind == "open_loop" else 1
-    pool = pool_of(setup).model_copy(update={"replicas": one})
-    return Scenario(name=setup.bed, traffic=traffic, fleet=Fleet(pools={"main": pool}, router="round_robin"), **times)
+    pool = pool_of(setup)
+    if setup.num_prefill_replicas:
+        pools = {
+            "prefill": pool.model_copy(update={"replicas": setup.num_prefill_replicas}),
+            "decode": pool.model_copy(update={"replicas": setup.num_replicas}),
+        }
+        path = (Visit(pool="prefill", kind="prefill"), Visit(pool="decode", kind="decode"))
+        fleet = Fleet(pools=pools, paths={"default": path})
+    else:
+        whole = setup.num_replicas if setup.kind == "open_loop" else 1
+        fleet = Fleet(pools={"main": pool.model_copy(update={"replicas": whole})}, router="round_robin")
+    return Scenario(name=setup.bed, traffic=traffic, fleet=fleet, **times)

@@ -1,4 +1,4 @@
-"""How far predictions are from measurements: by GPU, metric and tier, by bed, held out and not, and what noise allows."""
+"""How far predictions are from measurements: by GPU, metric and tier, by bed, held out or not; what noise allows."""
 
 from __future__ import annotations
 
@@ -79,8 +79,9 @@ def by_bed(results: Iterable[Result]) -> list[dict[str, Any]]:
     """Return scores by bed, GPU, kind of model and quantity; percentiles from the 90th on apart."""
     return grouped(
         results,
-        ("bed", "gpu", "model", "quantity", "part"),
+        ("tier", "bed", "gpu", "architecture", "quantity", "part"),
         lambda one: (
+            one.tier,
             one.bed,
             one.gpu,
             "moe" if one.is_moe else "dense",
@@ -91,14 +92,15 @@ def by_bed(results: Iterable[Result]) -> list[dict[str, Any]]:
 
 
 def over_beds(beds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the medians over beds, each with the same weight: of median, 90th percentile and signed median error."""
+    """Return medians over the beds of tier A, all of one weight: of median, 90th percentile and signed median error."""
     found = []
     for model in ("dense", "moe"):
         for quantity in GATED:
             rows = [
                 row
                 for row in beds
-                if row["model"] == model and row["quantity"] == quantity and row["part"] == "mean, p50"
+                if (row["tier"], row["architecture"], row["quantity"], row["part"])
+                == ("A", model, quantity, "mean, p50")
             ]
             for part in ("fitted", "cv"):
                 scores = [row if part == "fitted" else row["cv"] for row in rows]
@@ -107,7 +109,7 @@ def over_beds(beds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                     names = ("median_ape_frac", "p90_ape_frac", "median_signed_frac")
                     medians = {name: float(np.median([one[name] for one in scores])) for name in names}
                     found.append(
-                        {"model": model, "quantity": quantity, "part": part, "num_beds": len(scores)} | medians
+                        {"architecture": model, "quantity": quantity, "part": part, "num_beds": len(scores)} | medians
                     )
     return found
 

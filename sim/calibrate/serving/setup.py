@@ -39,7 +39,9 @@ class Setup:
     """Users, requests per second on the whole system, requests, or sequences of a batch."""
     pool: Pool
     num_replicas: int
-    """Replicas of the whole system."""
+    """Replicas of the whole system; of those that prefill only, apart."""
+    num_prefill_replicas: int
+    """Replicas that prefill for the others; 0: prompts and answers are computed in one place."""
     prompts: TokenDistribution
     answers: TokenDistribution
     client: Client
@@ -94,11 +96,11 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, libr
         raise NotCoveredError(f"load of unknown form: {point.load}")
     kind: Kind = "offline" if bed.load == "offline" else load.kind
     model, gpu, engine, note = _names(point, bed, library)
-    prompts = prompts_of(point.model, point.isl, bed.client)
-    answers = answers_of(point.model, point.osl or ("1" if kind == "decode_step" else ""), bed.client)
+    notes = read_notes(point.notes)
+    isl, osl = notes.means or (point.isl, point.osl or ("1" if kind == "decode_step" else ""))
+    prompts, answers = prompts_of(point.model, isl, bed.client), answers_of(point.model, osl, bed.client)
     if prompts is None or answers is None:
         raise NotCoveredError("lengths of prompts or answers are not stated")
-    notes = read_notes(point.notes)
     shape = _shape(point, notes, library.model(model), library.gpu(gpu))
     chosen: dict[str, Any] = {name: values[0] for name, values in settings_of(point, bed, beds).items()}
     chosen |= notes.settings
@@ -109,13 +111,14 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, libr
     chosen.pop("max_model_len", None)  # lengths are what they were; a limit could only refuse them
     pool = _pool(chosen | shape | {"model": model, "hardware": gpu, "engine": engine, "usd_per_gpu_hour": 1.0})
     gpus = pool.num_gpus_per_replica
-    whole = notes.num_gpus or gpus
+    num_prefill, num_replicas = notes.workers or (0, max(1, (notes.num_gpus or gpus) // gpus))
     return Setup(
         bed=bed.name,
         kind=kind,
         load=load.value,
         pool=pool,
-        num_replicas=max(1, whole // gpus),
+        num_replicas=num_replicas,
+        num_prefill_replicas=num_prefill,
         prompts=prompts,
         answers=answers,
         client=bed.client,

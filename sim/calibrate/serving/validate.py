@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +22,9 @@ from sim.calibrate.serving.play import Outcome, Player
 from sim.calibrate.serving.results import Result, results_of
 from sim.calibrate.serving.rows import Point, Row, Table, points_of
 from sim.calibrate.serving.score import by_bed, by_metric, noise, over_beds, trusted
+from sim.calibrate.serving.setup import NotCoveredError
 from sim.errors import Problem, SpecError
+from sim.spec import Scenario
 from sim.spec.bed import Beds
 
 Progress = Callable[[int, int], None]
@@ -41,6 +43,8 @@ class Validation:
     points: tuple[Point, ...]
     outcomes: tuple[Outcome, ...]
     beds: Beds
+    calibrations: dict[str, dict[str, Any]]
+    """Version, date, driver and grade of each calibration used, by entry."""
 
     @cached_property
     def results(self) -> tuple[Result, ...]:
@@ -69,6 +73,7 @@ class Validation:
             "noise": noise(self.points, bed_of),
             "not_covered": self._not_covered(),
             "distrusted": _counted(result.distrust for result in self.results if result.distrust),
+            "engines": self._engines(),
             "stand_ins": _counted(result.reason for result in covered if result.reason),
         }
 
@@ -88,6 +93,11 @@ class Validation:
 
     def _is_named(self, result: Result) -> bool:
         return any(result.reason == one.reason for one in self.beds.not_covered)
+
+    def _engines(self) -> list[dict[str, Any]]:
+        """What the calibrations used rest on: version, date, driver, and the grade of the evidence."""
+        rows = Counter(result.engine for result in self.results if result.covered)
+        return [self.calibrations[name] | {"num_rows": count} for name, count in rows.most_common()]
 
     def _knees(self, bed_of: Sequence[str]) -> list[dict[str, Any]]:
         found: dict[tuple[str, str], list[int]] = {}
@@ -162,6 +172,28 @@ def chosen(table: Table, patterns: dict[str, str]) -> Table:
     return Table(table.columns, tuple(table.rows[n] for n in kept), tuple(table.values[n] for n in kept))
 
 
+def check_writable(paths: Iterable[Path]) -> None:
+    """Try files that will be written, before anything is computed; raises SpecError."""
+    problems = []
+    for path in paths:
+        if path.is_dir():
+            problems.append(Problem("is a folder; give the name of a file", str(path)))
+        elif not path.parent.is_dir():
+            problems.append(Problem(f"no such folder: {path.parent}", str(path)))
+    SpecError.raise_if(problems)
+
+
+def scenario_of_row(table: Table, row: int) -> Scenario:
+    """Return the scenario that a row, counted from 0, is played as; raises SpecError where there is none."""
+    if row >= len(table.rows):
+        raise SpecError(f"the table has {len(table.rows)} rows, asked for row {row + 1}")
+    point = next(point for point in points_of(table) if row in point.rows)
+    try:
+        return Player().scenario(point)
+    except NotCoveredError as error:
+        raise SpecError(f"row {row + 1} is not covered: {error}") from None
+
+
 def validate(table: Table, *, processes: int | None = None, progress: Progress | None = None) -> Validation:
     """Predict every row of a table.
 
@@ -180,7 +212,28 @@ def validate(table: Table, *, processes: int | None = None, progress: Progress |
         outcomes += batch
         if progress is not None:
             progress(len(outcomes), len(points))
-    return Validation(table, points, tuple(outcomes), library.beds)
+    used = {outcome.engine for outcome in outcomes if outcome.covered}
+    return Validation(
+        table, points, tuple(outcomes), library.beds, {name: _calibration(name, library) for name in used}
+    )
+
+
+def _calibration(name: str, library: Library) -> dict[str, Any]:
+    """Return what a result says of the calibration it rests on."""
+    gpu = next(gpu for gpu in library.gpu_names if name.endswith(f"-{gpu}"))
+    engine = library.engine(name.removesuffix(f"-{gpu}"), gpu)
+    evidence = engine.evidence if engine.status == "calibrated" else None
+    return {
+        "entry": name,
+        "engine": engine.engine,
+        "version": engine.version,
+        "date": engine.date,
+        "driver": engine.driver,
+        "gpu": gpu,
+        "grade": evidence.grade if evidence else "extrapolated" if engine.status == "extrapolated" else "not graded",
+        "num_curves": evidence.num_curves if evidence else 0,
+        "num_points": evidence.num_points if evidence else 0,
+    }
 
 
 def _played(points: Sequence[Point], library: Library, processes: int) -> Iterator[list[Outcome]]:
