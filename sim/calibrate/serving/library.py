@@ -6,12 +6,32 @@ from functools import cached_property
 
 from sim import catalog
 from sim.cost.calibration import load_engine
+from sim.errors import CatalogError
 from sim.spec.bed import Beds, read_beds
 from sim.spec.engine import EngineSpec
 from sim.spec.hardware import GpuSpec
 from sim.spec.model import ModelSpec
+from sim.spec.spelling import Resolved
 
 BEDS = "hardware_profiles/beds.yaml"
+NO_FORM = "is not covered: "
+"""In the message about a model whose layers the catalogue has no form for."""
+
+
+class NotCoveredError(Exception):
+    """A point that cannot be played; the text says why.
+
+    Parameters
+    ----------
+    reason
+        Why.
+    known
+        Whether the simulator has a form for the model: false where its layers are of a kind that it does not know.
+    """
+
+    def __init__(self, reason: str, *, known: bool = True) -> None:
+        super().__init__(reason)
+        self.known = known
 
 
 class Library:
@@ -19,6 +39,8 @@ class Library:
 
     def __init__(self, beds: Beds | None = None) -> None:
         self._beds = beds
+        self._spelt_models: dict[str, Resolved | NotCoveredError] = {}
+        self._spelt_gpus: dict[str, Resolved | NotCoveredError] = {}
         self._models: dict[str, ModelSpec] = {}
         self._gpus: dict[str, GpuSpec] = {}
         self._engines: dict[tuple[str, str], EngineSpec] = {}
@@ -29,19 +51,33 @@ class Library:
         return self._beds or read_beds(*next(iter(catalog.read_all(BEDS))))
 
     @cached_property
-    def model_names(self) -> frozenset[str]:
-        """Models there are."""
-        return frozenset(catalog.list_entries("models"))
-
-    @cached_property
-    def gpu_names(self) -> frozenset[str]:
-        """GPUs there are."""
-        return frozenset(catalog.list_entries("hardware"))
-
-    @cached_property
     def engine_names(self) -> tuple[str, ...]:
         """Calibrations of engines there are, ENGINE[-VERSION]-GPU."""
         return tuple(catalog.list_entries("engines"))
+
+    def model_named(self, text: str) -> Resolved:
+        """Return the model that a publication's name means; raises NotCoveredError."""
+        if text not in self._spelt_models:
+            try:
+                self._spelt_models[text] = catalog.resolve_model(text)
+            except CatalogError as error:
+                self._spelt_models[text] = NotCoveredError(_why(error), known=NO_FORM not in str(error))
+        found = self._spelt_models[text]
+        if isinstance(found, NotCoveredError):
+            raise found
+        return found
+
+    def gpu_named(self, text: str) -> Resolved:
+        """Return the GPU that a publication's name means; raises NotCoveredError."""
+        if text not in self._spelt_gpus:
+            try:
+                self._spelt_gpus[text] = catalog.resolve_gpu(text)
+            except CatalogError as error:
+                self._spelt_gpus[text] = NotCoveredError(_why(error))
+        found = self._spelt_gpus[text]
+        if isinstance(found, NotCoveredError):
+            raise found
+        return found
 
     def model(self, name: str) -> ModelSpec:
         """Return a model."""
@@ -60,3 +96,8 @@ class Library:
         if (name, gpu) not in self._engines:
             self._engines[name, gpu] = load_engine(name, gpu)
         return self._engines[name, gpu]
+
+
+def _why(error: CatalogError) -> str:
+    """Return the message of an error without the advice that follows it."""
+    return error.problems[0].message.split(". ", maxsplit=1)[0]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from sim import catalog, cost
 from sim.calibrate.serving.coefficients import with_values
-from sim.calibrate.serving.library import Library
+from sim.calibrate.serving.library import Library, NotCoveredError
 from sim.calibrate.serving.predictions import is_saturated, metrics, one_step
 from sim.calibrate.serving.rows import Point
 from sim.calibrate.serving.scenarios import Plan, plan_of, pool_of
-from sim.calibrate.serving.setup import NotCoveredError, Setup, make_setup
+from sim.calibrate.serving.setup import Setup, make_setup
 from sim.cost import Profile
 from sim.errors import CapacityError, SpecError
 from sim.fleet.build import Pools, build
@@ -25,6 +25,8 @@ from sim.spec.hardware import Sourced
 
 LONGEST_TOKENS = 1 << 18
 """Context that a played model takes at least: what was measured did run, however long its text."""
+MOST_MEMORY_FRAC = 0.99
+"""Share of a GPU's memory that is taken where the engine's default leaves no room for what was measured."""
 MOST_PROFILES = 16
 """Profiles kept: points of a sweep come one after the other."""
 
@@ -44,7 +46,11 @@ class Outcome:
     bed: str = ""
     engine: str = ""
     """Entry of the engine's calibration."""
+    gpu: str = ""
+    """GPU in the catalogue."""
     is_moe: bool = False
+    known: bool = True
+    """Whether the simulator has a form for the model."""
 
 
 class Player:
@@ -70,8 +76,8 @@ class Player:
         try:
             setup = make_setup(point, settings, self.library)
         except NotCoveredError as error:
-            return Outcome(reason=str(error))
-        told = Outcome(bed=setup.bed, engine=f"{setup.pool.engine}-{setup.gpu}")
+            return Outcome(reason=str(error), known=error.known)
+        told = Outcome(bed=setup.bed, engine=f"{setup.pool.engine}-{setup.gpu}", gpu=setup.gpu)
         try:
             engine = self.engine_of(setup)
             predicted, saturated = self.predict(setup, engine)
@@ -107,11 +113,22 @@ class Player:
         if key not in self._profiles:
             while len(self._profiles) >= MOST_PROFILES:
                 del self._profiles[next(iter(self._profiles))]
-            model = self.library.model(str(pool.model))
-            longest = max(model.max_position_embeddings, LONGEST_TOKENS)
-            model = model.model_copy(update={"max_position_embeddings": longest})
-            self._profiles[key] = cost.compile_pool(pool, model, self.library.gpu(setup.gpu), engine, self._kernels)
+            self._profiles[key] = self._compile(pool, setup.gpu, engine)
         return self._profiles[key]
+
+    def _compile(self, pool: Pool, gpu_name: str, engine: EngineSpec) -> Profile:
+        """Compile what was measured: it did run, so text, node and memory were large enough for it."""
+        model, gpu = self.library.model(str(pool.model)), self.library.gpu(gpu_name)
+        longest = max(model.max_position_embeddings, LONGEST_TOKENS)
+        model = model.model_copy(update={"max_position_embeddings": longest})
+        if pool.tensor_parallel_size > gpu.gpus_per_node:
+            node = Sourced(pool.tensor_parallel_size, "the GPUs of a replica that was measured", "assumed")
+            gpu = gpu.model_copy(update={"gpus_per_node": node})
+        try:
+            return cost.compile_pool(pool, model, gpu, engine, self._kernels)
+        except CapacityError:
+            whole = pool.model_copy(update={"gpu_memory_utilization": MOST_MEMORY_FRAC})
+            return cost.compile_pool(whole, model, gpu, engine, self._kernels)
 
     def predict(self, setup: Setup, engine: EngineSpec, variant: str = "") -> tuple[dict[str, float], bool]:
         """Return the metrics of a setup, and whether it is saturated."""

@@ -9,9 +9,9 @@ from typing import Any
 from sim.calibrate.serving.beds import bed_of, first_of, settings_of
 from sim.calibrate.serving.engines import nearest_engine, number_of
 from sim.calibrate.serving.lengths import answers_of, mean_tokens, prompts_of
-from sim.calibrate.serving.library import Library
+from sim.calibrate.serving.library import Library, NotCoveredError
 from sim.calibrate.serving.loads import Kind, read_load
-from sim.calibrate.serving.notes import Notes, read_notes
+from sim.calibrate.serving.notes import MOST_GPUS, Notes, read_notes
 from sim.calibrate.serving.rows import Point
 from sim.cost.shapes import parameters
 from sim.errors import CatalogError, SpecError
@@ -19,14 +19,10 @@ from sim.spec import Pool, TokenDistribution
 from sim.spec.bed import Bed, Beds, Client, Setting
 from sim.spec.hardware import GpuSpec
 from sim.spec.model import ModelSpec
+from sim.spec.spelling import Resolved
 
 MOST_WEIGHTS_FRAC = 0.55
 """Share of a GPU's memory that weights may take where a source does not say how many GPUs a replica has: *assumed*."""
-MOST_GPUS = 8
-
-
-class NotCoveredError(Exception):
-    """A point that cannot be played; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +81,6 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, libr
     """
     library = library or Library()
     beds = library.beds
-    for unknown in beds.not_covered:
-        if first_of({unknown.model: True}, point.model):
-            raise NotCoveredError(unknown.reason)
     bed = bed_of(point, beds)
     if bed is None:
         raise NotCoveredError(f"no bed fits engine {point.engine or 'not stated'}")
@@ -101,7 +94,7 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, libr
     prompts, answers = prompts_of(point.model, isl, bed.client), answers_of(point.model, osl, bed.client)
     if prompts is None or answers is None:
         raise NotCoveredError("lengths of prompts or answers are not stated")
-    shape = _shape(point, notes, library.model(model), library.gpu(gpu))
+    shape = _shape(point, notes, library.model(model.entry), library.gpu(gpu))
     chosen: dict[str, Any] = {name: values[0] for name, values in settings_of(point, bed, beds).items()}
     chosen |= notes.settings
     chosen |= _precision(point, bed, beds)
@@ -109,7 +102,7 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, libr
         chosen["async_scheduling"] = notes.async_scheduling
     chosen |= settings or {}
     chosen.pop("max_model_len", None)  # lengths are what they were; a limit could only refuse them
-    pool = _pool(chosen | shape | {"model": model, "hardware": gpu, "engine": engine, "usd_per_gpu_hour": 1.0})
+    pool = _pool(chosen | shape | {"model": model.entry, "hardware": gpu, "engine": engine, "usd_per_gpu_hour": 1.0})
     gpus = pool.num_gpus_per_replica
     num_prefill, num_replicas = notes.workers or (0, max(1, (notes.num_gpus or gpus) // gpus))
     return Setup(
@@ -127,16 +120,11 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, libr
     )
 
 
-def _names(point: Point, bed: Bed, library: Library) -> tuple[str, str, str, str]:
-    """Return model, GPU and engine in the catalogue, and what stands in for what."""
-    beds = library.beds
-    model, gpu = first_of(beds.models, point.model), first_of(beds.gpus, point.gpu)
-    if model is None or model not in library.model_names:
-        raise NotCoveredError(f"no model in the catalogue for {point.model or 'a row without a model'}")
-    if gpu is None or gpu not in library.gpu_names:
-        raise NotCoveredError(f"no GPU in the catalogue for {point.gpu or 'a row without a GPU'}")
+def _names(point: Point, bed: Bed, library: Library) -> tuple[Resolved, str, str, str]:
+    """Return the model, GPU and engine in the catalogue, and what stands in for what."""
+    model, gpu = library.model_named(point.model), library.gpu_named(point.gpu).entry
     version = bed.version or point.version
-    families = beds.families.get(bed.engine, (bed.engine,))
+    families = library.beds.families.get(bed.engine, (bed.engine,))
     engine = nearest_engine(families, version, gpu, library.engine_names)
     if engine is None:
         raise NotCoveredError(f"no calibration of engine {bed.engine} on {gpu}")
@@ -152,17 +140,21 @@ def _shape(point: Point, notes: Notes, model: ModelSpec, gpu: GpuSpec) -> dict[s
     stated = int(float(point.tp)) if point.tp else None
     if "ML.ENERGY" in point.source:
         stated = notes.num_gpus  # its column counts something else where experts are spread
+    if notes.run_gpus is not None:
+        ranks = notes.run_gpus if stated == 1 else 1
+        stated = notes.run_gpus
     if stated is None:
         stated = _fewest_gpus(model, gpu, notes.num_gpus or 1)
     if not model.is_moe:
         ranks = 1
-    shape: dict[str, Any] = {"tensor_parallel_size": max(1, stated // ranks), "data_parallel_size": ranks}
+    size = max(1, stated // ranks)
+    shape: dict[str, Any] = {"tensor_parallel_size": size, "data_parallel_size": ranks}
     if point.pp:
         shape["pipeline_parallel_size"] = int(float(point.pp))
     if model.is_moe and notes.enable_expert_parallel:
         shape["enable_expert_parallel"] = True
-    elif model.is_moe and notes.expert_parallel_size > 1:
-        shape["expert_parallel_size"] = notes.expert_parallel_size
+    elif model.is_moe:
+        shape["expert_parallel_size"] = min(notes.run_expert_gpus or notes.expert_parallel_size, size * ranks)
     return shape
 
 

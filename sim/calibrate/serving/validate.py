@@ -15,14 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sim.calibrate.serving.beds import first_of
 from sim.calibrate.serving.knees import knees
-from sim.calibrate.serving.library import Library
+from sim.calibrate.serving.library import Library, NotCoveredError
 from sim.calibrate.serving.play import Outcome, Player
 from sim.calibrate.serving.results import Result, results_of
 from sim.calibrate.serving.rows import Point, Row, Table, points_of
 from sim.calibrate.serving.score import by_bed, by_metric, noise, over_beds, trusted
-from sim.calibrate.serving.setup import NotCoveredError
 from sim.errors import Problem, SpecError
 from sim.spec import Scenario
 from sim.spec.bed import Beds
@@ -80,19 +78,10 @@ class Validation:
     @cached_property
     def num_known(self) -> int:
         """Rows of models with a public configuration that the simulator has a form for."""
-        unknown = {one.model: True for one in self.beds.not_covered}
-        return sum(len(point.rows) for point in self.points if not first_of(unknown, point.model))
+        return sum(len(point.rows) for point, outcome in zip(self.points, self.outcomes, strict=True) if outcome.known)
 
     def _not_covered(self) -> list[dict[str, Any]]:
-        named = (
-            f"{result.reason}: {self.points[result.point].model}" if self._is_named(result) else result.reason
-            for result in self.results
-            if not result.covered
-        )
-        return _counted(named)
-
-    def _is_named(self, result: Result) -> bool:
-        return any(result.reason == one.reason for one in self.beds.not_covered)
+        return _counted(result.reason for result in self.results if not result.covered)
 
     def _engines(self) -> list[dict[str, Any]]:
         """What the calibrations used rest on: version, date, driver, and the grade of the evidence."""
@@ -212,15 +201,14 @@ def validate(table: Table, *, processes: int | None = None, progress: Progress |
         outcomes += batch
         if progress is not None:
             progress(len(outcomes), len(points))
-    used = {outcome.engine for outcome in outcomes if outcome.covered}
+    used = {(outcome.engine, outcome.gpu) for outcome in outcomes if outcome.covered}
     return Validation(
-        table, points, tuple(outcomes), library.beds, {name: _calibration(name, library) for name in used}
+        table, points, tuple(outcomes), library.beds, {name: _calibration(name, gpu, library) for name, gpu in used}
     )
 
 
-def _calibration(name: str, library: Library) -> dict[str, Any]:
+def _calibration(name: str, gpu: str, library: Library) -> dict[str, Any]:
     """Return what a result says of the calibration it rests on."""
-    gpu = next(gpu for gpu in library.gpu_names if name.endswith(f"-{gpu}"))
     engine = library.engine(name.removesuffix(f"-{gpu}"), gpu)
     evidence = engine.evidence if engine.status == "calibrated" else None
     return {
