@@ -39,7 +39,9 @@ def one_step(setup: Setup, profile: Profile) -> dict[str, float]:
 def is_saturated(setup: Setup, profile: Profile, records: Records) -> bool:
     """Return whether latencies say how long a point ran: a queue that grows, or a cache that its users fill."""
     if setup.kind == "open_loop":
-        return bool(records.timeline["saturated"].any())
+        begins_s = np.unique(records.timeline["t_s"])
+        second = records.timeline["t_s"] == begins_s[min(1, len(begins_s) - 1)]
+        return bool(records.timeline["saturated"][second].any())
     if setup.kind == "closed_loop":
         room = (profile.num_gpu_blocks - 1) * profile.block_size
         return setup.load >= MANY_USERS or setup.load * (setup.isl + setup.osl) >= FULL_FRAC * room

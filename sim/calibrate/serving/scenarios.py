@@ -21,6 +21,8 @@ MOST_REQUESTS = 3000
 """Requests of an open loop that are played where more were sent: enough for means of a steady state."""
 WARM_FRAC = 0.1
 """Share of the requests left out at the start, where a part of a long run is played."""
+INTERVAL_FRAC = 0.45
+"""Share of an open loop's requests expected in an interval; the verdict of the second counts, which begins busy."""
 CONSTANT_BURSTINESS = 1e6
 """Shape of the gaps between arrivals at a constant rate: they differ by a thousandth."""
 ROUNDS_IN, ROUNDS_MEASURED = 3.0, 3.0
@@ -116,10 +118,15 @@ def _open_loop(setup: Setup, lengths: dict[str, Any]) -> Plan:
         num_prompts=client.num_prompts,
         **lengths,
     )
-    duration_s = 1.5 * played / setup.load + 10.0
+    interval_s = INTERVAL_FRAC * played / setup.load
     warm = round(WARM_FRAC * played) if sent is None or sent > played or client.num_prompts else 0
     return Plan(
-        _scenario(setup, traffic, horizon=duration_s, report_interval=duration_s),
+        _scenario(
+            setup,
+            traffic,
+            horizon=1000.0 * interval_s,  # they all come before
+            report_interval=interval_s,
+        ),
         warm_requests=warm,
     )
 

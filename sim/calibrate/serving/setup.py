@@ -108,7 +108,7 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, libr
     return Setup(
         bed=bed.name,
         kind=kind,
-        load=load.value,
+        load=load.value or float(notes.num_requests or 0),
         pool=pool,
         num_replicas=num_replicas,
         num_prefill_replicas=num_prefill,
