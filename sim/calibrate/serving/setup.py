@@ -70,7 +70,7 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, libr
     point
         The point.
     settings
-        Settings of the pool that take the place of those the bed and the notes give.
+        Settings of the pool, and manners of the client, that take the place of those the bed and the notes give.
     library
         Entries of the catalogue. Default: those it holds now.
 
@@ -100,7 +100,9 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, libr
     chosen |= _precision(point, bed, beds)
     if notes.async_scheduling is not None:
         chosen["async_scheduling"] = notes.async_scheduling
-    chosen |= settings or {}
+    given = dict(settings or {})
+    manners = {name: given.pop(name) for name in list(given) if name in Client.model_fields}
+    chosen |= given
     chosen.pop("max_model_len", None)  # lengths are what they were; a limit could only refuse them
     pool = _pool(chosen | shape | {"model": model.entry, "hardware": gpu, "engine": engine, "usd_per_gpu_hour": 1.0})
     gpus = pool.num_gpus_per_replica
@@ -114,7 +116,7 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, libr
         num_prefill_replicas=num_prefill,
         prompts=prompts,
         answers=answers,
-        client=bed.client,
+        client=bed.client.model_copy(update=manners),
         num_requests=notes.num_requests or bed.client.num_requests,
         note=note,
     )

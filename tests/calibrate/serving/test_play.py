@@ -34,7 +34,7 @@ def test_every_row_of_the_small_table(player, table):
 
 
 def test_one_user_waits_for_nobody(player, point):
-    setup, profile = profile_of(player, point(isl="512", osl="16"))
+    _, profile = profile_of(player, point(isl="512", osl="16"))
     outcome = player.outcome(point(isl="512", osl="16"))
     prefill_s = profile.step_times.step_s(512, 0, 0, 1, 512 * 513 / 2) + profile.frontend_s
     assert outcome.predicted["ttft_mean"] == pytest.approx(1e3 * prefill_s, rel=1e-6)
@@ -49,7 +49,7 @@ def test_one_user_waits_for_nobody(player, point):
 def test_users_of_a_closed_loop_move_together(player, point):
     """The first answer ends a step early, as its prompt was computed alone; the others come 1 ms apart after theirs."""
     where = point(**NIM, load="concurrency=3")
-    setup, profile = profile_of(player, where)
+    _, profile = profile_of(player, where)
     times = profile.step_times
     last_s = times.step_s(2, 2, 2 * 249, 2)  # the last step of the two others, while the first asks again
     alone_s = times.step_s(200, 0, 0, 1, 200 * 201 / 2)
@@ -113,7 +113,7 @@ def test_prompts_that_are_sent_again_are_cached(player, point):
     """The hit rate comes out: whole blocks of a prompt but the last token, once each of them has come."""
     again = player.outcome(point(**BLIS))
     anew = player.outcome(point(**BLIS), {"enable_prefix_caching": False})
-    setup, profile = profile_of(player, point(**BLIS))
+    _, profile = profile_of(player, point(**BLIS))
     hit = 546 // 16 * 16
     tail_s = profile.step_times.step_s(547 - hit, 0, 0, 1, (547 - hit) * hit + (547 - hit) * (548 - hit) / 2)
     assert again.predicted["ttft_mean"] < anew.predicted["ttft_mean"]
@@ -140,7 +140,7 @@ def test_answers_split_over_two_pools(player, point):
 
 
 def test_saturation_of_a_closed_loop_is_a_cache_that_its_users_fill(player, point):
-    setup, profile = profile_of(player, point(isl="30000", osl="16"))
+    _, profile = profile_of(player, point(isl="30000", osl="16"))
     room = (profile.num_gpu_blocks - 1) * profile.block_size
     most = int(0.95 * room / 30016)
     assert not player.outcome(point(isl="30000", osl="16", load=f"concurrency={most}")).saturated
