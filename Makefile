@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 PIN := --constraint constraints.txt --build-constraint constraints.txt
 WORKERS ?= 2
 
-.PHONY: run test test-slow test-web lint bench pins clean
+.PHONY: run test test-slow test-web test-torch lint bench pins clean
 
 run: $(VENV)/.core  ## simulate one whole day of 10M monthly users; the report is runs/meridian-1/report.html
 	$(BIN)/tokenfleet run meridian-1
@@ -21,6 +21,13 @@ test-slow: $(VENV)/.dev  ## the tests that take longer, packaging included
 
 test-web: $(VENV)/.dev  ## the tests that drive a browser
 	$(BIN)/python -m pytest -m web
+
+test-torch: $(VENV)/.dev  ## the tests that play microbenchmarks on a processor, in an environment with PyTorch
+	test -x build/torch/bin/python || $(PYTHON) -m venv build/torch
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > "$$(build/torch/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tokenfleet.pth"
+	build/torch/bin/python -m pip install --quiet --quiet --disable-pip-version-check torch==2.13.0
+	build/torch/bin/python -m pytest tests/calibrate/microbench -rs
 
 lint: $(VENV)/.dev  ## style, types, layers
 	$(BIN)/ruff check

@@ -27,11 +27,12 @@ from sim.spec.traffic import PopulationTraffic
 from sim.spec.variant import parse_variant, vary
 from sim.spec.workload import Curve, PercentileTable, Workload, read_curves, read_percentile_tables
 
-Kind: TypeAlias = Literal["models", "hardware", "kernels", "engines", "workloads", "scenarios"]
+Kind: TypeAlias = Literal["models", "hardware", "boards", "kernels", "engines", "workloads", "scenarios"]
 
 FOLDERS: Final[dict[Kind, str]] = {
     "models": "models",
     "hardware": "hardware_profiles/gpus",
+    "boards": "hardware_profiles/boards",
     "kernels": "hardware_profiles/kernels",
     "engines": "hardware_profiles/engines",
     "workloads": "workloads",
@@ -112,6 +113,15 @@ def read_all(path: str) -> Iterator[tuple[str, str]]:
         file = root.joinpath(*path.split("/"))
         if file.is_file():
             yield read_file(file, _shown(file)), _shown(file)
+
+
+def read_binary(path: str) -> bytes:
+    """Return a binary data file of the first root that has it, such as ``hardware_profiles/kernels/NAME.npz``."""
+    for root in roots():
+        file = root.joinpath(*path.split("/"))
+        if file.is_file():
+            return file.read_bytes()
+    raise CatalogError(f"no file {path}, which an entry beside it names.")
 
 
 def _shown(file: Traversable) -> str:

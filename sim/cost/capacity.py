@@ -79,8 +79,8 @@ def make_layout(precisions: Precisions, engine: EngineSpec, tp: int, pp: int, ep
         pipeline_parallel_size=pp,
         expert_parallel_size=ep,
         data_parallel_size=dp,
-        linear_bytes=precisions.linear.weight_bytes,
-        expert_bytes=precisions.experts.weight_bytes if precisions.experts else 0.0,
+        linear_bytes=precisions.linear.fit.weight_bytes,
+        expert_bytes=precisions.experts.fit.weight_bytes if precisions.experts else 0.0,
         expert_multiple=engine.memory.mxfp4_multiple if precisions.weights == "mxfp4" else 1,
     )
 
@@ -154,7 +154,7 @@ def _leaner(machine: Machine) -> Iterator[tuple[str, Machine]]:
         if weights is None or weights == p.weights:
             continue
         try:
-            leaner = resolve_precisions(model, machine.kernels, machine.engine, weights, None, p.kv)
+            leaner = resolve_precisions(model, machine.kernels, weights, None, p.kv)
         except SpecError:
             continue
         leaner_layout = make_layout(leaner, machine.engine, *sizes)

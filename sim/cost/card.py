@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.cost.attention import PROMPT_TOKENS, Heads, prefill_layer_s
 from sim.cost.gemm import compute_rate, memory_rate
 from sim.cost.machine import Machine
 from sim.cost.memory import Memory
 from sim.cost.power import read_bytes
 from sim.cost.shapes import kv_bytes_per_sequence, kv_bytes_per_token_layer, linear_flops_per_token, parameters
 from sim.cost.speculation import Speculation
-from sim.cost.step import padded_tokens, token_parts
+from sim.cost.step import padded_tokens, prefill_attention, token_parts
 from sim.cost.step_times import StepTimes
 from sim.spec.hardware import Sourced
 
@@ -81,16 +82,15 @@ def _model_rows(machine: Machine) -> Iterator[CardRow]:
 
 
 def _gpu_rows(machine: Machine) -> Iterator[CardRow]:
-    gpu, engine, fit = machine.gpu, machine.engine, machine.precisions.linear
+    gpu, fit = machine.gpu, machine.precisions.linear.fit
     memory: Sourced = gpu.memory_bandwidth_bytes_per_s
     yield CardRow("memory bandwidth", memory, "B/s", "given", memory.source)
     peak = gpu.peak_flops_per_s(fit.peak)
     yield CardRow(f"{fit.peak} peak", peak, "FLOP/s", "given", peak.source)
     yield CardRow("roofline corner", peak / memory, "FLOP/B", "peak / bandwidth", peak.source)
-    rate = compute_rate(fit, gpu, engine.gemm_compute_scale)
-    yield CardRow("product compute rate", rate, "FLOP/s", "min(peak x fe x scale, ceiling)", fit.source)
-    rate = memory_rate(fit, gpu, engine.gemm_bandwidth_scale)
-    yield CardRow("product memory rate", rate, "B/s", "bandwidth x min(be x scale, 1)", fit.source)
+    rate = compute_rate(fit, gpu)
+    yield CardRow("product compute rate", rate, "FLOP/s", "peak x min(fe, ceiling)", fit.source)
+    yield CardRow("product memory rate", memory_rate(fit, gpu), "B/s", "bandwidth x be", fit.source)
 
 
 def _memory_rows(machine: Machine, memory: Memory, utilization: float) -> Iterator[CardRow]:
@@ -136,23 +136,38 @@ def _step_rows(machine: Machine, times: StepTimes) -> Iterator[CardRow]:
         what = f"{seqs} sequences"
         yield CardRow(f"decode batch, {what}", times.decode_batch_s[seqs], "s", "decode_batch_s[n], padded", source)
         yield CardRow(f"sample, {what}", times.sample_s[seqs], "s", "head + logits + host per sequence", source)
-        offset_s = times.decode_offset_s[seqs, 0]
-        yield CardRow(
-            f"decode attention offset, {what}", offset_s, "s", "n x (layers x per sequence + window)", attention
-        )
-        slope_s = times.decode_slope_s[seqs, 0]
-        equation = "layers x sqrt(read^2 + (serial / n)^2)" if machine.use_cache else "layers over the context anew"
-        yield CardRow(f"decode attention per token, {what}", slope_s, "s", equation, attention)
+        reading_s = times.attention_s(seqs, 1000 * seqs)
+        equation = "layers x max(scale x form x e^table, floor), linear between knots of the total context"
+        if not machine.use_cache:
+            equation = "layers over the context anew"
+        yield CardRow(f"decode attention, {what} of 1000 tokens", reading_s, "s", equation, attention)
         step_s = times.step_s(seqs, seqs, 1000 * seqs, seqs)
         yield CardRow(f"decode step, {what} of 1000 tokens", step_s, "s", "pure decode", source)
-    equation = "layers x 4 heads head_dim / (peak x efficiency)"
+    terms = prefill_attention(machine)
+    equation = (
+        "layers x (a, b, c) of a + b q + c q (q + 1) / 2, nearest to the form x e^table over prompts of 128 to 16384"
+    )
     if machine.eager:
         equation = "2 layers x (4 heads head_dim / product rate + 8 heads / (bandwidth x be))"
-    yield CardRow("prefill per pair", times.pair_s, "s", equation, attention)
-    yield CardRow("prefill step", times.prefill_step_s, "s", "layers x prefill_layer_s", f"{EQUATIONS}, step time")
+    else:
+        yield from _prompt_rows(machine, attention)
+    yield CardRow("prefill attention, start", terms.start_s, "s", equation, attention)
+    yield CardRow("prefill attention per token", terms.token_s, "s", equation, attention)
+    yield CardRow("prefill attention per pair", times.pair_s, "s", equation, attention)
+    equation = "start + layers x prefill_layer_s"
+    yield CardRow("prefill step", times.prefill_step_s, "s", equation, f"{EQUATIONS}, step time")
     if times.max_num_batched_tokens >= 2048:
         step_s = times.step_s(2048, 0, 0, 1, 2048 * 2049 / 2)
         yield CardRow("prefill of 2048 tokens", step_s, "s", "mixed step, one sequence", source)
+
+
+def _prompt_rows(machine: Machine, source: str) -> Iterator[CardRow]:
+    """Yield prefill attention of one layer over whole prompts, which the terms of a step are fitted to."""
+    kernel, prompts = machine.attention[1], np.array(PROMPT_TOKENS)
+    heads = Heads.of(machine.model, machine.layout.tensor_parallel_size)
+    each_s = prefill_layer_s(prompts, heads, kernel, machine.kernels.timed_on)
+    for tokens, time_s in zip(prompts, each_s, strict=True):
+        yield CardRow(f"prefill attention, {tokens:g} tokens", float(time_s), "s", "form x e^table, one layer", source)
 
 
 def _stage_rows(machine: Machine, times: StepTimes) -> Iterator[CardRow]:

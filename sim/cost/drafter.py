@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sim.cost.gemm import gemm_s
+from sim.cost.attention import PrefillTerms
 from sim.cost.machine import Machine
 from sim.cost.memory import PLAIN_BYTES, Draft, weights_bytes
 from sim.cost.precision import resolve_precisions
 from sim.cost.shapes import Matrix, head_matrix, kv_bytes_per_token_layer
-from sim.cost.step import batch_total_s, decode_attention, layer_pair_s
+from sim.cost.step import batch_total_s, decode_attention, prefill_attention, product_s
 from sim.cost.step_times import Floats
 from sim.spec.model import ModelSpec
 from sim.spec.speculation import SpeculativeConfig
@@ -59,13 +59,13 @@ class Drafter:
         return self._product_s(rows, head_matrix(self.machine.model, self.machine.layout.tensor_parallel_size))
 
     def attention(self, num_seqs: Floats) -> tuple[Floats, Floats]:
-        """Offset and slope in total context of one pass's decode attention [s]."""
+        """Offset and slope of one pass's decode attention in each piece of total context [s], shape [n, K]."""
         return decode_attention(num_seqs, self.machine)
 
     @property
-    def pair_s(self) -> float:
-        """Prefill attention per query x context pair [s]."""
-        return self.machine.model.num_full_attention_layers * layer_pair_s(self.machine)
+    def prefill(self) -> PrefillTerms:
+        """Prefill attention of its layers, in the terms of a step."""
+        return prefill_attention(self.machine)
 
     def memory(self, *, own_head: bool, own_embedding: bool) -> Draft:
         """Weights and cache that the drafter adds on a GPU."""
@@ -75,15 +75,7 @@ class Drafter:
         return Draft(weights + self._fuse.size * PLAIN_BYTES, m.num_hidden_layers * layer_bytes)
 
     def _product_s(self, tokens: Floats, matrix: Matrix) -> Floats:
-        engine = self.machine.engine
-        return gemm_s(
-            tokens,
-            matrix,
-            self.machine.precisions.plain,
-            self.machine.gpu,
-            engine.gemm_compute_scale,
-            engine.gemm_bandwidth_scale,
-        )
+        return product_s(tokens, matrix, self.machine.precisions.plain, self.machine)
 
 
 def make_drafter(config: SpeculativeConfig, target: Machine, draft: ModelSpec | None) -> tuple[Drafter | None, Draft]:
@@ -99,12 +91,12 @@ def make_drafter(config: SpeculativeConfig, target: Machine, draft: ModelSpec | 
     precisions = target.precisions
     if method != "mtp":
         kv = target.precisions.kv
-        precisions = resolve_precisions(model, target.kernels, target.engine, "bf16", None, kv)
+        precisions = resolve_precisions(model, target.kernels, "bf16", None, kv)
     experts = precisions.experts
     layout = replace(
         target.layout,
-        linear_bytes=precisions.linear.weight_bytes,
-        expert_bytes=experts.weight_bytes if experts else 0.0,
+        linear_bytes=precisions.linear.fit.weight_bytes,
+        expert_bytes=experts.fit.weight_bytes if experts else 0.0,
         expert_parallel_size=target.layout.expert_parallel_size if model.is_moe else 1,
     )
     engine = target.engine.model_copy(update={"step_s": PASS_S})

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sim.cost.gemm import compute_rate, memory_rate
+from sim.cost.kernels import Kernels
 from sim.cost.shapes import attention_flops_per_pair_layer
-from sim.spec.engine import EngineSpec, KernelSpec
 from sim.spec.hardware import GpuSpec
 from sim.spec.model import ModelSpec
 
@@ -18,7 +18,7 @@ UNMASKED = 2.0
 after c tokens of context has fewer, so this is an upper bound there."""
 
 
-def score_s(model: ModelSpec, gpu: GpuSpec, kernels: KernelSpec, tensor_parallel_size: int) -> float:
+def score_s(model: ModelSpec, gpu: GpuSpec, kernels: Kernels, tensor_parallel_size: int) -> float:
     r"""Time to move the scores of one query x context pair in one layer [s].
 
     Notes
@@ -28,17 +28,15 @@ def score_s(model: ModelSpec, gpu: GpuSpec, kernels: KernelSpec, tensor_parallel
     b_e: the share of the bandwidth that thin products reach (*assumed* for these kernels).
     """
     moved_bytes = SCORE_PASSES * SCORE_BYTES * model.num_attention_heads / tensor_parallel_size
-    return moved_bytes / memory_rate(kernels.gemm["bf16"], gpu)
+    return moved_bytes / memory_rate(kernels.gemm["bf16"].fit, gpu)
 
 
-def eager_pair_s(
-    model: ModelSpec, gpu: GpuSpec, kernels: KernelSpec, engine: EngineSpec, tensor_parallel_size: int
-) -> float:
+def eager_pair_s(model: ModelSpec, gpu: GpuSpec, kernels: Kernels, tensor_parallel_size: int) -> float:
     """Prefill attention of one layer per query x context pair [s]: two products, then the scores through memory.
 
     The products run as fast as large matrix products do; they and the scores take turns.
     """
-    rate = compute_rate(kernels.gemm["bf16"], gpu, engine.gemm_compute_scale)
+    rate = compute_rate(kernels.gemm["bf16"].fit, gpu)
     product_s = attention_flops_per_pair_layer(model, tensor_parallel_size) / rate
     return UNMASKED * (product_s + score_s(model, gpu, kernels, tensor_parallel_size))
 

@@ -1,49 +1,32 @@
-"""Matrix products: a launch plus a smooth roofline."""
+"""Matrix products: a launch plus a smooth roofline, times what a table of measurements adds to it."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from sim.cost.kernels import GemmKernel
+from sim.cost.residual import FLAT
 from sim.cost.shapes import Matrix
 from sim.cost.step_times import Floats
-from sim.spec.engine import GemmFit
 from sim.spec.hardware import GpuSpec
+from sim.spec.kernels import GemmFit
 
 RESULT_BYTES = 2
 """Bytes of one result: products write bf16 in every precision."""
 
 
-def compute_rate(fit: GemmFit, gpu: GpuSpec, scale: float = 1.0) -> float:
-    """Throughput of a large product [FLOP/s]: peak times efficiency, at most the largest ever measured."""
-    return min(gpu.peak_flops_per_s(fit.peak) * fit.compute_frac * scale, fit.ceiling_flops_per_s)
+def compute_rate(fit: GemmFit, gpu: GpuSpec) -> float:
+    """Throughput of a large product by the form [FLOP/s]: peak times efficiency, at most the largest ever measured."""
+    return float(gpu.peak_flops_per_s(fit.peak)) * min(fit.compute_frac, fit.ceiling_frac)
 
 
-def memory_rate(fit: GemmFit, gpu: GpuSpec, scale: float = 1.0) -> float:
-    """Memory throughput of a thin product [B/s]: bandwidth times efficiency, at most the bandwidth."""
-    return gpu.memory_bandwidth_bytes_per_s * min(fit.bandwidth_frac * scale, 1.0)
+def memory_rate(fit: GemmFit, gpu: GpuSpec) -> float:
+    """Memory throughput of a thin product by the form [B/s]: bandwidth times efficiency."""
+    return float(gpu.memory_bandwidth_bytes_per_s) * fit.bandwidth_frac
 
 
-def gemm_s(
-    tokens: Floats,
-    matrix: Matrix,
-    fit: GemmFit,
-    gpu: GpuSpec,
-    compute_scale: float = 1.0,
-    bandwidth_scale: float = 1.0,
-) -> Floats:
-    r"""Time of the product of `tokens` rows with one weight matrix on one GPU [s].
-
-    Parameters
-    ----------
-    tokens : rows T of the left side [tokens], any shape
-    matrix : the weights, k inputs x n outputs
-    fit : efficiencies of the weights' precision
-    gpu : ceilings
-    compute_scale, bandwidth_scale : an engine's own factors on the two sides [1]
-
-    Returns
-    -------
-    array of the shape of `tokens` [s]
+def gemm_form_s(rows: Floats, width: Floats | float, depth: Floats | float, fit: GemmFit, gpu: GpuSpec) -> Floats:
+    r"""Time of the product of `rows` x `depth` inputs with `depth` x `width` weights by the form alone [s].
 
     Notes
     -----
@@ -52,13 +35,64 @@ def gemm_s(
             + \left(\frac{b_w nk + b_a Tk + 2Tn}{B b_e} + \kappa k\right)^p\right]^{1/p}
 
     A roofline (Williams et al., CACM 52(4), 2009) with its corner rounded by p, a launch time t0, and a term for the
-    walk of one output tile along k. Fitted to operator timings; the errors stand beside the coefficients.
+    walk of one output tile along k.
     """
-    k, n = matrix.depth, matrix.width
-    compute_s = 2.0 * tokens * n * k / compute_rate(fit, gpu, compute_scale)
-    moved_bytes = fit.weight_bytes * n * k + fit.activation_bytes * tokens * k + RESULT_BYTES * tokens * n
-    memory_s = moved_bytes / memory_rate(fit, gpu, bandwidth_scale) + fit.depth_s * k
+    compute_s = 2.0 * rows * width * depth / (gpu.peak_flops_per_s(fit.peak) * fit.compute_frac)
+    memory_s = moved_bytes(rows, width, depth, fit) / memory_rate(fit, gpu) + fit.depth_s * depth
     return np.asarray(fit.launch_s + smooth_max(compute_s, memory_s, fit.sharpness))
+
+
+def gemm_floor_s(rows: Floats, width: Floats | float, depth: Floats | float, fit: GemmFit, gpu: GpuSpec) -> Floats:
+    """Time that no product undercuts [s]: FLOPs at the largest throughput ever measured, bytes at the bandwidth."""
+    compute_s = 2.0 * rows * width * depth / (gpu.peak_flops_per_s(fit.peak) * fit.ceiling_frac)
+    return np.maximum(compute_s, moved_bytes(rows, width, depth, fit) / gpu.memory_bandwidth_bytes_per_s)
+
+
+def moved_bytes(rows: Floats, width: Floats | float, depth: Floats | float, fit: GemmFit) -> Floats:
+    """Weights, inputs and results of a product, each moved once [B]."""
+    return np.asarray(
+        fit.weight_bytes * width * depth + fit.activation_bytes * rows * depth + RESULT_BYTES * rows * width
+    )
+
+
+def gemm_s(
+    tokens: Floats,
+    matrix: Matrix,
+    kernel: GemmKernel,
+    gpu: GpuSpec,
+    scale: float = 1.0,
+    compute_extra: float = 0.0,
+) -> Floats:
+    r"""Time of the product of `tokens` rows with one weight matrix on one GPU [s].
+
+    Parameters
+    ----------
+    tokens : rows T of the left side [tokens], any shape
+    matrix : the weights, k inputs x n outputs
+    kernel : form and table of the weights' precision
+    gpu : ceilings
+    scale : an engine's own factor on the time [1]
+    compute_extra : further time that an engine needs to multiply, relative to the fastest ever measured [1]
+
+    Returns
+    -------
+    array of the shape of `tokens` [s]
+
+    Notes
+    -----
+    .. math::
+        s \max\left(t(T, n, k)\, e^{R(\log_2 T, \log_2 n, \log_2 k)},\; t_{floor}\right)
+        + x \frac{2 T n k}{F f_{max}}
+
+    Form `gemm_form_s`, table R of the measurements' residuals, floor `gemm_floor_s`.
+    """
+    k, n = float(matrix.depth), float(matrix.width)
+    time_s = gemm_form_s(tokens, n, k, kernel.fit, gpu)
+    if kernel.residual is not FLAT:
+        time_s = time_s * kernel.residual.factor(np.log2(np.maximum(tokens, 1.0)), np.log2(n), np.log2(k))
+    time_s = scale * np.maximum(time_s, gemm_floor_s(tokens, n, k, kernel.fit, gpu))
+    fastest = gpu.peak_flops_per_s(kernel.fit.peak) * kernel.fit.ceiling_frac
+    return np.asarray(time_s + compute_extra * (2.0 * tokens * n * k / fastest))
 
 
 def smooth_max(a: Floats, b: Floats, sharpness: float) -> Floats:

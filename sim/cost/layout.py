@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sim.cost.kernels import Kernels
 from sim.errors import Problem, SpecError
-from sim.spec.engine import KernelSpec
 from sim.spec.hardware import GpuSpec
 from sim.spec.model import ModelSpec
 
@@ -13,7 +13,7 @@ from sim.spec.model import ModelSpec
 def layout_problems(
     model: ModelSpec,
     gpu: GpuSpec,
-    kernels: KernelSpec,
+    kernels: Kernels,
     tensor_parallel_size: int,
     pipeline_parallel_size: int,
     expert_parallel_size: int,

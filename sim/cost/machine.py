@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sim.cost.kernels import DecodeKernel, Kernels, PrefillKernel
 from sim.cost.memory import Layout
 from sim.cost.precision import Precisions
-from sim.spec.engine import EngineSpec, KernelSpec
+from sim.spec.engine import EngineSpec
 from sim.spec.hardware import GpuSpec
 from sim.spec.model import ModelSpec
 
@@ -17,7 +18,7 @@ class Machine:
 
     model: ModelSpec
     gpu: GpuSpec
-    kernels: KernelSpec
+    kernels: Kernels
     engine: EngineSpec
     precisions: Precisions
     layout: Layout
@@ -25,6 +26,12 @@ class Machine:
     """Attention writes its scores to memory and reads them back."""
     use_cache: bool = True
     """Keys and values are kept from step to step; False: every step computes the whole sequence again."""
+
+    @property
+    def attention(self) -> tuple[DecodeKernel, PrefillKernel]:
+        """Attention kernels for the precision of the cache."""
+        kv = self.precisions.kv
+        return self.kernels.decode_attention[kv], self.kernels.prefill_attention[kv]
 
     @property
     def num_gpus(self) -> int:

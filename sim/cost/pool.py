@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from sim.cost.kernels import Kernels
 from sim.cost.profile import Profile, compile
-from sim.spec.engine import EngineSpec, KernelSpec
+from sim.spec.engine import EngineSpec
 from sim.spec.fleet import Pool
 from sim.spec.hardware import GpuSpec
 from sim.spec.model import ModelSpec
@@ -14,7 +15,7 @@ def compile_pool(
     model: ModelSpec | str,
     gpu: GpuSpec | str,
     engine: EngineSpec | None = None,
-    kernels: KernelSpec | None = None,
+    kernels: Kernels | None = None,
 ) -> Profile:
     """Compile the replicas of a pool, every field of it taken along; raises as `compile` does.
 

@@ -9,8 +9,8 @@ from sim.cost.memory import PLAIN_BYTES
 from sim.cost.moe import distinct_experts
 from sim.cost.shapes import attention_matrices, head_matrix, linear_flops_per_token, mlp_matrices
 from sim.cost.step_times import Floats
-from sim.spec.engine import PowerFit
 from sim.spec.hardware import GpuSpec
+from sim.spec.kernels import PowerFit
 
 
 def busy_w(memory_frac: Floats, compute_frac: Floats, fit: PowerFit, gpu: GpuSpec) -> Floats:
@@ -41,11 +41,11 @@ def read_bytes(tokens: Floats, machine: Machine) -> Floats:
     dense = sum(matrix.size for matrix in mlp_matrices(m, m.intermediate_size, tp))
     shared = sum(matrix.size for matrix in mlp_matrices(m, m.shared_expert_intermediate_size, tp))
     linear = m.num_hidden_layers * attention + m.num_dense_layers * dense + m.num_moe_layers * shared
-    fixed = (linear * p.linear.weight_bytes + head_matrix(m, tp).size * PLAIN_BYTES) * layout.stage_gpus
+    fixed = (linear * p.linear.fit.weight_bytes + head_matrix(m, tp).size * PLAIN_BYTES) * layout.stage_gpus
     if p.experts is None:
         return np.full_like(tokens, fixed)
     visited = distinct_experts(tokens, m.num_experts, m.num_experts_per_tok)
-    expert = sum(matrix.size for matrix in mlp_matrices(m, m.moe_intermediate_size)) * p.experts.weight_bytes
+    expert = sum(matrix.size for matrix in mlp_matrices(m, m.moe_intermediate_size)) * p.experts.fit.weight_bytes
     return np.asarray(fixed + m.num_moe_layers * visited * expert)
 
 
@@ -58,7 +58,7 @@ def power_w(tokens: Floats, step_s: Floats, machine: Machine, *, busy_stages: in
     gpu, stage_gpus, pp = machine.gpu, machine.layout.stage_gpus, machine.layout.pipeline_parallel_size
     gpu_s = stage_gpus * busy_stages * np.where(step_s > 0, step_s, np.inf)
     memory_frac = read_bytes(tokens, machine) / (gpu_s * gpu.memory_bandwidth_bytes_per_s)
-    peak = gpu.peak_flops_per_s(machine.precisions.linear.peak)
+    peak = gpu.peak_flops_per_s(machine.precisions.linear.fit.peak)
     compute_frac = tokens * linear_flops_per_token(machine.model) / (gpu_s * peak)
     busy = busy_w(memory_frac, compute_frac, machine.kernels.power, gpu)
     working = stage_gpus * (busy_stages * busy + (pp - busy_stages) * gpu.idle_w)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sim.cost.kernels import ExpertKernel, GemmKernel, Kernels
 from sim.errors import Problem, SpecError
-from sim.spec.engine import EngineSpec, ExpertFit, GemmFit, KernelSpec
 from sim.spec.model import ModelSpec
 
 VALUE_BYTES = {"bf16": 2.0, "fp8": 1.0}
@@ -21,25 +21,26 @@ class Precisions:
     weights: str
     activations: str
     kv: str
-    linear: GemmFit
+    linear: GemmKernel
     """Attention, dense MLP and shared experts."""
-    plain: GemmFit
+    plain: GemmKernel
     """What is never quantised: the output head."""
-    experts: ExpertFit | None
+    experts: ExpertKernel | None
     """Routed experts; None for a dense model."""
     value_bytes: float
     """Bytes of one cached value [B]."""
 
 
 def resolve_precisions(
-    model: ModelSpec, kernels: KernelSpec, engine: EngineSpec, weights: str, activations: str | None, kv: str
+    model: ModelSpec, kernels: Kernels, weights: str, activations: str | None, kv: str
 ) -> Precisions:
     """Return the fits for a choice of precisions.
 
     Parameters
     ----------
-    model, kernels, engine : what runs where
-    weights : bf16, fp16, fp8, int8, int4 (linear layers and experts) or mxfp4 (experts alone, the rest bf16)
+    model, kernels : what runs where
+    weights : bf16, fp16, fp8, fp8_block (a scale for each block), int8, int4 (linear layers and experts) or mxfp4
+        (experts alone, the rest bf16)
     activations : bf16 or fp8; None: fp8 for fp8 weights where the GPU multiplies in fp8, else bf16
     kv : bf16, fp16 or fp8; auto: bf16
 
@@ -57,13 +58,13 @@ def resolve_precisions(
     if linear is None:
         known = ", ".join(["fp16", *kernels.gemm, "mxfp4"])
         problems.append(_problem("weights", f'"{weights}" has no fit on {kernels.name}; fitted: {known}'))
-    experts = kernels.experts.get(chosen) if model.is_moe else None
+    experts = _experts(kernels, chosen) if model.is_moe else None
     if model.is_moe and experts is None and linear is not None:
         known = ", ".join(kernels.experts)
         problems.append(_problem("weights", f"experts in {weights} have no fit on {kernels.name}; fitted: {known}"))
 
     wanted = _SAME.get(activations, activations) if activations is not None else None
-    implied = "fp8" if linear is not None and linear.peak == "fp8" else "bf16"
+    implied = "fp8" if linear is not None and linear.fit.peak == "fp8" else "bf16"
     if wanted == "bf16" and implied == "fp8":
         linear = kernels.gemm.get("int8")  # one byte a weight, multiplied in bf16: the same work
         if linear is None or model.is_moe:
@@ -74,13 +75,22 @@ def resolve_precisions(
         problems.append(_problem("activations", what))
 
     cache = "bf16" if kv in ("auto", "fp16") else kv
-    if cache not in engine.decode_bandwidth_frac or cache not in VALUE_BYTES:
-        known = ", ".join(["auto", "fp16", *engine.decode_bandwidth_frac])
-        problems.append(_problem("kv_cache_dtype", f'"{kv}" has no fit in {engine.name}; fitted: {known}'))
+    if cache not in kernels.decode_attention or cache not in VALUE_BYTES:
+        known = ", ".join(["auto", "fp16", *kernels.decode_attention])
+        problems.append(_problem("kv_cache_dtype", f'"{kv}" has no fit on {kernels.name}; fitted: {known}'))
     SpecError.raise_if(problems)
     if linear is None:
         raise AssertionError("a missing fit was reported above")
     return Precisions(weights, wanted or implied, cache, linear, kernels.gemm["bf16"], experts, VALUE_BYTES[cache])
+
+
+def _experts(kernels: Kernels, chosen: str) -> ExpertKernel | None:
+    """Return the experts' kernel for a precision of the weights.
+
+    fp8 experts have block scales where these are timed: so have most that are published (DeepSeek-V3, Qwen3).
+    """
+    block = kernels.experts.get("fp8_block") if chosen == "fp8" else None
+    return block or kernels.experts.get(chosen)
 
 
 def _problem(path: str, message: str) -> Problem:

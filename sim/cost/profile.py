@@ -9,6 +9,7 @@ from sim.cost.calibration import Calibration, load_engine, load_kernels
 from sim.cost.capacity import Limits, capacity_message, make_layout
 from sim.cost.card import CardRow, make_card
 from sim.cost.drafter import make_drafter
+from sim.cost.kernels import Kernels
 from sim.cost.layout import expert_group, layout_problems
 from sim.cost.machine import Machine
 from sim.cost.precision import resolve_precisions
@@ -17,7 +18,7 @@ from sim.cost.speculation import Speculation, speculate, speculation_problems
 from sim.cost.step import step_times
 from sim.cost.step_times import StepTimes
 from sim.errors import CapacityError, Problem, SpecError
-from sim.spec.engine import EngineSpec, KernelSpec
+from sim.spec.engine import EngineSpec
 from sim.spec.hardware import GpuSpec
 from sim.spec.model import ModelSpec
 from sim.spec.speculation import SpeculativeConfig
@@ -103,7 +104,7 @@ def compile(
     block_size: int = 16,
     gpu_memory_utilization: float = 0.90,
     engine: str | EngineSpec = "vllm",
-    kernels: KernelSpec | None = None,
+    kernels: Kernels | None = None,
 ) -> Profile:
     """Compile a model and a GPU to the profile of one replica.
 
@@ -142,7 +143,7 @@ def compile(
     model = catalog.load_model(model) if isinstance(model, str) else model
     gpu = catalog.load_gpu(gpu) if isinstance(gpu, str) else gpu
     overheads = load_engine(engine, gpu.name) if isinstance(engine, str) else engine
-    kernels = kernels or load_kernels(gpu.name)
+    kernels = kernels or load_kernels(gpu.name, overheads.kernels)
     tp, pp, dp = tensor_parallel_size, pipeline_parallel_size, data_parallel_size
     ep = expert_group(tp, dp, expert_parallel_size, enable_expert_parallel=enable_expert_parallel)
     limits = Limits(
@@ -159,7 +160,7 @@ def compile(
         draft = catalog.load_model(speculative_config.model) if speculative_config.model else None
         problems += speculation_problems(speculative_config, model, draft, pp, use_cache=use_cache)
     try:
-        precisions = resolve_precisions(model, kernels, overheads, weights, activations, kv)
+        precisions = resolve_precisions(model, kernels, weights, activations, kv)
     except SpecError as error:
         raise SpecError(*problems, *error.problems) from None
     SpecError.raise_if(problems)
@@ -244,12 +245,12 @@ def _calibration(machine: Machine, speculation: Speculation | None) -> Calibrati
     if machine.model.is_moe:
         outside.append("MoE layers rest on operator timings, not on serving runs.")
     if machine.model.attention == "mla":
-        outside.append("MLA was not measured; its cache is read like any other.")
+        outside.append("MLA has no table; its decode attention follows the form alone.")
     if machine.model.sliding_window:
         outside.append("Sliding windows are charged in full, an upper bound for contexts shorter than the window.")
-    borrowed = [fit.source for fit in (p.linear, p.experts) if fit is not None and fit.source.startswith("assumed")]
+    borrowed = _assumed(machine)
     evidence = engine.evidence if engine.status == "calibrated" else None
-    extrapolated = bool(outside or borrowed) or "extrapolated" in (engine.status, kernels.status)
+    extrapolated = bool(outside or borrowed) or "extrapolated" in (engine.status, kernels.spec.status)
     return Calibration(
         engine=engine.engine,
         version=engine.version,
@@ -262,6 +263,14 @@ def _calibration(machine: Machine, speculation: Speculation | None) -> Calibrati
         num_points=evidence.num_points if evidence else 0,
         errors=dict(engine.errors),
         source=engine.source,
-        notes=(*outside, *borrowed, *engine.notes, *kernels.notes),
+        notes=(*outside, *borrowed, *engine.notes, *kernels.spec.notes),
         evidence=evidence,
     )
+
+
+def _assumed(machine: Machine) -> list[str]:
+    """Return the sources of those fits in use that rest on an assumption."""
+    p = machine.precisions
+    decode, prefill = machine.attention
+    fits = (p.linear.fit, p.experts and p.experts.fit, decode.fit, prefill.fit)
+    return [fit.source for fit in fits if fit is not None and fit.source.startswith("assumed")]

@@ -10,7 +10,7 @@ import numpy as np
 from sim.cost.drafter import Drafter, ngram_s
 from sim.cost.machine import Machine
 from sim.cost.power import power_w
-from sim.cost.step import batch_total_s, decode_attention, padded_tokens, sample_s
+from sim.cost.step import CONTEXT_KNOTS, batch_total_s, decode_attention, padded_tokens, sample_s
 from sim.cost.step_times import Floats, StepTimes
 from sim.errors import Problem
 from sim.spec.model import ModelSpec
@@ -146,7 +146,9 @@ def speculate(
         later_s = np.where(seqs > 0, (k - 1) * one_s + k * drafter.head_s(ranks), 0.0)
         draft_offset_s, draft_slope_s = drafter.attention(seqs)
         offset_s, slope_s = offset_s + k * draft_offset_s, slope_s + k * draft_slope_s
-        pair_s += drafter.pair_s
+        terms = drafter.prefill
+        batch_s = batch_s + np.arange(float(len(batch_s))) * terms.token_s
+        pair_s += terms.pair_s
     emit_s = sample_s(rows, ranks, machine) + later_s + np.where(seqs > 0, STEP_S, 0.0)
     emitting_s = emit_s[np.minimum(np.arange(len(batch_s)), len(seqs) - 1)]
     accept = accept_by_position(table, k)
@@ -160,8 +162,9 @@ def speculate(
             batch_s=batch_s,
             decode_batch_s=verify_s + first_s,
             sample_s=emit_s,
-            decode_offset_s=offset_s[:, np.newaxis],
-            decode_slope_s=slope_s[:, np.newaxis],
+            knot_tokens=CONTEXT_KNOTS,
+            decode_offset_s=offset_s,
+            decode_slope_s=slope_s,
             pair_s=pair_s,
             power_w=power_w(np.arange(float(len(batch_s))), batch_s + emitting_s, machine),
         ),

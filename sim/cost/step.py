@@ -7,10 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.cost.attention import decode_offset_s, decode_slope_s, decode_token_s, prefill_pair_s
+from sim.cost.attention import (
+    KNOT_TOKENS,
+    Heads,
+    PrefillTerms,
+    affine_pieces,
+    decode_layer_s,
+    prefill_terms,
+    walk_s,
+    walks,
+)
 from sim.cost.collective import all_reduce_s, all_to_all_s, dispatch_bytes
 from sim.cost.eager import eager_pair_s, score_s
 from sim.cost.gemm import gemm_s
+from sim.cost.kernels import GemmKernel
 from sim.cost.machine import Machine
 from sim.cost.memory import PLAIN_BYTES
 from sim.cost.moe import experts_s
@@ -20,6 +30,11 @@ from sim.cost.recompute import recompute_pieces
 from sim.cost.shapes import Matrix, attention_matrices, head_matrix, mlp_matrices
 from sim.cost.step_times import Floats, StepTimes
 from sim.spec.engine import EngineSpec
+
+CONTEXT_KNOTS = np.array([*KNOT_TOKENS, np.inf])
+"""Total decode contexts at which a piece of decode attention ends [tokens]."""
+BEYOND = 4.0
+"""Multiple of the last knot that gives the slope beyond it."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +78,8 @@ def token_parts(tokens: Floats, machine: Machine) -> list[Part]:
     engine_source = f"hardware_profiles/engines/{engine.name}"
 
     def product(count: int, matrix: Matrix) -> Part:
-        time_s = gemm_s(
-            tokens,
-            matrix,
-            machine.precisions.linear,
-            gpu,
-            engine.gemm_compute_scale,
-            engine.gemm_bandwidth_scale,
-        )
-        equation = f"t0 + [(2 T n k / F fe)^p + (bytes / B be + kappa k)^p]^(1/p), k={matrix.depth}, n={matrix.width}"
+        time_s = product_s(tokens, matrix, machine.precisions.linear, machine)
+        equation = f"scale x max(form x e^table, floor) + extra x FLOPs, k={matrix.depth}, n={matrix.width}"
         return Part(f"product {matrix.name}", count, time_s, equation, fit_source)
 
     parts = [product(layers, matrix) for matrix in attention_matrices(m, tp)]
@@ -79,25 +87,31 @@ def token_parts(tokens: Floats, machine: Machine) -> list[Part]:
         parts += [product(m.num_dense_layers, matrix) for matrix in mlp_matrices(m, m.intermediate_size, tp)]
     if m.is_moe and machine.precisions.experts is not None:
         matrices = layout.expert_matrices(m)
-        time_s = experts_s(dp * tokens, m, matrices, machine.precisions.experts, gpu, ep)
-        equation = "t0 + [(2 k T w / F fe)^p + (E (1 - (1 - k/E)^T) w b / B be)^p]^(1/p) + 2 c k T h / B"
+        kernel = machine.precisions.experts
+        scale = engine.expert_scale.get(kernel.precision, 1.0)
+        time_s = experts_s(dp * tokens, m, matrices, kernel, gpu, ep, scale)
+        equation = "scale x max(form x e^table, floor)"
         parts.append(Part("experts", m.num_moe_layers, time_s, equation, fit_source))
         if m.shared_expert_intermediate_size:
             shared = mlp_matrices(m, m.shared_expert_intermediate_size, tp)
             parts += [product(m.num_moe_layers, Matrix(f"shared {x.name}", x.depth, x.width)) for x in shared]
     exchanges = m.num_moe_layers if dp > 1 else 0
     if tp > 1:
-        time_s = all_reduce_s(hidden_bytes, tp, kernels, engine.all_reduce_extra_s)
-        parts.append(Part("all-reduce", 2 * layers - exchanges, time_s, "alpha + extra + 2 T h / B", fit_source))
+        time_s = all_reduce_s(hidden_bytes, tp, gpu, kernels, engine.all_reduce_extra_s)
+        parts.append(
+            Part("all-reduce", 2 * layers - exchanges, time_s, "(alpha + 2 T h / B) e^table + extra", fit_source)
+        )
     if exchanges:
         message_bytes = dispatch_bytes(dp * hidden_bytes, m.num_experts_per_tok, ep)
         time_s = all_to_all_s(message_bytes, layout.stage_gpus, gpu, kernels)
-        equation = "latency + min(k / g, 1) 2 T h x (G-1)/G / link"
+        equation = "all-to-all of min(k / g, 1) 2 T h: (alpha + bytes / B) e^table"
         parts.append(Part("dispatch and combine", 2 * exchanges, time_s, equation, fit_source))
     elementwise_s = engine.elementwise_passes * hidden_bytes / gpu.memory_bandwidth_bytes_per_s * (0.4 + 0.6 / tp)
     parts.append(Part("elementwise", layers, elementwise_s, "passes x 2 T h / B x (0.4 + 0.6 / tp)", engine_source))
-    overhead_s = np.full_like(tokens, engine.layer_s + kernels.decode_attention.layer_s)
-    parts.append(Part("layer overhead", layers, overhead_s, "layer_s + attention start", engine_source))
+    parts.append(Part("layer overhead", layers, np.full_like(tokens, engine.layer_s), "layer_s", engine_source))
+    if m.is_moe:
+        overhead_s = np.full_like(tokens, engine.moe_layer_s)
+        parts.append(Part("MoE layer overhead", m.num_moe_layers, overhead_s, "moe_layer_s", engine_source))
     for name, count, time_s in hops(hidden_bytes, machine):
         parts.append(Part(name, count, time_s, "latency + 4 T h / link", fit_source))
     step_s = np.full_like(tokens, engine.step_s)
@@ -108,70 +122,104 @@ def token_parts(tokens: Floats, machine: Machine) -> list[Part]:
 def sample_s(num_rows: Floats, num_seqs: Floats, machine: Machine) -> Floats:
     """Output head and passes over the fp32 logits of so many rows, host time of n sequences [s]; 0 for none.
 
-    A sequence that emits has one row, one that verifies k drafted tokens k + 1; numbers are those of one rank.
+    A sequence that emits has one row, one that verifies k drafted tokens k + 1; numbers are those of one rank, and
+    whole. More rows are never faster.
     """
     gpu, engine = machine.gpu, machine.engine
     matrix = head_matrix(machine.model, machine.layout.tensor_parallel_size)
-    head_s = gemm_s(
-        num_rows,
-        matrix,
-        machine.precisions.plain,
-        gpu,
-        engine.gemm_compute_scale,
-        engine.gemm_bandwidth_scale,
-    )
+    every = product_s(np.arange(np.max(num_rows, initial=0.0) + 1.0), matrix, machine.precisions.plain, machine)
+    head_s = np.maximum.accumulate(every)[num_rows.astype(np.intp)]
     logits_s = engine.logits_passes * 4 * num_rows * matrix.width / gpu.memory_bandwidth_bytes_per_s
     return np.where(num_rows > 0, head_s + logits_s + engine.sequence_s * num_seqs, 0.0)
 
 
+def product_s(tokens: Floats, matrix: Matrix, kernel: GemmKernel, machine: Machine) -> Floats:
+    """Time of one matrix product as the engine runs it [s], of the shape of `tokens`."""
+    engine, precision = machine.engine, kernel.precision
+    scale, extra = engine.gemm_scale.get(precision, 1.0), engine.gemm_compute_extra.get(precision, 0.0)
+    return gemm_s(tokens, matrix, kernel, machine.gpu, scale, extra)
+
+
 def batch_total_s(tokens: Floats, machine: Machine) -> Floats:
-    """Time of all that depends on the tokens of a rank's batch alone [s], of the shape of `tokens`."""
-    return np.asarray(np.sum([part.total_s for part in token_parts(tokens, machine)], axis=0))
+    """Time of all that depends on the tokens of a rank's batch alone [s], of the shape of `tokens`.
+
+    A larger batch among them is never faster: between the nodes of a table, a form may rise less than the table falls.
+    """
+    sizes, back = np.unique(tokens, return_inverse=True)
+    total_s = np.sum([part.total_s for part in token_parts(sizes, machine)], axis=0)
+    return np.asarray(np.maximum.accumulate(total_s)[back].reshape(np.shape(tokens)))
 
 
-def layer_pair_s(machine: Machine) -> float:
-    """Prefill attention of one layer per query x context pair [s]; data-parallel ranks share the pairs."""
-    m, gpu, engine, tp = machine.model, machine.gpu, machine.engine, machine.layout.tensor_parallel_size
+def prefill_attention(machine: Machine) -> PrefillTerms:
+    """Prefill attention of all layers in the terms of a step [s]; data-parallel ranks share tokens and pairs.
+
+    A query in a sliding-window layer sees at most the window: charged in full to every token.
+    """
+    m, gpu, tp = machine.model, machine.gpu, machine.layout.tensor_parallel_size
+    dp, layers, full = machine.layout.data_parallel_size, m.num_hidden_layers, m.num_full_attention_layers
+    windows = m.num_sliding_layers * (m.sliding_window or 0)
     if machine.eager:
-        return eager_pair_s(m, gpu, machine.kernels, engine, tp) / machine.layout.data_parallel_size
-    return prefill_pair_s(m, gpu, engine, tp) / machine.layout.data_parallel_size
+        pair_s = eager_pair_s(m, gpu, machine.kernels, tp) / dp
+        return PrefillTerms(0.0, windows * pair_s, full * pair_s)
+    scale, timed_on = machine.engine.prefill_attention_scale, machine.kernels.timed_on
+    layer = prefill_terms(m, gpu, machine.attention[1], timed_on, tensor_parallel_size=tp, scale=scale)
+    token_s = (layers * layer.token_s + windows * layer.pair_s) / dp
+    return PrefillTerms(layers * layer.start_s, token_s, full * layer.pair_s / dp)
 
 
 def decode_attention(num_seqs: Floats, machine: Machine, num_queries: int = 1) -> tuple[Floats, Floats]:
-    """Offset and slope in total context of n sequences' decode attention [s], of the shape of `num_seqs`.
+    r"""Offset and slope in total context of n sequences' decode attention in each piece [s], shape [n, K].
 
     Parameters
     ----------
     num_seqs : sequences of the replica; data-parallel ranks have an even share of them and of their context
     machine : what runs where
     num_queries : tokens of each sequence in the step; more than one where drafted tokens are verified
+
+    Notes
+    -----
+    .. math:: A_n(C) = L_f\, a(n, C/n) + L_w\, a(n, \min(C/n, w))
+
+    a is the time of one layer: `decode_layer_s`, or where the engine's kernel does not split contexts (`walks`) a start
+    and `walk_s`; L_f and L_w are the layers with full attention and with a window w. All sequences are taken to be
+    equally long.
     """
-    m, engine, layout = machine.model, machine.engine, machine.layout
-    tp, dp = layout.tensor_parallel_size, layout.data_parallel_size
-    value_bytes, kv = machine.precisions.value_bytes, machine.precisions.kv
-    token_s = decode_token_s(
-        m,
-        machine.gpu,
-        engine,
-        kv=kv,
-        value_bytes=value_bytes,
-        tensor_parallel_size=tp,
-        num_queries=num_queries,
-    )
+    m, layout = machine.model, machine.layout
+    dp, kv = layout.data_parallel_size, machine.precisions.kv
+    totals = np.array([0.0, *KNOT_TOKENS, BEYOND * KNOT_TOKENS[-1]])
+    ranks, back = np.unique(np.ceil(num_seqs / dp), return_inverse=True)
+    shape = (len(ranks), len(totals))
+    seqs = np.broadcast_to(np.maximum(ranks, 1.0)[:, np.newaxis], shape)
+    context = totals / dp / seqs
+
+    def layer_s(tokens: Floats) -> Floats:
+        return decode_layer_s(
+            seqs,
+            tokens,
+            m,
+            machine.gpu,
+            machine.attention,
+            tensor_parallel_size=layout.tensor_parallel_size,
+            num_queries=num_queries,
+            scale=machine.engine.decode_attention_scale.get(kv, 1.0),
+        )
+
+    serial_s, heads = machine.engine.decode_serial_s, Heads.of(m, layout.tensor_parallel_size)
+    walking = (serial_s > 0) & walks(seqs, heads, machine.gpu)
+
+    def attention_s(tokens: Floats) -> Floats:
+        walked_s = layer_s(np.zeros(shape)) + walk_s(seqs, tokens, heads, machine.gpu, serial_s)
+        return np.where(walking, walked_s, layer_s(tokens))
+
+    values_s = m.num_full_attention_layers * attention_s(context)
+    if m.num_sliding_layers:
+        values_s = values_s + m.num_sliding_layers * attention_s(np.minimum(context, m.sliding_window or 0))
     if machine.eager:
-        token_s += num_queries * score_s(m, machine.gpu, machine.kernels, tp)
-    seqs = np.ceil(num_seqs / dp)
-    slope_s = decode_slope_s(seqs, token_s, engine.decode_serial_s, m.num_full_attention_layers)
-    window_slope_s = decode_slope_s(seqs, token_s, engine.decode_serial_s, m.num_sliding_layers)
-    kv_heads = 1 if m.kv_lora_rank is not None else max(m.num_key_value_heads // tp, 1)
-    offset_s = decode_offset_s(
-        seqs,
-        window_slope_s,
-        window_tokens=m.sliding_window or 0,
-        sequence_s=kv_heads * machine.kernels.decode_attention.sequence_s,
-        num_layers=m.num_hidden_layers,
-    )
-    return offset_s, slope_s / dp
+        pair_s = num_queries * score_s(m, machine.gpu, machine.kernels, layout.tensor_parallel_size)
+        values_s = values_s + m.num_full_attention_layers * pair_s * totals / dp
+    offset_s, slope_s = affine_pieces(values_s, totals)
+    some = (num_seqs > 0)[:, np.newaxis]
+    return np.where(some, offset_s[back], 0.0), np.where(some, slope_s[back], 0.0)
 
 
 def step_times(
@@ -194,17 +242,15 @@ def step_times(
     padded = padded_tokens(np.concatenate([np.ceil(batch / dp), np.ceil(seqs / dp)]), machine.engine, max_num_seqs)
     total_s = batch_total_s(padded, machine)
     batch_s, decode_batch_s = total_s[: len(batch)], total_s[len(batch) :]
-    pair_s = layer_pair_s(machine)
-    # A query in a sliding-window layer sees at most the window: charged in full to every token of a mixed batch.
-    batch_s = batch_s + batch * (m.num_sliding_layers * (m.sliding_window or 0) * pair_s)
+    terms = prefill_attention(machine)
+    batch_s = batch_s + batch * terms.token_s
     batch_s[0] = decode_batch_s[0] = 0.0
     emit_s = sample_s(np.ceil(seqs / dp), np.ceil(seqs / dp), machine)
-    offset_s, slope_s = (table[:, np.newaxis] for table in decode_attention(seqs, machine))
-    knots = np.array([np.inf])
-    if not machine.use_cache:
-        knots, offset_s, slope_s = recompute_pieces(
-            seqs, seqs[-1] * max_model_len, _excess(machine), m.num_full_attention_layers * pair_s
-        )
+    knots = CONTEXT_KNOTS
+    if machine.use_cache:
+        offset_s, slope_s = decode_attention(seqs, machine)
+    else:
+        knots, offset_s, slope_s = recompute_pieces(seqs, seqs[-1] * max_model_len, _excess(machine), terms.pair_s)
     emitting_s = emit_s[np.minimum(np.arange(len(batch)), len(seqs) - 1)]
     times = StepTimes(
         batch_s=batch_s,
@@ -213,8 +259,8 @@ def step_times(
         knot_tokens=knots,
         decode_offset_s=offset_s,
         decode_slope_s=slope_s,
-        pair_s=m.num_full_attention_layers * pair_s,
-        prefill_step_s=m.num_hidden_layers * machine.engine.prefill_layer_s,
+        pair_s=terms.pair_s,
+        prefill_step_s=terms.start_s + m.num_hidden_layers * machine.engine.prefill_layer_s,
         power_w=power_w(batch, batch_s + emitting_s, machine),
         idle_w=machine.num_gpus * machine.gpu.idle_w,
     )

@@ -136,11 +136,15 @@ class StepTimes:
             time_s = self.batch_s[num_tokens] + self.prefill_step_s + self.sample_s[num_emitting] + self.pair_s * pairs
         else:
             time_s = self.decode_batch_s[num_decodes] + self.sample_s[num_emitting]
-        if num_decodes > 0:
-            piece = int(np.searchsorted(self.knot_tokens, context_tokens, side="right"))
-            offset_s, slope_s = self.decode_offset_s[num_decodes, piece], self.decode_slope_s[num_decodes, piece]
-            time_s += offset_s + slope_s * context_tokens
-        return float(time_s)
+        return float(time_s + self.attention_s(num_decodes, context_tokens))
+
+    def attention_s(self, num_decodes: int, context_tokens: float) -> float:
+        """Decode attention of so many sequences with so much total context [s]; 0 for none."""
+        if num_decodes == 0:
+            return 0.0
+        piece = int(np.searchsorted(self.knot_tokens, context_tokens, side="right"))
+        offset_s, slope_s = self.decode_offset_s[num_decodes, piece], self.decode_slope_s[num_decodes, piece]
+        return float(offset_s + slope_s * context_tokens)
 
 
 def _check(times: StepTimes) -> None:

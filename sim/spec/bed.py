@@ -101,6 +101,9 @@ class Client(Spec):
     """Gaps between requests of an open loop."""
     num_requests: PositiveInt | None = None
     """Requests of an open loop, where the row does not say."""
+    decode_osl: PositiveInt | None = None
+    """Rows of a decode batch come from so many answer tokens to requests that were all sent at once, and the column
+    `isl` is the mean context, prompt and half the answer. Default: they are single steps."""
     num_prompts: PositiveInt | None = None
     """Distinct prompts, sent in turn. Default: none is sent twice."""
     shortest_length_frac: Fraction = 1.0

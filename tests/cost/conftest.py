@@ -43,7 +43,7 @@ def h100():
 
 @pytest.fixture(scope="session")
 def kernels():
-    return load_kernels("h100-sxm-80gb")
+    return load_kernels("h100-sxm-80gb", "vllm")
 
 
 @pytest.fixture(scope="session")

@@ -14,16 +14,16 @@ def decode(times, num_seqs, context):
     return times.step_s(num_seqs, num_seqs, num_seqs * context, num_seqs)
 
 
-def test_eager_attention_moves_eight_bytes_a_head_and_pair(compiled, gpus, kernels, vllm):
+def test_eager_attention_moves_eight_bytes_a_head_and_pair(compiled, gpus, kernels):
     """Twice (masked half) the sum of the products at the rate of large products and 4 x 2 B through memory."""
-    gpu, fit = gpus("h100-sxm-80gb"), kernels.gemm["bf16"]
-    rate = min(gpu.bf16_flops_per_s * fit.compute_frac * vllm.gemm_compute_scale, fit.ceiling_flops_per_s)
+    gpu, fit = gpus("h100-sxm-80gb"), kernels.gemm["bf16"].fit
+    rate = gpu.bf16_flops_per_s * min(fit.compute_frac, fit.ceiling_frac)
     move_s = 8 * 32 / (gpu.memory_bandwidth_bytes_per_s * fit.bandwidth_frac)
     eager = compiled("llama-3.1-8b", attn_implementation="eager").step_times
     assert eager.pair_s == pytest.approx(32 * 2 * (4 * 32 * 128 / rate + move_s), rel=1e-12)
     flash = compiled("llama-3.1-8b").step_times
     added_s = 32 * move_s
-    assert eager.decode_slope_s[8, 0] == pytest.approx(flash.decode_slope_s[8, 0] + added_s, rel=1e-9)
+    assert eager.decode_slope_s[8] == pytest.approx(flash.decode_slope_s[8] + added_s, rel=1e-9)
 
 
 def test_flash_attention_pays_in_prefill_and_hardly_in_decode(compiled):
@@ -76,7 +76,7 @@ def test_a_cache_is_worth_more_the_longer_the_answer(compiled):
     ]
     assert gains == sorted(gains)
     assert gains[0] < 1.2
-    assert 1.8 < gains[1] < 3
+    assert gains[1] == pytest.approx(2, rel=0.25)
     assert gains[2] > 12
 
 

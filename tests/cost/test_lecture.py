@@ -38,11 +38,12 @@ def test_its_five_and_eighty_gigabytes_do_not_belong_to_one_model(models):
 
 
 def test_the_corner_of_the_roofline(h100, kernels):
-    """About 200 operations a byte: the datasheet says 295; with what kernels reach of either side, 258."""
+    """About 200 operations a byte: the datasheet says 295; with what kernels reach of either side, 263."""
     corner = h100.bf16_flops_per_s / h100.memory_bandwidth_bytes_per_s
     assert corner == pytest.approx(295, abs=0.5)
-    fit = kernels.gemm["bf16"]
-    assert corner * fit.compute_frac / fit.bandwidth_frac == pytest.approx(257.5, abs=0.5)
+    fit = kernels.gemm["bf16"].fit
+    # 794.5 of 989 TFLOP/s measured on ordinary data, 0.90 of the bandwidth
+    assert corner * fit.ceiling_frac / fit.bandwidth_frac == pytest.approx(263.4, abs=0.5)
 
 
 def test_decode_does_about_one_operation_a_byte_for_each_sequence(models):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sim.cost import compile
+from sim.cost.calibration import load_kernels
 from sim.cost.collective import all_to_all_s, dispatch_bytes
 from sim.errors import SpecError
 
@@ -80,9 +81,10 @@ def test_data_parallel_ranks_keep_attention_and_cache_whole(compiled):
     # One sequence waits for a whole rank's attention weights; many have their contexts read by eight ranks at once,
     # each with all 128 heads, which makes the absorbed latent compute-bound.
     assert decode(dp.step_times, 1) > decode(tp.step_times, 1)
-    one_rank_s = 61 * 2 * 128 * (2 * 512 + 64) / (989e12 * 0.5)
-    assert dp.step_times.decode_slope_s[64, 0] == pytest.approx(one_rank_s / 8, rel=1e-9)
-    assert dp.step_times.decode_slope_s[64, 0] < tp.step_times.decode_slope_s[64, 0] / 3
+    compute_frac = load_kernels("h200-sxm-141gb", "vllm").prefill_attention["bf16"].fit.compute_frac
+    one_rank_s = 61 * 2 * 128 * (2 * 512 + 64) / (989e12 * compute_frac)
+    assert dp.step_times.decode_slope_s[64] == pytest.approx(one_rank_s / 8, rel=1e-9)
+    assert np.all(dp.step_times.decode_slope_s[64] < tp.step_times.decode_slope_s[64] / 3)
 
 
 def test_ranks_run_in_lock_step(compiled):
@@ -121,7 +123,7 @@ def test_dispatch_sends_the_cheaper_of_two_ways(gpus, kernels):
     assert dispatch_bytes(whole, 8, 4) == [1e6]
     gpu = gpus("h200-sxm-141gb")
     inside, across = (all_to_all_s(whole, size, gpu, kernels) for size in (8, 16))
-    assert inside == pytest.approx(kernels.link_latency_s + 1e6 * 7 / 8 / (450e9 * kernels.link_frac))
+    assert inside == pytest.approx(15.5e-6, rel=0.02)  # NCCL 2.29 takes 14.2 us for 512 KiB, 15.9 for 1 MiB
     assert across == pytest.approx(kernels.link_latency_s + 1e6 * 15 / 16 / (50e9 * kernels.link_frac))
 
 

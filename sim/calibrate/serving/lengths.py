@@ -51,11 +51,16 @@ def _mean(stated: str, known: Mapping[str, float], where: str) -> float | None:
         return first_of(known, where)
 
 
+def constant(tokens: float) -> TokenDistribution:
+    """Return lengths that are all equal."""
+    return TokenDistribution(distribution_type="constant", mean=float(round(tokens)))
+
+
 def _spread(mean: float, client: Client) -> TokenDistribution:
     """Return equal lengths, or those between a share of the stated one and the whole."""
     shortest = client.shortest_length_frac
     if shortest == 1.0 or mean < 2.0:
-        return TokenDistribution(distribution_type="constant", mean=float(round(mean)))
+        return constant(mean)
     return TokenDistribution(distribution_type="uniform", min=round(shortest * mean), max=mean)
 
 

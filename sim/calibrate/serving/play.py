@@ -13,13 +13,14 @@ from sim.calibrate.serving.rows import Point
 from sim.calibrate.serving.scenarios import Plan, plan_of, pool_of
 from sim.calibrate.serving.setup import Setup, make_setup
 from sim.cost import Profile
+from sim.cost.kernels import Kernels
 from sim.errors import CapacityError, SpecError
 from sim.fleet.build import Pools, build
 from sim.fleet.run import Records, play_records
 from sim.plane.owner import Table
 from sim.spec import Pool, Scenario
 from sim.spec.bed import Setting
-from sim.spec.engine import EngineSpec, KernelSpec
+from sim.spec.engine import EngineSpec
 from sim.spec.evidence import Fold
 from sim.spec.hardware import Sourced
 
@@ -65,7 +66,7 @@ class Player:
     """
 
     def __init__(
-        self, library: Library | None = None, engine: EngineSpec | None = None, kernels: KernelSpec | None = None
+        self, library: Library | None = None, engine: EngineSpec | None = None, kernels: Kernels | None = None
     ) -> None:
         self.library = library or Library()
         self._engine, self._kernels = engine, kernels
@@ -113,22 +114,8 @@ class Player:
         if key not in self._profiles:
             while len(self._profiles) >= MOST_PROFILES:
                 del self._profiles[next(iter(self._profiles))]
-            self._profiles[key] = self._compile(pool, setup.gpu, engine)
+            self._profiles[key] = compile_setup(setup, engine, self._kernels, self.library)
         return self._profiles[key]
-
-    def _compile(self, pool: Pool, gpu_name: str, engine: EngineSpec) -> Profile:
-        """Compile what was measured: it did run, so text, node and memory were large enough for it."""
-        model, gpu = self.library.model(str(pool.model)), self.library.gpu(gpu_name)
-        longest = max(model.max_position_embeddings, LONGEST_TOKENS)
-        model = model.model_copy(update={"max_position_embeddings": longest})
-        if pool.tensor_parallel_size > gpu.gpus_per_node:
-            node = Sourced(pool.tensor_parallel_size, "the GPUs of a replica that was measured", "assumed")
-            gpu = gpu.model_copy(update={"gpus_per_node": node})
-        try:
-            return cost.compile_pool(pool, model, gpu, engine, self._kernels)
-        except CapacityError:
-            whole = pool.model_copy(update={"gpu_memory_utilization": MOST_MEMORY_FRAC})
-            return cost.compile_pool(whole, model, gpu, engine, self._kernels)
 
     def predict(self, setup: Setup, engine: EngineSpec, variant: str = "") -> tuple[dict[str, float], bool]:
         """Return the metrics of a setup, and whether it is saturated."""
@@ -150,6 +137,27 @@ class Player:
         setup = make_setup(point, chosen | dict(settings or {}), self.library)
         predicted, _ = self.predict(setup, with_values(engine, fold.coefficients), fold.curves[0])
         return predicted
+
+
+def compile_setup(
+    setup: Setup, engine: EngineSpec | None = None, kernels: Kernels | None = None, library: Library | None = None
+) -> Profile:
+    """Return the profile of a setup's replica; raises as `sim.cost.compile` does.
+
+    What was measured did run: so text, node and memory were large enough for it.
+    """
+    library, pool = library or Library(), pool_of(setup)
+    model, gpu = library.model(str(pool.model)), library.gpu(setup.gpu)
+    longest = max(model.max_position_embeddings, LONGEST_TOKENS)
+    model = model.model_copy(update={"max_position_embeddings": longest})
+    if pool.tensor_parallel_size > gpu.gpus_per_node:
+        node = Sourced(pool.tensor_parallel_size, "the GPUs of a replica that was measured", "assumed")
+        gpu = gpu.model_copy(update={"gpus_per_node": node})
+    try:
+        return cost.compile_pool(pool, model, gpu, engine, kernels)
+    except CapacityError:
+        whole = pool.model_copy(update={"gpu_memory_utilization": MOST_MEMORY_FRAC})
+        return cost.compile_pool(whole, model, gpu, engine, kernels)
 
 
 def predict(setup: Setup, profile: Profile) -> tuple[dict[str, float], bool]:
@@ -182,7 +190,7 @@ def _whole(value: float) -> float | int:
 def play(
     point: Point,
     engine: EngineSpec | None = None,
-    kernels: KernelSpec | None = None,
+    kernels: Kernels | None = None,
     settings: Mapping[str, Setting] | None = None,
 ) -> Outcome:
     """Predict one point, with other calibrations or settings than the catalogue's where they are given."""

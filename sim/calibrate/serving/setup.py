@@ -8,7 +8,7 @@ from typing import Any
 
 from sim.calibrate.serving.beds import bed_of, first_of, settings_of
 from sim.calibrate.serving.engines import nearest_engine, number_of
-from sim.calibrate.serving.lengths import answers_of, mean_tokens, prompts_of
+from sim.calibrate.serving.lengths import answers_of, constant, mean_tokens, prompts_of
 from sim.calibrate.serving.library import Library, NotCoveredError
 from sim.calibrate.serving.loads import Kind, read_load
 from sim.calibrate.serving.notes import MOST_GPUS, Notes, read_notes
@@ -94,6 +94,9 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, libr
     prompts, answers = prompts_of(point.model, isl, bed.client), answers_of(point.model, osl, bed.client)
     if prompts is None or answers is None:
         raise NotCoveredError("lengths of prompts or answers are not stated")
+    if kind == "decode_step" and bed.client.decode_osl:
+        kind, decoded = "all_at_once", bed.client.decode_osl
+        prompts, answers = constant(max(1, round(mean_tokens(prompts) - decoded / 2))), constant(decoded)
     shape = _shape(point, notes, library.model(model.entry), library.gpu(gpu))
     chosen: dict[str, Any] = {name: values[0] for name, values in settings_of(point, bed, beds).items()}
     chosen |= notes.settings
