@@ -17,9 +17,9 @@ from sim.metrics import histogram
 from sim.metrics.records import COMPLETED
 
 FULL_FRAC = 0.95
-"""Share of the KV cache that the users of a closed loop may fill before the point counts as saturated."""
+"""Share of the KV cache that users may fill before the point counts as saturated."""
 MANY_USERS = 256
-"""A closed loop of so many users counts as saturated."""
+"""So many users, or requests at once, count as saturated."""
 
 
 def one_step(setup: Setup, profile: Profile) -> dict[str, float]:
@@ -42,10 +42,10 @@ def is_saturated(setup: Setup, profile: Profile, records: Records) -> bool:
         begins_s = np.unique(records.timeline["t_s"])
         second = records.timeline["t_s"] == begins_s[min(1, len(begins_s) - 1)]
         return bool(records.timeline["saturated"][second].any())
-    if setup.kind == "closed_loop":
+    if setup.kind in ("closed_loop", "all_at_once"):
         room = (profile.num_gpu_blocks - 1) * profile.block_size
         return setup.load >= MANY_USERS or setup.load * (setup.isl + setup.osl) >= FULL_FRAC * room
-    return setup.kind in ("all_at_once", "saturated", "offline")
+    return setup.kind in ("saturated", "offline")
 
 
 def metrics(setup: Setup, profile: Profile, plan: Plan, records: Records) -> dict[str, float]:
