@@ -165,24 +165,9 @@ class Default(Spec):
     """Where they come from."""
 
 
-class Unknown(Spec):
-    """Models that no configuration of the catalogue describes, by name."""
-
-    model: Pattern
-    """Column `model`."""
-    reason: Text
-    """Why."""
-
-
 class Beds(Spec):
-    """All beds, and what the names in tables of measurements mean."""
+    """All beds, and what holds for all of them."""
 
-    models: dict[Pattern, Text]
-    """Entry in models/ by pattern of the column `model`, the first that fits."""
-    not_covered: tuple[Unknown, ...]
-    """Models that cannot be simulated."""
-    gpus: dict[Pattern, Text]
-    """Entry in hardware_profiles/gpus/ by pattern of the column `gpu`, the first that fits."""
     weights: dict[Pattern, Text]
     """Precision of the weights by pattern of "MODEL PRECISION", the first that fits."""
     defaults: tuple[Default, ...] = ()

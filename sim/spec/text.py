@@ -125,15 +125,21 @@ def parse_path(text: str) -> Path:
     return tuple(int(part) if part.isdecimal() else part for part in text.split("."))
 
 
-@lru_cache(maxsize=256)
 def read_text(text: str, file: str | None = None) -> Document:
-    """Return the data of a YAML text and the line of each value; the same text is read once.
+    """Return the data of a YAML text and the line of each value.
 
     Raises
     ------
     SpecError
         The text is no YAML, holds too much, or repeats a key: every problem with its line.
     """
+    read = _read_once(text, file)
+    return Document(copy.deepcopy(read.data), file, dict(read.places))
+
+
+@lru_cache(maxsize=256)
+def _read_once(text: str, file: str | None) -> Document:
+    """Read a text; one that was read before is not parsed again, which would take some 10 ms."""
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:

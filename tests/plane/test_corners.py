@@ -48,6 +48,12 @@ def at_once():
     return Scene(world(pool(max_num_seqs=2), [talker]), rows(*((0.0, 4, 1 + n, 0, 3) for n in range(3))))
 
 
+def one_after_another():
+    """Three answers end at once; the turns after them are sent one by one, each an interval after the one before it."""
+    talker = kind(user_tokens=constant(4), output_tokens=constant(2), reissue_interval_s=0.25)
+    return Scene(world(pool(), [talker]), rows(*((0.0, 4, 2, 0, 2) for _ in range(3))))
+
+
 def same_priority():
     """Of running requests of equal priority and arrival, the first in the batch is thrown out."""
     main = pool(num_gpu_blocks=7, block_size=2, scheduling_policy="priority")
@@ -98,6 +104,12 @@ EXPECTED = {
     horizon: {"arrived_s": [0.0, 1.5]},
     until: {"output_tokens": [2, 1], "end_s": [math.nan, math.nan]},
     at_once: {"arrived_s": [0.0, 0.0, 0.0, 1.0, 2.0, 4.0, 4.0, 6.0, 7.0]},
+    # The first turns end at 2; the fourth request begins a step of its own, the other two wait for its end at 3.25.
+    one_after_another: {
+        "arrived_s": [0.0, 0.0, 0.0, 2.25, 2.5, 2.75],
+        "scheduled_s": [0.0, 0.0, 0.0, 2.25, 3.25, 3.25],
+        "end_s": [2.0, 2.0, 2.0, 4.25, 5.25, 5.25],
+    },
     same_priority: {"num_preemptions": [1, 0]},
     no_admission: {"scheduled_s": [0.0, 0.0, 3.0], "num_preemptions": [0, 1, 0]},
     whole_pool: {"scheduled_s": [0.0, 5.0]},

@@ -82,6 +82,28 @@ def test_a_closed_loop_is_one_row_a_user(scenario):
     assert said["hourly_curve"] is None
 
 
+def test_one_process_sends_the_first_requests_one_after_another(scenario):
+    source = build(scenario(traffic={**CLOSED, "reissue_interval_s": "1 ms", "concurrency": 4}, run_in=0))
+    (rows,) = (chunk.rows for chunk in source.chunks())
+    assert rows["t_s"].tolist() == [0.0, 0.001, 0.002, 0.003]
+    assert source.classes[0].reissue_interval_s == 0.001
+    assert source.describe()["inputs"]["closed_loop"]["reissue_interval_s"] == 0.001
+
+
+def test_prompts_that_are_sent_again_have_one_text_and_one_length(scenario):
+    lengths = {"distribution_type": "uniform", "min": 100, "max": 900}
+    traffic = {**OPEN, "num_prompts": 3, "num_requests": 8, "input_sequence_length": lengths}
+    (chunk,) = build(scenario(traffic=traffic, run_in=0)).chunks()
+    rows, segments = chunk
+    assert rows["user"].tolist() == list(range(8))
+    assert np.all(rows["num_segments"] == 1)
+    assert segments["tokens"].tolist() == rows["user_tokens"].tolist()
+    for column in (segments["key"], rows["user_tokens"], rows["output_tokens"]):
+        assert column[:5].tolist() == column[3:].tolist()
+    assert len(set(segments["key"].tolist())) == 3
+    assert len(set(rows["user_tokens"].tolist())) == 3
+
+
 def test_names_of_tables_are_looked_up_all_at_once(scenario):
     unknown = {"distribution_type": "percentiles", "percentiles": "azure-2023-con-output"}
     with pytest.raises(Exception, match="Did you mean azure-2023-conv-output") as caught:

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import TypeVar
 
-from sim import catalog
 from sim.calibrate.serving.loads import read_load
 from sim.calibrate.serving.rows import Point
-from sim.spec.bed import Bed, Beds, Distrust, Setting, When, read_beds
+from sim.spec.bed import Bed, Beds, Distrust, Setting, When
 
 V = TypeVar("V")
-FILE = "hardware_profiles/beds.yaml"
 _TEXTS = ("source", "engine", "version", "model", "precision", "gpu", "load", "notes")
-
-
-@cache
-def load_beds() -> Beds:
-    """Return the beds of the catalogue; a user's file comes in place of the package's."""
-    text, shown = next(iter(catalog.read_all(FILE)))
-    return read_beds(text, shown)
 
 
 def first_of(choices: Mapping[str, V], text: str) -> V | None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from sim.calibrate.serving.basis import Basis
 from sim.calibrate.serving.coefficients import Coefficient, values_at
 from sim.calibrate.serving.fit import Observations
-from sim.calibrate.serving.play import measured_rows, metrics, one_step, predict, records_of
+from sim.calibrate.serving.play import predict, records_of
+from sim.calibrate.serving.predictions import measured_rows, metrics, one_step
 from sim.calibrate.serving.readings import log_slope
 from sim.calibrate.serving.scenarios import plan_of
 from sim.calibrate.serving.setup import Setup

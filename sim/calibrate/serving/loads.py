@@ -13,7 +13,8 @@ decode_step: one step of a given batch."""
 
 _NUMBER = r"([0-9.]+(?:e[0-9]+)?)"
 _FORMS: tuple[tuple[str, Kind], ...] = (
-    (rf"^(?:offline client_)?concurrency={_NUMBER}$", "closed_loop"),
+    (rf"^concurrency={_NUMBER}$", "closed_loop"),
+    (r"^offline client_concurrency=()[0-9]+$", "all_at_once"),
     (rf"^rate={_NUMBER} req/s$", "open_loop"),
     (rf"^server target_qps={_NUMBER}$", "open_loop"),
     (rf"^inf .*?{_NUMBER} prompts", "all_at_once"),
@@ -30,7 +31,7 @@ class Load:
 
     kind: Kind
     value: float
-    """Users, requests per second, requests, sequences of a batch; 0 for offline."""
+    """Users, requests per second, requests, sequences of a batch; 0 for offline, and where the notes have it."""
 
 
 def read_load(text: str) -> Load | None:

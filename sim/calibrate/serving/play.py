@@ -1,35 +1,35 @@
-"""Playing a point: what the simulator says to each of its metrics."""
+"""Playing points: what the simulator says to each of their metrics."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass, field, replace
 
 from sim import catalog, cost
+from sim.calibrate.serving.coefficients import with_values
+from sim.calibrate.serving.library import Library, NotCoveredError
+from sim.calibrate.serving.predictions import is_saturated, metrics, one_step
 from sim.calibrate.serving.rows import Point
 from sim.calibrate.serving.scenarios import Plan, plan_of, pool_of
-from sim.calibrate.serving.setup import NotCoveredError, Setup, make_setup
+from sim.calibrate.serving.setup import Setup, make_setup
 from sim.cost import Profile
 from sim.cost.kernels import Kernels
 from sim.errors import CapacityError, SpecError
 from sim.fleet.build import Pools, build
 from sim.fleet.run import Records, play_records
-from sim.metrics import histogram
-from sim.metrics.records import COMPLETED
 from sim.plane.owner import Table
-from sim.spec import Scenario
+from sim.spec import Pool, Scenario
 from sim.spec.bed import Setting
 from sim.spec.engine import EngineSpec
+from sim.spec.evidence import Fold
 from sim.spec.hardware import Sourced
 
-FULL_FRAC = 0.95
-"""Share of the KV cache that the users of a closed loop may fill before the point counts as saturated."""
-MANY_USERS = 256
-"""A closed loop of so many users counts as saturated."""
+LONGEST_TOKENS = 1 << 18
+"""Context that a played model takes at least: what was measured did run, however long its text."""
+MOST_MEMORY_FRAC = 0.99
+"""Share of a GPU's memory that is taken where the engine's default leaves no room for what was measured."""
+MOST_PROFILES = 16
+"""Profiles kept: points of a sweep come one after the other."""
 
 
 @dataclass(frozen=True)
@@ -38,68 +38,126 @@ class Outcome:
 
     predicted: dict[str, float] = field(default_factory=dict)
     """Value by metric, times in ms; empty where the point is not covered."""
+    held_out: dict[str, float] = field(default_factory=dict)
+    """The same under coefficients fitted without the point's curve, where the engine was fitted to it."""
     covered: bool = False
     reason: str = ""
     """Why it is not covered; or what stands in for what."""
     saturated: bool = False
     bed: str = ""
     engine: str = ""
-    """Name of the calibration's entry."""
-    held_out: dict[str, float] = field(default_factory=dict)
-    """Value by metric under coefficients that were fitted without the point's curve, where the engine has them."""
+    """Entry of the engine's calibration."""
+    gpu: str = ""
+    """GPU in the catalogue."""
+    is_moe: bool = False
+    known: bool = True
+    """Whether the simulator has a form for the model."""
 
 
-def play(
-    point: Point,
-    engine: EngineSpec | None = None,
-    kernels: Kernels | None = None,
-    settings: Mapping[str, Setting] | None = None,
-) -> Outcome:
-    """Predict a point.
+class Player:
+    """Plays points.
 
     Parameters
     ----------
-    point
-        What was measured.
+    library
+        Entries of the catalogue.
     engine, kernels
-        Calibrations in place of the catalogue's.
-    settings
-        Settings of the engine in place of the bed's.
+        Calibrations in place of the catalogue's, for every point.
     """
-    try:
-        setup = make_setup(point, settings)
-    except NotCoveredError as error:
-        bed = ""
-        return Outcome(reason=str(error), bed=bed)
-    return play_setup(setup, engine, kernels)
+
+    def __init__(
+        self, library: Library | None = None, engine: EngineSpec | None = None, kernels: Kernels | None = None
+    ) -> None:
+        self.library = library or Library()
+        self._engine, self._kernels = engine, kernels
+        self._profiles: dict[tuple[Pool, str], Profile] = {}
+
+    def outcome(self, point: Point, settings: Mapping[str, Setting] | None = None) -> Outcome:
+        """Predict a point; `settings` of the pool take the place of the bed's."""
+        try:
+            setup = make_setup(point, settings, self.library)
+        except NotCoveredError as error:
+            return Outcome(reason=str(error), known=error.known)
+        told = Outcome(bed=setup.bed, engine=f"{setup.pool.engine}-{setup.gpu}", gpu=setup.gpu)
+        try:
+            engine = self.engine_of(setup)
+            predicted, saturated = self.predict(setup, engine)
+            held_out = self._held_out(point, settings, engine)
+        except CapacityError:
+            return replace(told, reason="the simulator finds no room for it in the memory")
+        except SpecError as error:
+            return replace(told, reason=error.problems[0].message)
+        is_moe = self.library.model(str(setup.pool.model)).is_moe
+        return replace(
+            told,
+            predicted=predicted,
+            held_out=held_out,
+            covered=True,
+            reason=setup.note,
+            saturated=saturated,
+            is_moe=is_moe,
+        )
+
+    def engine_of(self, setup: Setup) -> EngineSpec:
+        """Return the calibration that a setup is played with."""
+        return self._engine or self.library.engine(setup.pool.engine, setup.gpu)
+
+    def scenario(self, point: Point) -> Scenario:
+        """Return the scenario that a point is played as; raises NotCoveredError, CapacityError, SpecError."""
+        setup = make_setup(point, library=self.library)
+        return plan_of(setup, self.profile(setup, self.engine_of(setup))).scenario
+
+    def profile(self, setup: Setup, engine: EngineSpec, variant: str = "") -> Profile:
+        """Return the profile of a setup's replica; calibrations of one name are told apart by their `variant`."""
+        pool = pool_of(setup)
+        key = (pool, variant)
+        if key not in self._profiles:
+            while len(self._profiles) >= MOST_PROFILES:
+                del self._profiles[next(iter(self._profiles))]
+            self._profiles[key] = compile_setup(setup, engine, self._kernels, self.library)
+        return self._profiles[key]
+
+    def predict(self, setup: Setup, engine: EngineSpec, variant: str = "") -> tuple[dict[str, float], bool]:
+        """Return the metrics of a setup, and whether it is saturated."""
+        predicted, saturated = predict(setup, self.profile(setup, engine, variant))
+        tdp_w = float(self.library.gpu(setup.gpu).tdp_w) * setup.pool.num_gpus_per_replica
+        shares = {
+            f"{name}_power_frac_tdp": predicted[f"{name}_power_all_gpus"] / tdp_w
+            for name in ("avg", "peak")
+            if f"{name}_power_all_gpus" in predicted
+        }
+        return predicted | shares, saturated
+
+    def _held_out(self, point: Point, settings: Mapping[str, Setting] | None, engine: EngineSpec) -> dict[str, float]:
+        """Return what coefficients that never saw the point's curve say."""
+        fold = fold_of(engine, point.group_id)
+        if fold is None:
+            return {}
+        chosen: dict[str, Setting] = {name: _whole(value) for name, value in fold.settings.items()}
+        setup = make_setup(point, chosen | dict(settings or {}), self.library)
+        predicted, _ = self.predict(setup, with_values(engine, fold.coefficients), fold.curves[0])
+        return predicted
 
 
-def play_setup(setup: Setup, engine: EngineSpec | None = None, kernels: Kernels | None = None) -> Outcome:
-    """Predict a point by its setup."""
-    try:
-        profile = compile_setup(setup, engine, kernels)
-        predicted, saturated = predict(setup, profile)
-    except CapacityError:
-        return Outcome(reason="the simulator finds no room in memory for it", bed=setup.bed)
-    except SpecError as error:
-        return Outcome(reason=str(error.problems[0].message), bed=setup.bed)
-    return Outcome(predicted, True, setup.note, saturated, setup.bed, f"{setup.pool.engine}-{setup.gpu}")
+def compile_setup(
+    setup: Setup, engine: EngineSpec | None = None, kernels: Kernels | None = None, library: Library | None = None
+) -> Profile:
+    """Return the profile of a setup's replica; raises as `sim.cost.compile` does.
 
-
-def scenario_of(point: Point) -> Scenario:
-    """Return the scenario that a point is played as; raises NotCoveredError, SpecError."""
-    setup = make_setup(point)
-    return plan_of(setup, compile_setup(setup)).scenario
-
-
-def compile_setup(setup: Setup, engine: EngineSpec | None = None, kernels: Kernels | None = None) -> Profile:
-    """Return the profile of a replica; raises as `sim.cost.compile` does."""
-    pool = pool_of(setup)
-    model = catalog.load_model(str(pool.model))
-    # What was measured did run: a longer text than the model was trained on is no mistake here.
-    longest = max(model.max_position_embeddings, 1 << 18)
+    What was measured did run: so text, node and memory were large enough for it.
+    """
+    library, pool = library or Library(), pool_of(setup)
+    model, gpu = library.model(str(pool.model)), library.gpu(setup.gpu)
+    longest = max(model.max_position_embeddings, LONGEST_TOKENS)
     model = model.model_copy(update={"max_position_embeddings": longest})
-    return cost.compile_pool(pool, model, catalog.load_gpu(setup.gpu), engine, kernels)
+    if pool.tensor_parallel_size > gpu.gpus_per_node:
+        node = Sourced(pool.tensor_parallel_size, "the GPUs of a replica that was measured", "assumed")
+        gpu = gpu.model_copy(update={"gpus_per_node": node})
+    try:
+        return cost.compile_pool(pool, model, gpu, engine, kernels)
+    except CapacityError:
+        whole = pool.model_copy(update={"gpu_memory_utilization": MOST_MEMORY_FRAC})
+        return cost.compile_pool(whole, model, gpu, engine, kernels)
 
 
 def predict(setup: Setup, profile: Profile) -> tuple[dict[str, float], bool]:
@@ -108,126 +166,32 @@ def predict(setup: Setup, profile: Profile) -> tuple[dict[str, float], bool]:
         return one_step(setup, profile), False
     plan = plan_of(setup, profile)
     records = records_of(setup, profile, plan)
-    return metrics(setup, profile, plan, records), _is_saturated(setup, profile, records)
+    return metrics(setup, profile, plan, records), is_saturated(setup, profile, records)
 
 
 def records_of(setup: Setup, profile: Profile, plan: Plan, log: Callable[[Table], None] | None = None) -> Records:
     """Return what a plan leaves when it is played; `log` takes its log of steps, where it is wanted."""
-    price = Sourced(1.0, "not asked for", "assumed")
-    pools = Pools({"main": profile}, {"main": catalog.load_gpu(setup.gpu)}, {"main": price})
+    names, price = plan.scenario.fleet.pools, Sourced(1.0, "not asked for", "assumed")
+    gpu = catalog.load_gpu(setup.gpu)
+    pools = Pools(dict.fromkeys(names, profile), dict.fromkeys(names, gpu), dict.fromkeys(names, price))
     return play_records(build(plan.scenario, pools), log)
 
 
-def one_step(setup: Setup, profile: Profile) -> dict[str, float]:
-    """A decode step of a batch at its mean context."""
-    batch = max(1, round(setup.load))
-    step_s = profile.step_times.step_s(batch, batch, batch * setup.isl, batch)
-    rate = batch / step_s
-    return {
-        "itl_mean": 1e3 * step_s,
-        "tpot_mean": 1e3 * step_s,
-        "itl_p50": 1e3 * step_s,
-        "output_throughput": rate,
-        "output_throughput_per_gpu": rate / profile.num_gpus,
-    }
+def fold_of(engine: EngineSpec, curve: str) -> Fold | None:
+    """Return the fold in which a curve was held out, if the engine was fitted to it."""
+    folds = engine.evidence.folds if engine.evidence is not None else ()
+    return next((fold for fold in folds if curve in fold.curves), None)
 
 
-def _is_saturated(setup: Setup, profile: Profile, records: Records) -> bool:
-    if setup.kind == "open_loop":
-        return bool(records.timeline["saturated"].any())
-    if setup.kind == "closed_loop":
-        room = (profile.num_gpu_blocks - 1) * profile.block_size
-        return setup.load >= MANY_USERS or setup.load * (setup.isl + setup.osl) >= FULL_FRAC * room
-    return setup.kind in ("all_at_once", "saturated", "offline")
+def _whole(value: float) -> float | int:
+    return int(value) if float(value).is_integer() else value
 
 
-def metrics(setup: Setup, profile: Profile, plan: Plan, records: Records) -> dict[str, float]:
-    """Every metric that the measured requests define."""
-    rows = measured_rows(plan, records)
-    ttft_ms = 1e3 * (rows["first_token_s"] - rows["arrived_s"])
-    tokens = rows["output_tokens"].astype(np.float64)
-    several = tokens > 1
-    tpot_ms = 1e3 * (rows["end_s"] - rows["first_token_s"])[several] / (tokens[several] - 1.0)
-    e2e_ms = 1e3 * (rows["end_s"] - rows["arrived_s"])
-    found = _statistics("ttft", ttft_ms) | _statistics("e2e", e2e_ms)
-    if len(tpot_ms):
-        found |= _statistics("tpot", tpot_ms) | _statistics("itl", tpot_ms)
-        found |= _gap_percentiles(setup, records)
-    found |= _rates(setup, plan, records, rows)
-    found |= _machine(setup, profile, records, found)
-    return found
-
-
-def measured_rows(plan: Plan, records: Records) -> NDArray[np.void]:
-    """Return the requests that the source measured; raises SpecError where there is none."""
-    rows: NDArray[np.void] = records.rows[records.rows["ending"] == COMPLETED]
-    if plan.warm_requests:
-        rows = rows[rows["user"] >= plan.warm_requests]
-    rows = rows[(rows["turn"] >= plan.first_turn) & (rows["turn"] < plan.end_turn)]
-    if plan.steady:
-        rows = rows[(rows["end_s"] >= 0.0) & (rows["arrived_s"] >= -plan.scenario.run_in_s)]
-    if len(rows) == 0:
-        raise SpecError("no request of the load could be served")
-    return rows
-
-
-def _statistics(name: str, values: NDArray[np.float64]) -> dict[str, float]:
-    """Mean and percentiles, in the words of the tables."""
-    levels = np.percentile(values, [50, 90, 95, 99])
-    named = zip(("p50", "p90", "p95", "p99"), levels, strict=True)
-    return {f"{name}_mean": float(values.mean())} | {f"{name}_{level}": float(value) for level, value in named}
-
-
-def _gap_percentiles(setup: Setup, records: Records) -> dict[str, float]:
-    """Percentiles of all gaps between tokens; genai-perf's are of the requests' means, which `itl` holds already."""
-    if setup.bed == "nim":
-        return {}
-    counts = records.gaps.reshape(-1, histogram.NUM_BINS).sum(axis=0)
-    if counts.sum() == 0:
-        return {}
-    levels = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
-    return {f"itl_{name}": 1e3 * histogram.quantile(counts, level) for name, level in levels.items()}
-
-
-def _rates(setup: Setup, plan: Plan, records: Records, rows: NDArray[np.void]) -> dict[str, float]:
-    """Requests and tokens per second of the whole system."""
-    isl, osl = float(rows["prompt_tokens"].mean()), float(rows["output_tokens"].mean())
-    if plan.steady:
-        interval = records.timeline[records.timeline["t_s"] >= 0.0]
-        out = float(interval["output_tokens"].sum() / interval["width_s"].sum()) * setup.num_replicas
-        per_s = out / osl
-    elif setup.kind == "closed_loop":
-        per_s = setup.load / float((rows["end_s"] - rows["arrived_s"]).mean())
-    else:
-        whole = records.rows[records.rows["ending"] == COMPLETED]
-        duration_s = float(whole["end_s"].max() - whole["arrived_s"].min())
-        per_s = len(whole) / duration_s
-    return {
-        "request_throughput": per_s,
-        "output_throughput": per_s * osl,
-        "total_throughput": per_s * (isl + osl),
-    }
-
-
-def _machine(setup: Setup, profile: Profile, records: Records, found: Mapping[str, float]) -> dict[str, float]:
-    """What is told per GPU: rates, power, energy, memory."""
-    gpus, num_gpus = profile.num_gpus * setup.num_replicas, profile.num_gpus
-    interval = records.timeline[records.timeline["t_s"] >= 0.0]
-    watts = float(interval["energy_j"].sum() / interval["width_s"].sum())
-    tdp_w = float(catalog.load_gpu(setup.gpu).tdp_w) * num_gpus
-    seconds = found["ttft_mean"] / 1e3
-    live = setup.load * (setup.isl + setup.osl) * profile.kv_bytes_per_token / num_gpus
-    spent = profile.weights_bytes_per_gpu + profile.activation_bytes_per_gpu + profile.reserve_bytes_per_gpu
-    told = {
-        "output_throughput_per_gpu": found["output_throughput"] / gpus,
-        "prefill_throughput_per_gpu": setup.isl * (setup.load if setup.kind == "static" else 1.0) / seconds / num_gpus,
-        "ttft_batch": found["ttft_mean"],
-        "avg_power_all_gpus": watts,
-        "energy_per_output_token": watts / (found["output_throughput"] / setup.num_replicas),
-        "avg_power_frac_tdp": watts / tdp_w,
-        "peak_power_frac_tdp": float(profile.step_times.power_w.max()) / tdp_w,
-        "gpu_peak_memory": (spent + live) / 1e9,
-    }
-    if "tpot_mean" in found:
-        told["achieved_weight_bandwidth_per_gpu"] = profile.weights_bytes_per_gpu / 1e6 / found["tpot_mean"]
-    return {name: value for name, value in told.items() if math.isfinite(value)}
+def play(
+    point: Point,
+    engine: EngineSpec | None = None,
+    kernels: Kernels | None = None,
+    settings: Mapping[str, Setting] | None = None,
+) -> Outcome:
+    """Predict one point, with other calibrations or settings than the catalogue's where they are given."""
+    return Player(None, engine, kernels).outcome(point, settings)

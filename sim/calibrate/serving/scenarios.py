@@ -6,10 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sim.calibrate.serving.lengths import longest_tokens
 from sim.calibrate.serving.setup import Setup
 from sim.cost import Profile
-from sim.spec import ClosedLoopTraffic, Fleet, OpenLoopTraffic, Pool, Scenario
+from sim.metrics.records import COMPLETED
+from sim.spec import ClosedLoopTraffic, Fleet, OpenLoopTraffic, Pool, Scenario, Visit
 
 FOREVER_S = 1e6
 """Horizon of a load that ends by itself [s]."""
@@ -17,6 +21,8 @@ MOST_REQUESTS = 3000
 """Requests of an open loop that are played where more were sent: enough for means of a steady state."""
 WARM_FRAC = 0.1
 """Share of the requests left out at the start, where a part of a long run is played."""
+INTERVAL_FRAC = 0.45
+"""Share of an open loop's requests expected in an interval; the verdict of the second counts, which begins busy."""
 CONSTANT_BURSTINESS = 1e6
 """Shape of the gaps between arrivals at a constant rate: they differ by a thousandth."""
 ROUNDS_IN, ROUNDS_MEASURED = 3.0, 3.0
@@ -37,6 +43,15 @@ class Plan:
     """Requests at the start of an open loop that are not measured."""
     steady: bool = False
     """Throughput is that of the time from 0 to the horizon."""
+
+    def counts(self, rows: NDArray[np.void]) -> NDArray[np.bool_]:
+        """Return which requests (dtype DONE) the measurement takes in, shape [rows]."""
+        found = (rows["ending"] == COMPLETED) & (rows["turn"] >= self.first_turn) & (rows["turn"] < self.end_turn)
+        if self.warm_requests:
+            found &= rows["user"] >= self.warm_requests
+        if self.steady:
+            found &= rows["end_s"] >= 0.0
+        return np.asarray(found)
 
 
 def pool_of(setup: Setup) -> Pool:
@@ -103,10 +118,15 @@ def _open_loop(setup: Setup, lengths: dict[str, Any]) -> Plan:
         num_prompts=client.num_prompts,
         **lengths,
     )
-    duration_s = 1.5 * played / setup.load + 10.0
+    interval_s = INTERVAL_FRAC * played / setup.load
     warm = round(WARM_FRAC * played) if sent is None or sent > played or client.num_prompts else 0
     return Plan(
-        _scenario(setup, traffic, horizon=duration_s, report_interval=duration_s),
+        _scenario(
+            setup,
+            traffic,
+            horizon=1000.0 * interval_s,  # they all come before
+            report_interval=interval_s,
+        ),
         warm_requests=warm,
     )
 
@@ -135,6 +155,15 @@ def _full_server(setup: Setup, profile: Profile, lengths: dict[str, Any]) -> Pla
 
 
 def _scenario(setup: Setup, traffic: ClosedLoopTraffic | OpenLoopTraffic, **times: Any) -> Scenario:
-    one = setup.num_replicas if setup.kind == "open_loop" else 1
-    pool = pool_of(setup).model_copy(update={"replicas": one})
-    return Scenario(name=setup.bed, traffic=traffic, fleet=Fleet(pools={"main": pool}, router="round_robin"), **times)
+    pool = pool_of(setup)
+    if setup.num_prefill_replicas:
+        pools = {
+            "prefill": pool.model_copy(update={"replicas": setup.num_prefill_replicas}),
+            "decode": pool.model_copy(update={"replicas": setup.num_replicas}),
+        }
+        path = (Visit(pool="prefill", kind="prefill"), Visit(pool="decode", kind="decode"))
+        fleet = Fleet(pools=pools, paths={"default": path})
+    else:
+        whole = setup.num_replicas if setup.kind == "open_loop" else 1
+        fleet = Fleet(pools={"main": pool.model_copy(update={"replicas": whole})}, router="round_robin")
+    return Scenario(name=setup.bed, traffic=traffic, fleet=fleet, **times)

@@ -6,26 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sim import catalog
-from sim.calibrate.serving.beds import bed_of, first_of, load_beds, settings_of
+from sim.calibrate.serving.beds import bed_of, first_of, settings_of
 from sim.calibrate.serving.engines import nearest_engine, number_of
 from sim.calibrate.serving.lengths import answers_of, constant, mean_tokens, prompts_of
+from sim.calibrate.serving.library import Library, NotCoveredError
 from sim.calibrate.serving.loads import Kind, read_load
-from sim.calibrate.serving.notes import Notes, read_notes
+from sim.calibrate.serving.notes import MOST_GPUS, Notes, read_notes
 from sim.calibrate.serving.rows import Point
 from sim.cost.shapes import parameters
 from sim.errors import CatalogError, SpecError
 from sim.spec import Pool, TokenDistribution
 from sim.spec.bed import Bed, Beds, Client, Setting
+from sim.spec.hardware import GpuSpec
 from sim.spec.model import ModelSpec
+from sim.spec.spelling import Resolved
 
 MOST_WEIGHTS_FRAC = 0.55
 """Share of a GPU's memory that weights may take where a source does not say how many GPUs a replica has: *assumed*."""
-MOST_GPUS = 8
-
-
-class NotCoveredError(Exception):
-    """A point that cannot be played; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,9 @@ class Setup:
     """Users, requests per second on the whole system, requests, or sequences of a batch."""
     pool: Pool
     num_replicas: int
-    """Replicas of the whole system."""
+    """Replicas of the whole system; of those that prefill only, apart."""
+    num_prefill_replicas: int
+    """Replicas that prefill for the others; 0: prompts and answers are computed in one place."""
     prompts: TokenDistribution
     answers: TokenDistribution
     client: Client
@@ -63,7 +62,7 @@ class Setup:
         return mean_tokens(self.answers)
 
 
-def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, beds: Beds | None = None) -> Setup:
+def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, library: Library | None = None) -> Setup:
     """Return how a point is played.
 
     Parameters
@@ -71,19 +70,17 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, beds
     point
         The point.
     settings
-        Settings of the pool that take the place of those the bed and the notes give.
-    beds
-        Default: those of the catalogue.
+        Settings of the pool, and manners of the client, that take the place of those the bed and the notes give.
+    library
+        Entries of the catalogue. Default: those it holds now.
 
     Raises
     ------
     NotCoveredError
         The point cannot be played.
     """
-    beds = beds or load_beds()
-    for unknown in beds.not_covered:
-        if first_of({unknown.model: True}, point.model):
-            raise NotCoveredError(unknown.reason)
+    library = library or Library()
+    beds = library.beds
     bed = bed_of(point, beds)
     if bed is None:
         raise NotCoveredError(f"no bed fits engine {point.engine or 'not stated'}")
@@ -91,50 +88,49 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, beds
     if load is None:
         raise NotCoveredError(f"load of unknown form: {point.load}")
     kind: Kind = "offline" if bed.load == "offline" else load.kind
-    model, gpu, engine, note = _names(point, bed, beds)
-    prompts = prompts_of(point.model, point.isl, bed.client)
-    answers = answers_of(point.model, point.osl or ("1" if kind == "decode_step" else ""), bed.client)
+    model, gpu, engine, note = _names(point, bed, library)
+    notes = read_notes(point.notes)
+    isl, osl = notes.means or (point.isl, point.osl or ("1" if kind == "decode_step" else ""))
+    prompts, answers = prompts_of(point.model, isl, bed.client), answers_of(point.model, osl, bed.client)
     if prompts is None or answers is None:
         raise NotCoveredError("lengths of prompts or answers are not stated")
     if kind == "decode_step" and bed.client.decode_osl:
-        kind, osl = "all_at_once", bed.client.decode_osl
-        prompts, answers = constant(max(1, round(mean_tokens(prompts) - osl / 2))), constant(osl)
-    notes = read_notes(point.notes)
-    shape = _shape(point, notes, model, gpu)
+        kind, decoded = "all_at_once", bed.client.decode_osl
+        prompts, answers = constant(max(1, round(mean_tokens(prompts) - decoded / 2))), constant(decoded)
+    shape = _shape(point, notes, library.model(model.entry), library.gpu(gpu))
     chosen: dict[str, Any] = {name: values[0] for name, values in settings_of(point, bed, beds).items()}
     chosen |= notes.settings
     chosen |= _precision(point, bed, beds)
     if notes.async_scheduling is not None:
         chosen["async_scheduling"] = notes.async_scheduling
-    chosen |= settings or {}
+    given = dict(settings or {})
+    manners = {name: given.pop(name) for name in list(given) if name in Client.model_fields}
+    chosen |= given
     chosen.pop("max_model_len", None)  # lengths are what they were; a limit could only refuse them
-    pool = _pool(chosen | shape | {"model": model, "hardware": gpu, "engine": engine, "usd_per_gpu_hour": 1.0})
+    pool = _pool(chosen | shape | {"model": model.entry, "hardware": gpu, "engine": engine, "usd_per_gpu_hour": 1.0})
     gpus = pool.num_gpus_per_replica
-    whole = notes.num_gpus or gpus
+    num_prefill, num_replicas = notes.workers or (0, max(1, (notes.num_gpus or gpus) // gpus))
     return Setup(
         bed=bed.name,
         kind=kind,
-        load=load.value,
+        load=load.value or float(notes.num_requests or 0),
         pool=pool,
-        num_replicas=max(1, whole // gpus),
+        num_replicas=num_replicas,
+        num_prefill_replicas=num_prefill,
         prompts=prompts,
         answers=answers,
-        client=bed.client,
+        client=bed.client.model_copy(update=manners),
         num_requests=notes.num_requests or bed.client.num_requests,
         note=note,
     )
 
 
-def _names(point: Point, bed: Bed, beds: Beds) -> tuple[str, str, str, str]:
-    """Return model, GPU and engine in the catalogue, and what stands in for what."""
-    model, gpu = first_of(beds.models, point.model), first_of(beds.gpus, point.gpu)
-    if model is None or model not in catalog.list_entries("models"):
-        raise NotCoveredError(f"no model in the catalogue for {point.model or 'a row without a model'}")
-    if gpu is None or gpu not in catalog.list_entries("hardware"):
-        raise NotCoveredError(f"no GPU in the catalogue for {point.gpu or 'a row without a GPU'}")
+def _names(point: Point, bed: Bed, library: Library) -> tuple[Resolved, str, str, str]:
+    """Return the model, GPU and engine in the catalogue, and what stands in for what."""
+    model, gpu = library.model_named(point.model), library.gpu_named(point.gpu).entry
     version = bed.version or point.version
-    families = beds.families.get(bed.engine, (bed.engine,))
-    engine = nearest_engine(families, version, gpu, catalog.list_entries("engines"))
+    families = library.beds.families.get(bed.engine, (bed.engine,))
+    engine = nearest_engine(families, version, gpu, library.engine_names)
     if engine is None:
         raise NotCoveredError(f"no calibration of engine {bed.engine} on {gpu}")
     wanted, found = number_of(version), number_of(engine)
@@ -143,30 +139,33 @@ def _names(point: Point, bed: Bed, beds: Beds) -> tuple[str, str, str, str]:
     return model, gpu, engine, ""
 
 
-def _shape(point: Point, notes: Notes, model: str, gpu: str) -> dict[str, Any]:
+def _shape(point: Point, notes: Notes, model: ModelSpec, gpu: GpuSpec) -> dict[str, Any]:
     """Return the parallelism of a replica."""
-    spec = catalog.load_model(model)
     ranks = notes.data_parallel_size
     stated = int(float(point.tp)) if point.tp else None
     if "ML.ENERGY" in point.source:
         stated = notes.num_gpus  # its column counts something else where experts are spread
+    if notes.run_gpus is not None:
+        ranks = notes.run_gpus if stated == 1 else 1
+        stated = notes.run_gpus
     if stated is None:
-        stated = _fewest_gpus(spec, gpu, notes.num_gpus or 1)
-    if not spec.is_moe:
+        stated = _fewest_gpus(model, gpu, notes.num_gpus or 1)
+    if not model.is_moe:
         ranks = 1
-    shape: dict[str, Any] = {"tensor_parallel_size": max(1, stated // ranks), "data_parallel_size": ranks}
+    size = max(1, stated // ranks)
+    shape: dict[str, Any] = {"tensor_parallel_size": size, "data_parallel_size": ranks}
     if point.pp:
         shape["pipeline_parallel_size"] = int(float(point.pp))
-    if spec.is_moe and notes.enable_expert_parallel:
+    if model.is_moe and notes.enable_expert_parallel:
         shape["enable_expert_parallel"] = True
-    elif spec.is_moe and notes.expert_parallel_size > 1:
-        shape["expert_parallel_size"] = notes.expert_parallel_size
+    elif model.is_moe:
+        shape["expert_parallel_size"] = min(notes.run_expert_gpus or notes.expert_parallel_size, size * ranks)
     return shape
 
 
-def _fewest_gpus(model: ModelSpec, gpu: str, num_gpus: int) -> int:
+def _fewest_gpus(model: ModelSpec, gpu: GpuSpec, num_gpus: int) -> int:
     """Return the fewest GPUs whose memory 8-bit weights fill to `MOST_WEIGHTS_FRAC` at most."""
-    memory, count = float(catalog.load_gpu(gpu).hbm_bytes), 1
+    memory, count = float(gpu.hbm_bytes), 1
     while count < min(MOST_GPUS, num_gpus) and parameters(model).total > MOST_WEIGHTS_FRAC * memory * count:
         count *= 2
     return count
