@@ -13,7 +13,7 @@ from sim.calibrate.operators.grid import fit_residual, log2_nodes
 from sim.calibrate.operators.monotone import curve_numbers, monotone_along
 from sim.calibrate.operators.products import SOURCE
 from sim.calibrate.operators.scores import Score, error_of, held_out_curves
-from sim.cost.attention import decode_form_s, prefill_form_s
+from sim.cost.attention import batch_start_s, decode_form_s, prefill_form_s
 from sim.cost.residual import Residual
 from sim.cost.step_times import Floats
 from sim.spec.hardware import GpuSpec
@@ -113,17 +113,22 @@ def fit_decode(rows: pd.DataFrame, gpu: GpuSpec, precision: str, names: tuple[st
 
     def fit_to(chosen: Floats) -> tuple[DecodeAttentionFit, Residual]:
         n, h, read, t = b[chosen], kv[chosen], read_bytes[chosen], smooth_s[chosen]
-        fit = fit_form(start, DECODE_BOUNDS, lambda f, i: decode_form_s(n[i], h[i], read[i], 0.0, f, gpu), t)
-        ratio = np.log(t / decode_form_s(n, h, read, 0.0, fit, gpu))
+
+        def whole_s(f: DecodeAttentionFit, i: Floats) -> Floats:
+            return decode_form_s(n[i], h[i], read[i], 0.0, f, gpu) + batch_start_s(n[i], h[i], f)
+
+        fit = fit_form(start, DECODE_BOUNDS, whole_s, t)
+        further_s = np.minimum(batch_start_s(n, h, fit), t / 2.0)
+        ratio = np.log((t - further_s) / decode_form_s(n, h, read, 0.0, fit, gpu))
         table = fit_residual(axes, [at[chosen] for at in coordinates], ratio, SMOOTHNESS)
         work, tokens, _, dims = (2.0**at for at in np.meshgrid(*axes, indexing="ij"))
-        alone = fit.model_copy(update={"batch_start_s": 0.0})
-        form_s = decode_form_s(work, 1.0, work * tokens * 2.0 * dims * value_bytes, 0.0, alone, gpu)
+        form_s = decode_form_s(work, 1.0, work * tokens * 2.0 * dims * value_bytes, 0.0, fit, gpu)
         return fit, _rising(table, form_s)
 
     def predict(fit: DecodeAttentionFit, residual: Residual, chosen: Floats) -> Floats:
         form_s = decode_form_s(b[chosen], kv[chosen], read_bytes[chosen], 0.0, fit, gpu)
-        return form_s * residual.factor(*(at[chosen] for at in coordinates))
+        further_s = batch_start_s(b[chosen], kv[chosen], fit)
+        return form_s * residual.factor(*(at[chosen] for at in coordinates)) + further_s
 
     without, without_table = fit_to(~held)
     fit, residual = fit_to(everything)
