@@ -29,7 +29,9 @@ def operators(
     *,
     gpu: Annotated[list[str] | None, typer.Option(help="GPU; may be repeated. Default: all that were timed.")] = None,
     family: Annotated[list[str] | None, typer.Option(help="vllm, sglang or trtllm; may be repeated.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write kernels/ and boards/ into this folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write kernels/ and boards/ into this folder.")
+    ] = None,
     json: output.Json = False,
 ) -> None:
     """Fit kernels to operator timings and score them on shapes that were left out of the fit.
@@ -83,7 +85,7 @@ def _independent_table(done: "Calibrated") -> "Table":
     """Return the errors on products that others timed as a table."""
     from rich.table import Table
 
-    from sim.calibrate.operators.run import TARGET
+    from sim.calibrate.operators.independent import TARGET
 
     title = f"Vidur's products, nothing fitted to them [%]; median asked for: {100 * TARGET:.0f}"
     table = Table(title=title, box=None, header_style="bold", title_justify="left")

@@ -231,7 +231,9 @@ def fit_board(tables: Tables, gpu_name: str) -> BoardEntry:
     gpu = catalog.load_gpu(gpu_name)
     rows = tables.rows("nccl", gpu_name)
     names = ("nccl", str(rows["version"].iloc[0]))
-    fits, residuals, scores = {}, {}, []
+    fits: dict[str, dict[int, CollectiveFit]] = {}
+    residuals: dict[str, Residual] = {}
+    scores: list[Score] = []
     for operator, op_name in NCCL.items():
         fits[operator], found, score = fit_collective(rows, gpu, operator, names, op_name)
         residuals |= found

@@ -57,7 +57,8 @@ def score_vidur(path: Path) -> list[IndependentScore]:
         kernel, gpu = load_kernels(gpu_name, FAMILY).gemm["bf16"], catalog.load_gpu(gpu_name)
         predicted, measured, tokens = [], [], []
         keys = ["n_head", "n_kv_head", "n_embd", "n_expanded_embd", "use_gated_mlp", "tp"]
-        for (heads, kv_heads, hidden, width, gated, tp), shape in part.groupby(keys):
+        for sizes, shape in part.groupby(keys):
+            heads, kv_heads, hidden, width, gated, tp = (int(size) for size in sizes)
             head_dim = hidden // heads
             inputs = (2 if gated else 1) * width // tp
             matrices = {
