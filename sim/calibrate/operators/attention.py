@@ -66,8 +66,8 @@ class PrefillResult:
 def main_rows(rows: pd.DataFrame, precision: str) -> pd.DataFrame:
     """Rows of one precision of the cache, of the framework's main kernel, with full attention.
 
-    The main kernel is that with the most rows: others serve heads of 512, which no model of the catalogue has. Where the
-    same cache was timed with products in fp8 and in bf16, fp8 cache goes with fp8 products.
+    The main kernel is that with the most rows: others serve heads of 512, which no model of the catalogue has. Where
+    the same cache was timed with products in fp8 and in bf16, fp8 cache goes with fp8 products.
     """
     rows = rows[(rows["kv_cache_dtype"] == DTYPES[precision]) & (rows["window_size"] == 0)]
     if rows.empty:
@@ -215,7 +215,7 @@ def _rising(table: Residual, form_s: Floats) -> Residual:
     What smoothness filled in, and rows of other layouts with the same work, may fall; each fall is shared by the nodes
     on either side of it, half up from below and half down from above.
     """
-    logs = np.log(form_s) + table.values
+    logs = np.log(form_s) + table.values  # noqa: PD011  (no pandas)
     for axis in (0, 1):
         up = np.maximum.accumulate(logs, axis=axis)
         down = np.flip(np.minimum.accumulate(np.flip(logs, axis), axis=axis), axis)

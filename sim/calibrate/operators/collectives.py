@@ -50,7 +50,7 @@ def fit_collective(
     operator : what the score calls it
     names : family and version, for the score
     op_name : NCCL's name of the operation, where the rows hold several
-    switch_bytes : message from which another kernel takes over, so that neither side says anything of the other; 0: none
+    switch_bytes : message from which another kernel takes over, and neither side says anything of the other; 0: none
     """
     for column, dtype in DTYPES.items():
         if column in rows:
@@ -119,7 +119,7 @@ def _fit(message: Floats, time_s: Floats, chosen: Chosen, switch_bytes: float) -
     parts = [
         fit_residual([nodes], [at[side]], ratio[side], SMOOTHNESS) for nodes, side in ((left, below), (right, above))
     ]
-    joined = Residual((np.concatenate([left, right]),), np.concatenate([part.values for part in parts]))
+    joined = Residual((np.concatenate([left, right]),), np.concatenate([part.values for part in parts]))  # noqa: PD011  (no pandas)
     return latency_s, bytes_per_s, joined
 
 

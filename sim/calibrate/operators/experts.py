@@ -115,8 +115,8 @@ def fit_experts(rows: pd.DataFrame, gpu: GpuSpec, precision: str, names: tuple[s
         sharpness=2.0,
         permute_passes=5.0,
         ceiling_frac=ceiling_frac(peak, gpu),
-        range=f"{rows.groupby(list(SHAPE)).ngroups} shapes, {int(rows['num_tokens'].max())} tokens, tensor-parallel size "
-        f"up to {int(rows['moe_tp_size'].max())}, expert-parallel size up to {int(rows['moe_ep_size'].max())}",
+        range=f"{rows.groupby(list(SHAPE)).ngroups} shapes, {int(rows['num_tokens'].max())} tokens, tensor-parallel "
+        f"size up to {int(rows['moe_tp_size'].max())}, expert-parallel size up to {int(rows['moe_ep_size'].max())}",
         source=f"{SOURCE}, {names[0]} {names[1]}, routing {distribution}",
     )
     scores = []

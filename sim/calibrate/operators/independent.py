@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def score_vidur(path: Path) -> list[IndependentScore]:
         predicted, measured, tokens = [], [], []
         keys = ["n_head", "n_kv_head", "n_embd", "n_expanded_embd", "use_gated_mlp", "tp"]
         for sizes, shape in part.groupby(keys):
-            heads, kv_heads, hidden, width, gated, tp = (int(size) for size in sizes)
+            heads, kv_heads, hidden, width, gated, tp = cast("tuple[int, ...]", sizes)
             head_dim = hidden // heads
             inputs = (2 if gated else 1) * width // tp
             matrices = {

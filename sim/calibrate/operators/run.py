@@ -48,7 +48,7 @@ def calibrate_operators(
     gpus: Sequence[str] = (),
     families: Sequence[str] = (),
     folder: Path | None = None,
-    watch: Callable[[str], None] = lambda name: None,
+    watch: Callable[[str], object] = str,
 ) -> Calibrated:
     """Fit kernels to tables of operator timings.
 
@@ -79,7 +79,7 @@ def calibrate_operators(
 
 
 def _entries(
-    tables: Any, gpus: Sequence[str], families: Sequence[str], watch: Callable[[str], None]
+    tables: Any, gpus: Sequence[str], families: Sequence[str], watch: Callable[[str], object]
 ) -> Iterator[Entry | BoardEntry]:
     """Yield every entry, fitted."""
     for gpu in gpus:
