@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -219,12 +220,15 @@ def load_model(name: str) -> ModelSpec:
 def resolve_model(name: str) -> Resolved:
     """Return the model that a publication's name means, such as ``RedHatAI/Meta-Llama-3.1-8B-Instruct-FP8``.
 
+    Where the name does not say the precision of the weights, it is the published checkpoint's: fp8 for DeepSeek-R1.
+
     Raises
     ------
     CatalogError
         No model is spelt so, or it has layers of a kind that is not covered; the message says which.
     """
-    return resolve(name, _spellings("models"), list_entries("models"))
+    found = resolve(name, _spellings("models"), list_entries("models"))
+    return found if found.weights else replace(found, weights=load_model(found.entry).quantization)
 
 
 def resolve_gpu(name: str) -> Resolved:

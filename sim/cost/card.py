@@ -19,6 +19,12 @@ from sim.cost.step_times import StepTimes
 from sim.spec.hardware import Sourced
 
 EQUATIONS = "docs/equations.md"
+_POOL = {
+    "all": "usable - weights - peak - reserve",
+    "static": "usable - weights - reserve",
+    "free": "utilization x (device - weights - peak - reserve)",
+}
+"""How the pool follows, by what the engine's share holds."""
 SAMPLES = (1, 32, 128, 2048)
 """Batch sizes at which the card shows the parts of a step [tokens]."""
 SEQUENCE_TOKENS = 8192
@@ -99,9 +105,9 @@ def _memory_rows(machine: Machine, memory: Memory, utilization: float) -> Iterat
     for name, value, equation, source in (
         ("usable memory", memory.usable_bytes, f"device memory x {utilization:g}", f"{EQUATIONS}, memory"),
         ("weights per GPU", memory.weights_bytes, "weights of the fullest GPU x bytes", machine.model.source),
-        ("peak activation", memory.activation_bytes, "max(forward pass, sampler)", rule.source),
+        ("peak activation", memory.activation_bytes, "max(forward pass, sampler) + workspaces of experts", rule.source),
         ("reserve", memory.reserve_bytes, "non-torch + graphs", rule.source),
-        ("KV pool", memory.pool_bytes, "usable - weights - peak - reserve", f"{EQUATIONS}, memory"),
+        ("KV pool", memory.pool_bytes, _POOL[rule.share], f"{EQUATIONS}, memory"),
         (
             "KV bytes per token on a GPU",
             memory.kv_bytes_per_token,
@@ -218,4 +224,5 @@ def _power_rows(machine: Machine, times: StepTimes) -> Iterator[CardRow]:
             )
             power = times.power_w[tokens]
             yield CardRow(f"power, {tokens} tokens", power, "W", "idle + (limit - idle)(1 - exp(-drive))", source)
+    yield CardRow("power in attention", times.attention_w, "W", "idle + (limit - idle) x share", source)
     yield CardRow("idle power", times.idle_w, "W", "GPUs x idle", machine.gpu.idle_w.source)

@@ -14,7 +14,7 @@ from sim.cost.shapes import (
     mlp_matrices,
     parameters,
 )
-from sim.spec.engine import EngineSpec
+from sim.spec.engine import EngineSpec, Share
 from sim.spec.hardware import GpuSpec
 from sim.spec.model import ModelSpec
 
@@ -147,15 +147,16 @@ def weights_bytes(model: ModelSpec, layout: Layout, num_layers: int, *, first: b
         + (model.num_dense_layers * dense + model.num_moe_layers * moe) / model.num_hidden_layers
     )
     vocabulary = head_matrix(model, tp).size * PLAIN_BYTES
+    towers = model.tower_parameters / tp * PLAIN_BYTES if first else 0.0
     copies = int(first) + int(last) - int(first and last and model.tie_word_embeddings)
-    return num_layers * layer + copies * vocabulary + (model.hidden_size * PLAIN_BYTES if last else 0)
+    return num_layers * layer + copies * vocabulary + towers + (model.hidden_size * PLAIN_BYTES if last else 0)
 
 
 def forward_bytes(model: ModelSpec, layout: Layout, max_num_batched_tokens: int) -> float:
     """Peak of the activations in a forward pass of the largest batch on one GPU [B].
 
     Live at the widest point: hidden state and residual, and inputs and results of the widest block (attention, dense
-    MLP, or the two workspaces of the fused experts). *Assumed* from the shapes that vLLM's kernels ask for.
+    MLP, or 4-bit experts, whose kernels allocate as they run). *Assumed* from the shapes that vLLM's kernels ask for.
     """
     tp, h = layout.tensor_parallel_size, model.hidden_size
     attention = attention_matrices(model, tp)
@@ -163,11 +164,32 @@ def forward_bytes(model: ModelSpec, layout: Layout, max_num_batched_tokens: int)
     widest = [sum(m.width for m in attention[:-1]) + attention[-1].depth]
     if model.num_dense_layers:
         widest.append(mlp[0].width + mlp[-1].depth)
-    if model.is_moe:
-        first, last = layout.expert_matrices(model)
-        routed = model.num_experts_per_tok * layout.data_parallel_size / layout.expert_parallel_size
-        widest.append(math.ceil(routed * (max(first.width, h) + last.depth)))
+    if model.is_moe and not _keeps_workspace(layout):
+        widest.append(_workspace_width(model, layout))
     return max_num_batched_tokens * (2 * h + max(widest)) * PLAIN_BYTES
+
+
+def workspace_bytes(model: ModelSpec, layout: Layout, max_num_batched_tokens: int) -> float:
+    """Workspaces of the fused experts that a GPU keeps beside whatever else is live [B].
+
+    Two of them: inputs or results of the first product, and inputs of the second, for every routed token of the largest
+    batch. vLLM's modular kernels keep them, so they add to the sampler's peak: 2.68 GiB logged for Qwen3-30B-A3B where
+    the dense models of its vocabulary have 2.21.
+    """
+    if not (model.is_moe and _keeps_workspace(layout)):
+        return 0.0
+    return float(max_num_batched_tokens * _workspace_width(model, layout) * PLAIN_BYTES)
+
+
+def _keeps_workspace(layout: Layout) -> bool:
+    return layout.expert_bytes >= 1
+
+
+def _workspace_width(model: ModelSpec, layout: Layout) -> int:
+    """Values that a token takes in the workspaces of the fused experts on one GPU."""
+    first, last = layout.expert_matrices(model)
+    routed = model.num_experts_per_tok * layout.data_parallel_size / layout.expert_parallel_size
+    return math.ceil(routed * (max(first.width, model.hidden_size) + last.depth))
 
 
 def plan_memory(
@@ -195,16 +217,18 @@ def plan_memory(
 
     Notes
     -----
-    .. math:: N = \left\lfloor \frac{u M - W - \max(A, S) - R}{\text{block bytes}} \right\rfloor
+    .. math:: N = \left\lfloor \frac{u M - W - \max(A, S) - E - R}{\text{block bytes}} \right\rfloor
 
     As vLLM sizes its pool: device memory M, weights W, a profiling run whose peak is the forward pass A or the sampler
-    S over max_num_seqs x vocabulary, non-torch reserve R. CUDA graphs come later and on top (vLLM 0.15).
+    S over max_num_seqs x vocabulary, workspaces of experts E, non-torch reserve R. CUDA graphs come later and on top
+    (vLLM 0.15). Other engines share the same parts out in another order (`MemoryRule.share`).
     """
     rule, tp = engine.memory, layout.tensor_parallel_size
     usable = gpu.hbm_bytes * gpu_memory_utilization
     forward = forward_bytes(model, layout, max_num_batched_tokens)
     if eager:
         forward += score_bytes(model, max_num_batched_tokens, tp)
+    workspace = workspace_bytes(model, layout, max_num_batched_tokens)
     sampler = rule.sampler_bytes * max_num_seqs * model.vocab_size
     reserve = rule.non_torch_bytes[max(size for size in rule.non_torch_bytes if size <= tp)] + rule.graph_bytes
     stages = stage_layers(model.num_hidden_layers, layout.pipeline_parallel_size)
@@ -214,8 +238,8 @@ def plan_memory(
         weights = weights_bytes(model, layout, num_layers, first=first, last=last)
         drafted = draft if last else None
         weights += drafted.weights_bytes if drafted else 0.0
-        activation = max(forward, sampler) if last else forward
-        pool = usable - weights - activation - reserve
+        activation = (max(forward, sampler) if last else forward) + workspace
+        pool = _pool_bytes(rule.share, gpu.hbm_bytes, gpu_memory_utilization, weights, activation, reserve)
         share = num_layers / model.num_hidden_layers
         extra = drafted.kv_bytes_per_token if drafted else 0.0
         if cache.use_cache:
@@ -240,6 +264,15 @@ def plan_memory(
     return min(plans, key=lambda plan: (plan.num_gpu_blocks, plan.pool_bytes))
 
 
+def _pool_bytes(share: Share, device: float, frac: float, weights: float, activation: float, reserve: float) -> float:
+    """What is left for the cache [B], by what the engine's share `frac` of the memory has to hold."""
+    if share == "all":
+        return device * frac - weights - activation - reserve
+    if share == "static":
+        return device * frac - weights - reserve
+    return (device - weights - activation - reserve) * frac
+
+
 def _blocks(
     model: ModelSpec, pool_bytes: float, layer_bytes: float, extra_bytes: float, cache: CachePlan, max_num_seqs: int
 ) -> tuple[int, float]:
@@ -247,10 +280,13 @@ def _blocks(
 
     Sliding-window layers: either every layer's cache grows with the context, or `max_num_seqs` windows (one block more
     than the window each, as it moves) are set aside and only the full-attention layers grow. Both understate what an
-    allocator with separate groups can hold; the larger is taken. Reserved in one piece, every layer holds the whole
-    length, and the null block takes no room.
+    allocator with separate groups can hold; the larger is taken. A block holds as many layers of one kind as there are
+    full ones: what does not fill its last group is padding (vLLM, kv_cache_utils). Reserved in one piece, every layer
+    holds the whole length, and the null block takes no room.
     """
-    every = model.num_hidden_layers * layer_bytes + extra_bytes
+    full, sliding = model.num_full_attention_layers, model.num_sliding_layers
+    padding = -sliding % full if 0 < full < sliding else 0
+    every = (model.num_hidden_layers + padding) * layer_bytes + extra_bytes
     if cache.reserved_tokens:
         return 1 + max(int(pool_bytes // (cache.reserved_tokens * every)), 0), every
     size = cache.block_size

@@ -10,7 +10,7 @@ import numpy as np
 from sim.cost.collective import point_to_point_s
 from sim.cost.machine import Machine
 from sim.cost.memory import PLAIN_BYTES, stage_layers
-from sim.cost.power import power_w
+from sim.cost.power import attention_w, power_w
 from sim.cost.step_times import Floats, StepTimes
 
 STEP = "step overhead"
@@ -86,4 +86,5 @@ def stage_times(times: StepTimes, machine: Machine, batch_tokens: Floats, decode
         pair_s=share * times.pair_s,
         prefill_step_s=share * times.prefill_step_s,
         power_w=power_w(np.arange(float(len(batch_s))), batch_s + emitting_s, machine, busy_stages=pp),
+        attention_w=attention_w(machine, busy_stages=pp),
     )

@@ -50,16 +50,29 @@ def read_bytes(tokens: Floats, machine: Machine) -> Floats:
 
 
 def power_w(tokens: Floats, step_s: Floats, machine: Machine, *, busy_stages: int = 1) -> Floats:
-    """Power of the replica while a step of T tokens runs [W].
+    """Power of the replica while a step of T tokens runs, outside attention [W].
 
-    Bytes and time are those of the weights and the sampling; attention is left out of both. Of the stages of a
-    pipeline `busy_stages` work at a time (on as many batches), the others idle.
+    Bytes and time are those of the weights and the sampling. Of the stages of a pipeline `busy_stages` work at a time
+    (on as many batches), the others idle.
     """
-    gpu, stage_gpus, pp = machine.gpu, machine.layout.stage_gpus, machine.layout.pipeline_parallel_size
+    gpu, stage_gpus = machine.gpu, machine.layout.stage_gpus
     gpu_s = stage_gpus * busy_stages * np.where(step_s > 0, step_s, np.inf)
     memory_frac = read_bytes(tokens, machine) / (gpu_s * gpu.memory_bandwidth_bytes_per_s)
     peak = gpu.peak_flops_per_s(machine.precisions.linear.fit.peak)
     compute_frac = tokens * linear_flops_per_token(machine.model) / (gpu_s * peak)
     busy = busy_w(memory_frac, compute_frac, machine.kernels.power, gpu)
-    working = stage_gpus * (busy_stages * busy + (pp - busy_stages) * gpu.idle_w)
-    return np.where(tokens > 0, working, machine.num_gpus * gpu.idle_w)
+    return np.where(tokens > 0, _replica_w(busy, machine, busy_stages), machine.num_gpus * gpu.idle_w)
+
+
+def attention_w(machine: Machine, *, busy_stages: int = 1) -> float:
+    """Power of the replica during attention [W]: it reads the cache, or multiplies, near its ceilings at any batch."""
+    gpu = machine.gpu
+    return float(
+        _replica_w(gpu.idle_w + (gpu.tdp_w - gpu.idle_w) * machine.kernels.power.attention, machine, busy_stages)
+    )
+
+
+def _replica_w(busy: Floats | float, machine: Machine, busy_stages: int) -> Floats | float:
+    """Power of all stages where so many are busy and the others idle [W]."""
+    idle_stages = machine.layout.pipeline_parallel_size - busy_stages
+    return machine.layout.stage_gpus * (busy_stages * busy + idle_stages * machine.gpu.idle_w)

@@ -25,7 +25,7 @@ from sim.cost.machine import Machine
 from sim.cost.memory import PLAIN_BYTES
 from sim.cost.moe import experts_s
 from sim.cost.pipeline import STEP, hops, stage_times
-from sim.cost.power import power_w
+from sim.cost.power import attention_w, power_w
 from sim.cost.recompute import recompute_pieces
 from sim.cost.shapes import Matrix, attention_matrices, head_matrix, mlp_matrices
 from sim.cost.step_times import Floats, StepTimes
@@ -262,6 +262,7 @@ def step_times(
         pair_s=terms.pair_s,
         prefill_step_s=terms.start_s + m.num_hidden_layers * machine.engine.prefill_layer_s,
         power_w=power_w(batch, batch_s + emitting_s, machine),
+        attention_w=attention_w(machine),
         idle_w=machine.num_gpus * machine.gpu.idle_w,
     )
     return times, stage_times(times, machine, padded[: len(batch)], padded[len(batch) :])

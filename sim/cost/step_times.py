@@ -50,7 +50,9 @@ class StepTimes:
     prefill_step_s: float
     """Added once to a step that carries prefill [s]."""
     power_w: Floats
-    """Electrical power of the replica while a step of T tokens runs [W], shape [max_num_batched_tokens + 1]."""
+    """Electrical power of the replica during a step of T tokens outside attention [W], [max_num_batched_tokens + 1]."""
+    attention_w: float
+    """Electrical power of the replica during attention [W]."""
     idle_w: float
     """Electrical power of the replica between steps [W]."""
 
@@ -75,6 +77,20 @@ class StepTimes:
     def num_pieces(self) -> int:
         """Number of affine pieces in total decode context."""
         return len(self.knot_tokens)
+
+    @property
+    def excess_j(self) -> Floats:
+        """What a step of T tokens takes more than `attention_w` would for its whole time [J], mostly negative.
+
+        A step of time dt takes ``attention_w * dt + excess_j[T]``: the power outside attention for the time that its
+        tokens take, attention's power for the rest. Shape [max_num_batched_tokens + 1].
+        """
+        emitting = np.minimum(np.arange(len(self.batch_s)), self.max_num_seqs)
+        return np.asarray((self.batch_s + self.sample_s[emitting]) * (self.power_w - self.attention_w))
+
+    def energy_j(self, num_tokens: int, step_s: float) -> float:
+        """Energy of a step of so many tokens that takes `step_s` [J]."""
+        return float(self.attention_w * step_s + self.excess_j[num_tokens])
 
     @classmethod
     def linear(
@@ -115,6 +131,7 @@ class StepTimes:
             pair_s=c3,
             prefill_step_s=0.0,
             power_w=np.full(max_tokens + 1, busy_w),
+            attention_w=busy_w,
             idle_w=idle_w,
         )
 
@@ -162,7 +179,7 @@ def _check(times: StepTimes) -> None:
             raise ValueError(f'"{name}" has shape {getattr(times, name).shape}; it must have {shape}.')
     if num_pieces == 0 or times.knot_tokens[-1] != math.inf or not np.all(np.diff(times.knot_tokens) > 0):
         raise ValueError('"knot_tokens" must increase and end with infinity.')
-    for name in (*_NEVER_NEGATIVE, "pair_s", "prefill_step_s", "idle_w"):
+    for name in (*_NEVER_NEGATIVE, "pair_s", "prefill_step_s", "attention_w", "idle_w"):
         value = getattr(times, name)
         if not (np.all(np.isfinite(value)) and np.all(np.greater_equal(value, 0.0))):
             raise ValueError(f'"{name}" must be finite and >= 0.')

@@ -31,6 +31,8 @@ class Bill:
     """Part of the rest that falls to each cell by `RULE`, shape [cell]."""
     not_attributed_usd: float
     """The bill of pools that served no measured request."""
+    energy_j: NDArray[np.float64]
+    """Energy that falls to each cell, by its part of each pool's bill [J], shape [cell]."""
 
     @property
     def cost_usd(self) -> NDArray[np.float64]:
@@ -83,13 +85,16 @@ def attribute(
     used = used_usd > 0.0
     answers_frac = np.divide(answers_usd, used_usd, out=np.zeros_like(answers_usd), where=used)
     guarded_frac = np.divide(guarded_usd, used_usd, out=np.zeros_like(used_usd), where=used)
-    spread_usd = answers_frac @ rest_usd + _shares(guard_usd) * float(guarded_frac @ rest_usd)
+    part_frac = answers_frac + np.outer(_shares(guard_usd), guarded_frac)  # [cell, pool]
+    energy_j = np.zeros(len(pools))
+    np.add.at(energy_j, timeline["pool"], timeline["energy_j"])
     return Bill(
         total_usd=total_usd,
         busy_usd=busy_usd,
         carried_usd=carried_usd,
-        spread_usd=spread_usd,
+        spread_usd=part_frac @ rest_usd,
         not_attributed_usd=float(rest_usd[~used].sum()),
+        energy_j=part_frac @ energy_j,
     )
 
 

@@ -11,6 +11,7 @@ from sim.metrics.collector import COST_BIN_USD, METRICS, MISSES, SLO_PARTS, Coll
 from sim.metrics.records import COMPLETED, ENDINGS, IN_FLIGHT
 from sim.metrics.statistics import ratio, statistics
 
+JOULES_PER_KWH = 3.6e6
 Cells = NDArray[np.bool_]
 """Which cells (class and language) of a collector a block is about, shape [cell]."""
 
@@ -95,6 +96,15 @@ def attainment(collector: Collector, cells: Cells) -> dict[str, Any]:
         kept = int(met[(np.arange(len(met)) >> bit) & 1 == 1].sum())
         result[f"{part}_attainment_completed_frac"] = ratio(kept, num_completed)
     return result
+
+
+def energy(collector: Collector, cells: Cells, energy_j: NDArray[np.float64]) -> dict[str, Any]:
+    """Return the energy of the requests, idle time included, and per output token."""
+    joules = float(energy_j[cells].sum())
+    return {
+        "energy_kwh": joules / JOULES_PER_KWH,
+        "joules_per_output_token": ratio(joules, collector.output_tokens[cells, COMPLETED].sum()),
+    }
 
 
 def costs(collector: Collector, cells: Cells, cost_usd: NDArray[np.float64]) -> dict[str, Any]:

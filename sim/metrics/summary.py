@@ -22,7 +22,6 @@ from sim.spec.tier import Slo
 
 MONTH_S = 730.0 * 3600.0
 """365/12 days, the month of 730 hours that cloud price lists count in."""
-_JOULES_PER_KWH = 3.6e6
 _HOUR_S = 3600.0
 _ROUNDING = 1e-9
 """Differences below this part of a total are rounding."""
@@ -213,7 +212,7 @@ def _energy(timeline: NDArray[np.void], collector: Collector) -> dict[str, Any]:
     total_j = float(timeline["energy_j"].sum())
     num_output = int(collector.output_tokens[:, COMPLETED].sum())
     return {
-        "total_kwh": total_j / _JOULES_PER_KWH,
+        "total_kwh": total_j / blocks.JOULES_PER_KWH,
         "joules_per_output_token": ratio(total_j, num_output),
         "gpu_hours": float(timeline["gpu_s"].sum()) / _HOUR_S,
     }
@@ -256,6 +255,7 @@ def _tier(
         "slo": _limits(tier.slo),
         **blocks.attainment(collector, cells),
         **cost,
+        **blocks.energy(collector, cells, bill.energy_j),
         "num_users": tier.num_users,
         "cost_usd_per_user_month": per_user,
         "hourly_arrivals": collector.hourly_arrivals[classes].sum(axis=0).tolist(),
@@ -277,6 +277,7 @@ def _language(collector: Collector, index: int, bill: Bill) -> dict[str, Any]:
         **blocks.latencies(collector, cells),
         **blocks.attainment(collector, cells),
         **blocks.costs(collector, cells, bill.cost_usd),
+        **blocks.energy(collector, cells, bill.energy_j),
     }
 
 
@@ -320,8 +321,9 @@ def _pool(timeline: NDArray[np.void], index: int, bill: Bill, collector: Collect
         "output_tokens": int(rows["output_tokens"].sum()),
         **cache,
         **_drafts(rows),
-        "energy_kwh": energy_j / _JOULES_PER_KWH,
+        "energy_kwh": energy_j / blocks.JOULES_PER_KWH,
         "power_mean_w": ratio(energy_j, time_s),
+        "joules_per_output_token": ratio(energy_j, rows["output_tokens"].sum()),
         "total_usd": float(bill.total_usd[index]),
         "busy_usd": float(bill.busy_usd[index]),
         "idle_usd": _idle_usd(float(bill.total_usd[index]), float(bill.busy_usd[index])),

@@ -265,7 +265,7 @@ def build_pools(plane: Plane, world: World, num_levels: int, curves: Curves) -> 
         row["by_priority"] = pool.scheduling_policy == "priority"
         row["num_levels"] = num_levels if pool.scheduling_policy == "priority" else 1
         row["num_pieces"] = times.num_pieces
-        for name in ("batch_s", "decode_batch_s", "sample_s", "power_w", "decode_offset_s", "decode_slope_s"):
+        for name in ("batch_s", "decode_batch_s", "sample_s", "excess_j", "decode_offset_s", "decode_slope_s"):
             row[name] = curves.add(getattr(times, name))
         row["knot_tokens"] = curves.add(np.minimum(times.knot_tokens, FAR))
         row["pair_s"], row["prefill_step_s"], row["first_batch_s"] = (

@@ -47,7 +47,7 @@ def fill_singly(row: np.void, pool: Pool, add: Callable[[NDArray[np.float64]], i
     )  # fmt: skip
     row["accept"] = add(at_least_accepted(pool.accept_frac))
     row["depth"] = max(int(pool.async_scheduling), pool.pipeline_parallel_size - 1)
-    row["idle_w"] = pool.step_times.idle_w
+    row["idle_w"], row["attention_w"] = pool.step_times.idle_w, pool.step_times.attention_w
     if (stage := pool.stage_times) is None:
         return
     row["stage_batch_s"], row["stage_decode_batch_s"] = add(stage.batch_s), add(stage.decode_batch_s)

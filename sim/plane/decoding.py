@@ -150,12 +150,27 @@ def copy_counts(p, s, flight, step):
 
 
 @jit
-def book(s, spent_s, watts, end_s):
-    """Book busy time that ends at `end_s`."""
+def spent_j(p, pool, num_tokens, num_steps, spent_s):
+    """Energy of so many steps (a part of one counts as a part) that take `spent_s` together."""
+    return pool.attention_w * spent_s + num_steps * f8_at(p.curves, pool.excess_j + num_tokens).v
+
+
+@jit
+def num_steps_in(s, spent_s):
+    """Number of steps of the run that begin within `spent_s` of its start, a part of one counted as a part."""
+    b = s.d0_s - 0.5 * s.slope_s
+    root = b + np.sqrt(b * b + 2.0 * s.slope_s * spent_s)
+    return 2.0 * spent_s / root if root > 0.0 else 0.0
+
+
+@jit
+def book(p, pool, s, num_tokens, num_steps, spent_s, end_s):
+    """Book busy time that ends at `end_s`, and the energy of its steps."""
+    energy_j = spent_j(p, pool, num_tokens, num_steps, spent_s)
     s.busy_s += spent_s
-    s.energy_j += spent_s * watts
+    s.energy_j += energy_j
     s.booked_s = end_s
-    s.booked_w = watts
+    s.booked_w = energy_j / spent_s if spent_s > 0.0 else 0.0
 
 
 @jit
@@ -177,7 +192,7 @@ def close_run(p, pool, s):
         flight.dt_s = s.d0_s + s.slope_s * (s.processed - s.step0)
         flight.num_decodes = s.num_decoding
         copy_counts(p, s, flight, s.processed)
-    book(s, end_s - s.t0_s, f8_at(p.curves, pool.power_w + s.num_decoding).v, end_s)
+    book(p, pool, s, s.num_decoding, k, end_s - s.t0_s, end_s)
     s.per_seq_s += s.share_s * k
     s.per_context_s += s.context_s * k
     s.per_context_step_s += s.context_s * (k * (s.step0 - s.origin) + 0.5 * (k * (k - 1)))

@@ -11,7 +11,7 @@ from sim.metrics.records import FAILED, IN_FLIGHT
 from sim.plane.batch import leave_totals
 from sim.plane.cache import cache_is_full
 from sim.plane.compiled import jit, prefetch
-from sim.plane.decoding import close_run, count_run, gauge, gauge_kv, steps_by, used_blocks
+from sim.plane.decoding import close_run, count_run, gauge, gauge_kv, num_steps_in, spent_j, steps_by, used_blocks
 from sim.plane.engine import catch_up, list_active, plan, turn_off
 from sim.plane.events import NOT_QUEUED, file_outbox, next_timer, pop_due, set_slot
 from sim.plane.journey import abort, arrive, end_request, leave_pool, ring
@@ -36,7 +36,6 @@ from sim.plane.tables import (
     arrival_at,
     due_at,
     extent_at,
-    f8_at,
     i4_at,
     i8_at,
     link_at,
@@ -297,10 +296,11 @@ def observe(address, pool_id, now, out):
             used += blocks_in(p, pool, s, s.step + 1, ended + s.depth - s.step)
         elif s.doing == SINGLE and pool.depth == 0:
             o.busy_s += now - s.began_s
-            o.busy_j += (now - s.began_s) * f8_at(p.curves, pool.power_w + s.num_tokens).v
+            done = (now - s.began_s) / s.dt_s if s.dt_s > 0.0 else 0.0
+            o.busy_j += spent_j(p, pool, s.num_tokens, done, now - s.began_s)
         if s.anchored == 1 and s.t0_s < now:
             o.busy_s += now - s.t0_s
-            o.busy_j += (now - s.t0_s) * f8_at(p.curves, pool.power_w + s.num_decoding).v
+            o.busy_j += spent_j(p, pool, s.num_decoding, num_steps_in(s, now - s.t0_s), now - s.t0_s)
         if s.booked_s > now:  # booked when it was formed, and still running
             o.busy_s -= s.booked_s - now
             o.busy_j -= (s.booked_s - now) * s.booked_w

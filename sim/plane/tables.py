@@ -127,7 +127,7 @@ POOL = record(
     "i4 depth threshold adaptive interval by_blocks num_buckets",
     "i4 singly drafts lookahead",  # the pool goes step by step; tokens drafted and reserved for drafting
     "i8 max_model_len",
-    "i8 batch_s decode_batch_s sample_s power_w",
+    "i8 batch_s decode_batch_s sample_s excess_j",
     "i8 decode_offset_s decode_slope_s knot_tokens",
     "f8 pair_s prefill_step_s first_batch_s frontend_s usd_per_s",
     "i8 num_waiting min_waiting queue_alarm",
@@ -141,7 +141,7 @@ POOL = record(
     "i8 accept num_drafts draft_tokens accepted_tokens",
     # how long a step occupies the slowest pipeline stage
     "i8 stage_batch_s stage_decode_batch_s stage_sample_s stage_offset_s stage_slope_s",
-    "f8 stage_pair_s stage_prefill_step_s idle_w",
+    "f8 stage_pair_s stage_prefill_step_s idle_w attention_w",
     "f8 held_block_s",
 )
 

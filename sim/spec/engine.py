@@ -6,6 +6,7 @@ Engines are data in `hardware_profiles/engines`. A file may say `like: NAME` and
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from pydantic import Field
 
@@ -21,10 +22,17 @@ from sim.spec.base import (
 from sim.spec.evidence import Evidence, FitError
 from sim.spec.kernels import Status
 
+Share = Literal["all", "static", "free"]
+"""What a pool's `gpu_memory_utilization` is a share of, and what that share holds beside the cache."""
+
 
 class MemoryRule(Spec):
     """What an engine sets aside before it gives the rest of the memory to the key-value cache."""
 
+    share: Share = "all"
+    """all: of the device, for everything (vLLM, gpu_memory_utilization). static: of the device, for weights, reserve
+    and cache; activations lie outside (SGLang, mem_fraction_static). free: of what weights, activations and reserve
+    leave (TensorRT-LLM, free_gpu_memory_fraction)."""
     sampler_bytes: NonNegativeNumber
     """Peak of the sampler per sequence and vocabulary entry [B]."""
     non_torch_bytes: dict[int, Bytes]

@@ -55,6 +55,7 @@ ARCHITECTURES: Final[dict[str, Family]] = {
     "Gemma2ForCausalLM": Family(tied=True, sliding="every-other"),
     "Gemma3ForCausalLM": Family(qk_norm=True, tied=True, sliding="five-of-six"),
     "Glm4MoeForCausalLM": Family(output_bias=False, qk_norm="use_qk_norm", experts="after-first-k", router_bias=True),
+    "GemmaForCausalLM": Family(tied=True),
     "GlmMoeDsaForCausalLM": Family(mla=True, sparse_attention=True, experts="after-first-k", router_bias=True),
     "GptOssForCausalLM": Family(
         mlp_bias=True,
@@ -182,13 +183,14 @@ def read_config(document: Document, name: str) -> ModelSpec:
     family = ARCHITECTURES[architecture]
     if nested:
         outer = ", ".join(document.data.get("architectures") or ())
-        config.notes.append(f"the text model of {outer or 'a multimodal config'}; its other towers are not counted")
+        config.notes.append(f"the text model of {outer or 'a multimodal config'}; its other towers are never computed")
     fields: dict[str, Any] = {"name": name, "architecture": architecture}
     fields |= _widths(config, family)
     fields |= _mla(config, family) if family.mla else {}
     fields |= _experts(config, family, fields["num_hidden_layers"]) if family.experts else {}
     fields |= _window(config, family, fields["num_hidden_layers"], fields["max_position_embeddings"])
     fields |= _types(config, moe=bool(family.experts))
+    fields["tower_parameters"] = document.data.get("_tower_parameters", 0)
     fields["source"] = document.data.get("_source") or document.file or "a Hugging Face config"
     fields["notes"] = [*_given_notes(document), *config.notes]
     return _build(config, fields)

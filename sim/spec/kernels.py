@@ -129,6 +129,8 @@ class PowerFit(Spec):
     """Drive per share of the peak memory bandwidth [1]."""
     compute: NonNegativeNumber
     """Drive per share of the peak throughput [1]."""
+    attention: PositiveFraction
+    """Share of the span between idle and limit that is drawn during attention [1]."""
     error: FitError | None = None
     """Error of the fit; None where the coefficients are assumed."""
     source: Text

@@ -81,6 +81,8 @@ class ModelSpec(Spec):
     """Layers whose MLP is MoE; the other layers are dense."""
     router_bias: bool = False
     """One bias an expert in the router."""
+    tower_parameters: NonNegativeInt = 0
+    """Parameters of other towers in the checkpoint (vision), which text does not visit but GPUs hold."""
     num_nextn_predict_layers: NonNegativeInt = 0
     """Multi-token-prediction layers in the checkpoint beyond `num_hidden_layers`."""
 

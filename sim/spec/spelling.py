@@ -54,7 +54,7 @@ class Resolved:
     entry: str
     """Name in the catalogue."""
     weights: Scheme | None
-    """Precision of the weights that the name implies; None: it says nothing, the checkpoint's own."""
+    """Precision of the weights that the name implies; None: it says nothing."""
     note: str
     """Remarks in the name and differences from the entry, if any."""
 

@@ -68,5 +68,7 @@ def test_vllm_on_a100_comes_close_in_spite_of_its_thin_calibration(repository, c
 )
 def test_power_errs_as_its_fit_claims(compiled, kernels, model, tp, batch, measured_w):
     """Watts of one H100 decoding chat answers: github:ml-energy/leaderboard@0cd52da."""
-    predicted_w = compiled(model, tensor_parallel_size=tp).step_times.power_w[batch] / tp
+    times = compiled(model, tensor_parallel_size=tp).step_times
+    step_s = times.step_s(batch, batch, batch * 450, batch)
+    predicted_w = times.energy_j(batch, step_s) / step_s / tp
     assert abs(predicted_w / measured_w - 1) < kernels.power.error.p90_frac

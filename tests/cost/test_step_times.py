@@ -34,6 +34,7 @@ def two_pieces():
         pair_s=0.25,
         prefill_step_s=0.5,
         power_w=[10.0, 20.0, 20.0, 20.0],
+        attention_w=15.0,
         idle_w=10.0,
     )
 

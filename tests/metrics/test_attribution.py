@@ -34,6 +34,17 @@ def test_idle_time_follows_busy_shares_pool_by_pool():
     assert bill.busy_usd[:2] == pytest.approx([0.4 * main_usd, 0.4 * guard_usd])
 
 
+def test_energy_goes_where_the_bill_goes():
+    """A pool's 8,000 J fall 3 to 1, as its replica time does, a guard's 400 J 1 to 3; a spare pool keeps its own."""
+    busy_s = np.array([[30.0, 0.0, 0.0], [10.0, 0.0, 0.0]])
+    guard_s = np.array([2.0, 6.0])
+    carried = busy_s @ PRICE_USD_PER_S + guard_s * PRICE_USD_PER_S[1]
+    rows = timeline([100.0, 20.0, 50.0], [0.4, 0.4, 0.0])
+    rows["energy_j"] = [8000.0, 400.0, 5000.0]
+    bill = attribute(rows, POOLS, carried, busy_s, guard_s)
+    assert bill.energy_j == pytest.approx([6000.0 + 100.0, 2000.0 + 300.0])
+
+
 def test_a_pool_that_answered_nobody_is_on_nobodys_bill():
     busy_s = np.array([[40.0, 0.0, 0.0]])
     bill = attribute(

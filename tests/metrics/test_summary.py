@@ -198,6 +198,22 @@ def test_energy_and_power_of_a_pool(result):
     assert result["sim"]["energy"]["total_kwh"] == pytest.approx(rows["energy_j"].sum() / 3.6e6)
 
 
+def test_joules_per_token_by_pool_and_tier(result):
+    """Each pool's energy is carried as its bill is, idle time included; over all tiers nothing is lost."""
+    rows = intervals()
+    sim = result["sim"]
+    for index, name in enumerate(sim["by_pool"]):
+        mine = rows[rows["pool"] == index]
+        joules = mine["energy_j"].sum() / mine["output_tokens"].sum()
+        assert sim["by_pool"][name]["joules_per_output_token"] == pytest.approx(joules)
+    for groups in (sim["by_tier"], sim["by_language"]):
+        total_kwh = sum(group["energy_kwh"] for group in groups.values())
+        assert total_kwh == pytest.approx(sim["energy"]["total_kwh"], rel=1e-9)
+        for group in groups.values():
+            per_token = group["energy_kwh"] * 3.6e6 / group["total_output_tokens"]
+            assert group["joules_per_output_token"] == pytest.approx(per_token)
+
+
 def test_peaks_are_the_highest_intervals_over_all_pools(result):
     rows = intervals()
     per_interval = rows["output_tokens"].reshape(-1, 2).sum(axis=1) / 900.0

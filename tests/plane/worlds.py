@@ -147,6 +147,7 @@ def step_times(draw, clock, max_tokens, max_seqs):
         pair_s=clock(draw(st.sampled_from([0, 0, 1]))),
         prefill_step_s=clock(draw(small)),
         power_w=np.full(max_tokens + 1, 700.0),
+        attention_w=700.0,
         idle_w=70.0,
     )
 
