@@ -48,6 +48,8 @@ class Recipe(Spec):
     """Which of their versions. Default: all."""
     models: Pattern = ""
     """Which of their models. Default: all."""
+    tiers: Pattern = "A"
+    """Which of their tiers. Default A: serving, or clean sweeps, on a current engine."""
     metrics: Pattern = ""
     """Which of their metrics. Default: all that are fitted."""
     priors: dict[Text, Prior] = Field(default_factory=dict)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.calibrate.serving.basis import Basis, basis_of
-from sim.calibrate.serving.beds import distrusted, load_beds
+from sim.calibrate.serving.beds import distrusted
 from sim.calibrate.serving.bench import Bench, Stand, observations
 from sim.calibrate.serving.coefficients import Coefficient, values_at, with_values
 from sim.calibrate.serving.fit import Fit, Observations, cost_of, covariance, deal, fit, refit, without
+from sim.calibrate.serving.library import Library, NotCoveredError
 from sim.calibrate.serving.play import compile_setup
 from sim.calibrate.serving.recipes import coefficients_of, load_recipes, start_of, takes, weight_of
 from sim.calibrate.serving.rows import Point
 from sim.calibrate.serving.scenarios import pool_of
-from sim.calibrate.serving.setup import NotCoveredError, Setup, make_setup
+from sim.calibrate.serving.setup import Setup, make_setup
 from sim.cost import Profile
 from sim.errors import Problem, SpecError, TokenfleetError
 from sim.spec.bed import Setting
@@ -54,7 +55,7 @@ class Fitted:
         return [metric for stand in self.stands for metric in stand.measured]
 
 
-def fit_engine(recipe: Recipe, points: Sequence[Point]) -> Fitted:
+def fit_engine(recipe: Recipe, points: Sequence[Point], library: Library | None = None) -> Fitted:
     """Fit the entry of a recipe.
 
     Raises
@@ -62,7 +63,8 @@ def fit_engine(recipe: Recipe, points: Sequence[Point]) -> Fitted:
     SpecError
         None of the points belongs to the recipe.
     """
-    tries = [_try(recipe, points, settings) for settings in recipe.candidates or ({},)]
+    library = library or Library()
+    tries = [_try(recipe, points, settings, library) for settings in recipe.candidates or ({},)]
     best = min(tries, key=lambda one: one.fit.cost)
     stands, seen = best.stands, best.seen
     names = sorted({stand.curve for stand in stands})
@@ -77,9 +79,7 @@ def fit_engine(recipe: Recipe, points: Sequence[Point]) -> Fitted:
         held_out[held] = tries[chosen].predict(values, held)
         folds.append((tuple(names[number] for number in fold), values, tries[chosen].settings))
     engine = with_values(start_of(recipe, best.fit.coefficients), best.fit.values)
-    return Fitted(
-        recipe, engine, best.settings, stands, seen, best.fit, held_out, folds, covariance(best.fit, seen)
-    )
+    return Fitted(recipe, engine, best.settings, stands, seen, best.fit, held_out, folds, covariance(best.fit, seen))
 
 
 @dataclass(frozen=True)
@@ -107,25 +107,25 @@ def _linear_cost(one: Fit, seen: Observations, place: Floats) -> float:
     return float(cost_of(seen.residuals(one.log_predicted + one.slope @ (place - one.place)), place))
 
 
-def _try(recipe: Recipe, points: Sequence[Point], settings: Mapping[str, Setting]) -> _Try:
-    stands, coefficients = stands_of(recipe, points, settings)
+def _try(recipe: Recipe, points: Sequence[Point], settings: Mapping[str, Setting], library: Library) -> _Try:
+    stands, coefficients = stands_of(recipe, points, settings, library)
     seen = observations(stands)
     bench = Bench(stands, coefficients)
     return _Try(settings, stands, seen, fit(bench.predict, bench.linearise, seen, coefficients))
 
 
 def stands_of(
-    recipe: Recipe, points: Sequence[Point], settings: Mapping[str, Setting]
+    recipe: Recipe, points: Sequence[Point], settings: Mapping[str, Setting], library: Library
 ) -> tuple[list[Stand], list[Coefficient]]:
     """Return the points of a recipe, ready to be played, and the coefficients that move any of them."""
     recipes = load_recipes()
     possible = coefficients_of(recipe, recipes)
     engine = start_of(recipe, possible)
-    found = [(point, setup) for point, setup in setups_of(points, settings) if takes(recipe, point, setup)]
-    moving = _moving(found, engine, possible)
+    found = [(point, setup) for point, setup in setups_of(points, settings, library) if takes(recipe, point, setup)]
+    moving = _moving(found, engine, possible, library)
     coefficients = [one for one in possible if one.path in moving]
     bases: dict[str, Basis] = {}
-    rules = {bed.name: bed.distrust for bed in load_beds().beds}
+    rules = {bed.name: bed.distrust for bed in library.beds.beds}
     stands = []
     for point, setup in found:
         weights = {metric: weight_of(metric, recipe, recipes) for metric in point.measured}
@@ -135,7 +135,7 @@ def stands_of(
         key = pool_of(setup).model_dump_json()
         try:
             if key not in bases:
-                bases[key] = basis_of(_compiler(setup), engine, [one.path for one in coefficients])
+                bases[key] = basis_of(_compiler(setup, library), engine, [one.path for one in coefficients])
         except TokenfleetError as error:
             LOG.info("%s left out: %s", point.model, error)
             continue
@@ -150,25 +150,27 @@ def stands_of(
     return stands, coefficients
 
 
-def setups_of(points: Sequence[Point], settings: Mapping[str, Setting]) -> list[tuple[Point, Setup]]:
+def setups_of(points: Sequence[Point], settings: Mapping[str, Setting], library: Library) -> list[tuple[Point, Setup]]:
     """Return how points are played, those that can be."""
     found = []
     for point in points:
         try:
-            found.append((point, make_setup(point, settings)))
+            found.append((point, make_setup(point, settings, library)))
         except NotCoveredError:
             continue
     return found
 
 
-def _compiler(setup: Setup):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _compiler(setup: Setup, library: Library) -> Callable[[EngineSpec], Profile]:
     def make(engine: EngineSpec) -> Profile:
-        return compile_setup(setup, engine)
+        return compile_setup(setup, engine, library=library)
 
     return make
 
 
-def _moving(found: Sequence[tuple[Point, Setup]], engine: EngineSpec, possible: Sequence[Coefficient]) -> set[str]:
+def _moving(
+    found: Sequence[tuple[Point, Setup]], engine: EngineSpec, possible: Sequence[Coefficient], library: Library
+) -> set[str]:
     """Return the paths of the coefficients that move the step times of any point."""
     kinds = {
         (setup.pool.model, setup.pool.weights, setup.pool.kv_cache_dtype, setup.pool.tensor_parallel_size): setup
@@ -179,7 +181,7 @@ def _moving(found: Sequence[tuple[Point, Setup]], engine: EngineSpec, possible: 
     paths = [one.path for one in possible if one.path != "first_token_s"]
     for setup in kinds.values():
         try:
-            basis = basis_of(_compiler(setup), engine, paths)
+            basis = basis_of(_compiler(setup, library), engine, paths)
         except TokenfleetError:
             continue
         for path, part in basis.parts.items():

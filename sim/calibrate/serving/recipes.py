@@ -12,6 +12,7 @@ from sim.calibrate.serving.coefficients import Coefficient, with_values
 from sim.calibrate.serving.rows import Point
 from sim.calibrate.serving.setup import Setup
 from sim.cost.calibration import load_engine
+from sim.errors import CatalogError
 from sim.spec.engine import EngineSpec
 from sim.spec.recipe import Prior, Recipe, Recipes, read_recipes
 
@@ -37,7 +38,7 @@ def takes(recipe: Recipe, point: Point, setup: Setup) -> bool:
     return (
         setup.bed in recipe.beds
         and setup.gpu == recipe.gpu
-        and point.tier == "A"
+        and bool(re.search(recipe.tiers, point.tier))
         and bool(re.search(recipe.versions, point.version))
         and bool(re.search(recipe.models, point.model))
     )
@@ -70,8 +71,8 @@ def _paths(pattern: str) -> Iterator[str]:
 
 def start_of(recipe: Recipe, coefficients: Iterable[Coefficient]) -> EngineSpec:
     """Return the engine from which a fit starts: every coefficient at the median of its belief."""
-    like = load_engine(*_split(recipe.like))
-    changes = {
+    like = load_engine(*split_entry(recipe.like))
+    changes: dict[str, object] = {
         "name": recipe.name,
         "engine": recipe.engine.split("-")[0],
         "version": recipe.version,
@@ -89,7 +90,10 @@ def start_of(recipe: Recipe, coefficients: Iterable[Coefficient]) -> EngineSpec:
     return with_values(like.model_copy(update=changes), {one.path: one.prior for one in coefficients})
 
 
-def _split(entry: str) -> tuple[str, str]:
-    """Return engine (with its version) and GPU of an entry's name."""
-    gpu = next(gpu for gpu in catalog.list_entries("hardware") if entry.endswith(f"-{gpu}"))
-    return entry.removesuffix(f"-{gpu}"), gpu
+def split_entry(entry: str) -> tuple[str, str]:
+    """Return engine (with its version) and GPU of an entry's name; raises CatalogError if it names no GPU."""
+    gpus = catalog.list_entries("hardware")
+    for gpu in gpus:
+        if entry.endswith(f"-{gpu}"):
+            return entry.removesuffix(f"-{gpu}"), gpu
+    raise CatalogError(f"{entry} is no entry of an engine: its name must end with a GPU: {', '.join(gpus)}")
