@@ -54,7 +54,7 @@ class OpenLoop:
             rate_per_s=self.rate_per_s,
             burstiness=self.burstiness,
             num_requests=self.num_requests,
-            **({} if self.num_prompts is None else {"num_prompts": self.num_prompts}),
+            num_prompts=self.num_prompts,
         )
 
     def chunks(self) -> Iterator[Chunk]:
@@ -118,7 +118,6 @@ class ClosedLoop:
     def describe(self) -> dict[str, Any]:
         """The inputs in numbers: all requests, if the run goes on until the last is answered."""
         total = float(self.concurrency) * self.requests_per_user
-        interval_s = self.traffic_class.reissue_interval_s
         return described(
             "closed_loop",
             [_volume(self.traffic_class, float(self.concurrency), total)],
@@ -126,7 +125,7 @@ class ClosedLoop:
             concurrency=self.concurrency,
             requests_per_user=self.requests_per_user,
             reissue_delay_s=self.traffic_class.min_think_s,
-            **({"reissue_interval_s": interval_s} if interval_s > 0.0 else {}),
+            reissue_interval_s=self.traffic_class.reissue_interval_s,
         )
 
     def chunks(self) -> Iterator[Chunk]:
