@@ -70,7 +70,7 @@ def summed(values: Floats, statistic: str) -> tuple[float, Floats]:
 
 
 def token_gap(steps: Steps, statistic: str, from_s: float, to_s: float) -> tuple[float, Floats]:
-    """Return a percentile of the gaps between tokens in a stretch of time [s], and what each row of steps counts in it."""
+    """Return a percentile of the gaps between tokens in a stretch of time [s], and what a row of steps counts in it."""
     gap = (steps.end_s - steps.begin_s) / steps.num_steps
     weight = steps.decodes * steps.num_steps * ((steps.begin_s >= from_s) & (steps.end_s <= to_s))
     order = np.argsort(gap, kind="stable")
