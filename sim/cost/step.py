@@ -108,10 +108,13 @@ def token_parts(tokens: Floats, machine: Machine) -> list[Part]:
         parts.append(Part("dispatch and combine", 2 * exchanges, time_s, equation, fit_source))
     elementwise_s = engine.elementwise_passes * hidden_bytes / gpu.memory_bandwidth_bytes_per_s * (0.4 + 0.6 / tp)
     parts.append(Part("elementwise", layers, elementwise_s, "passes x 2 T h / B x (0.4 + 0.6 / tp)", engine_source))
-    parts.append(Part("layer overhead", layers, np.full_like(tokens, engine.layer_s), "layer_s", engine_source))
-    if m.is_moe:
-        overhead_s = np.full_like(tokens, engine.moe_layer_s)
-        parts.append(Part("MoE layer overhead", m.num_moe_layers, overhead_s, "moe_layer_s", engine_source))
+    for name, count, each_s in (
+        ("layer_s", layers - m.num_moe_layers, engine.layer_s),
+        ("moe_layer_s", m.num_moe_layers, engine.moe_layer_s),
+    ):
+        if count:
+            kind = "MoE layer overhead" if name == "moe_layer_s" else "layer overhead"
+            parts.append(Part(kind, count, np.full_like(tokens, each_s), name, engine_source))
     for name, count, time_s in hops(hidden_bytes, machine):
         parts.append(Part(name, count, time_s, "latency + 4 T h / link", fit_source))
     step_s = np.full_like(tokens, engine.step_s)

@@ -101,9 +101,9 @@ class EngineSpec(Spec):
     elementwise_passes: NonNegativeNumber
     """Times the hidden state crosses the memory in a layer outside products and attention [1]."""
     layer_s: Seconds
-    """Overhead of a layer [s]."""
+    """Overhead of a layer without experts [s]."""
     moe_layer_s: Seconds = 0.0
-    """Further overhead of a layer with experts [s]."""
+    """Overhead of a layer with experts [s]."""
     prefill_layer_s: Seconds
     """Further overhead of a layer in a step that carries prefill [s]."""
     all_reduce_extra_s: Seconds

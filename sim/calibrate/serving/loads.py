@@ -8,7 +8,8 @@ from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal["closed_loop", "open_loop", "all_at_once", "static", "saturated", "offline", "decode_step"]
 """closed_loop: users who wait for their answers. open_loop: a rate. all_at_once: every request at the start. static:
-one batch from start to end. saturated: a full server with a cap on the batch. offline: as much as the engine takes.
+one batch from start to end. saturated: a full server with a cap on the batch, or the
+mean batch that it was measured with. offline: as much as the engine takes.
 decode_step: one step of a given batch."""
 
 _NUMBER = r"([0-9.]+(?:e[0-9]+)?)"
@@ -19,6 +20,7 @@ _FORMS: tuple[tuple[str, Kind], ...] = (
     (rf"^server target_qps={_NUMBER}$", "open_loop"),
     (rf"^inf .*?{_NUMBER} prompts", "all_at_once"),
     (rf"^static_batch={_NUMBER}$", "static"),
+    (rf"^max_num_seqs=.*\bavg batch {_NUMBER}\b", "saturated"),
     (rf"^max_num_seqs={_NUMBER}\b", "saturated"),
     (rf"^decode_batch~{_NUMBER}$", "decode_step"),
     (r"^(?:offline \(inf\)|inf \(max throughput\))()$", "offline"),
