@@ -6,7 +6,7 @@ Modules of the simulator are imported inside the verbs' bodies, so that ``--help
 import typer
 
 import sim
-from sim.cli import check, compile_, conform, import_, list_, microbench, run, validate
+from sim.cli import calibrate, check, compile_, conform, import_, list_, microbench, run, validate
 from sim.cli.exit_codes import Verbs
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ app.command("conform")(conform.conform)
 app.command("validate")(validate.validate)
 app.command("import")(import_.import_results)
 app.command("microbench")(microbench.microbench)
+app.add_typer(calibrate.app, name="calibrate")
 
 
 def main() -> None:

@@ -72,12 +72,16 @@ def decode_form_s(
 
     Notes
     -----
-    .. math:: t = t_0 + t_1 [n > 1, h > 1] + n h t_s + \max(M / B b_e,\; t_{flop})
+    .. math:: t = t_0 + n h t_s + \max(M / B b_e,\; t_{flop})
     """
-    several = (num_seqs > 1) & (np.asarray(kv_heads) > 1)
-    start_s = fit.start_s + np.where(several, fit.batch_start_s, 0.0) + num_seqs * kv_heads * fit.sequence_s
+    start_s = fit.start_s + num_seqs * kv_heads * fit.sequence_s
     read_s = read_bytes / (gpu.memory_bandwidth_bytes_per_s * fit.bandwidth_frac)
     return np.asarray(start_s + np.maximum(read_s, flops_s))
+
+
+def batch_start_s(num_seqs: Floats, kv_heads: Floats | float, fit: DecodeAttentionFit) -> Floats:
+    """Further start of a call with several sequences and several key-value heads [s]."""
+    return np.where((num_seqs > 1) & (np.asarray(kv_heads) > 1), fit.batch_start_s, 0.0)
 
 
 def decode_layer_s(
@@ -104,7 +108,8 @@ def decode_layer_s(
 
     Notes
     -----
-    .. math:: s \max\left(t\, e^{R(\log_2 nh, \log_2 c, \log_2 g, \log_2 d)},\; M / B b_{max}\right)
+    .. math:: s \max\left(t\, e^{R(\log_2 nh, \log_2 c, \log_2 g, \log_2 d)} + t_1 [n > 1, h > 1],\;
+        M / B b_{max}\right)
 
     Form `decode_form_s`, h key-value heads on the GPU, g query heads to each. The latents of MLA have no table: the
     form alone, in which multiplying may take longer than reading, as all heads share one latent.
@@ -120,6 +125,7 @@ def decode_layer_s(
     if decode.residual is not FLAT and not latent:
         work, context = np.log2(np.maximum(num_seqs * kv_heads, 1.0)), np.log2(np.maximum(context_tokens, 1.0))
         time_s = time_s * decode.residual.factor(work, context, np.log2(heads.group), np.log2(heads.head_dim))
+    time_s = time_s + batch_start_s(num_seqs, kv_heads, fit)
     return scale * np.maximum(time_s, read_bytes / (gpu.memory_bandwidth_bytes_per_s * fit.ceiling_frac))
 
 

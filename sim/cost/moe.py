@@ -69,7 +69,7 @@ def residual_coordinates(
     size: Floats | float,
     expert_parallel_size: Floats | float,
 ) -> tuple[Floats, Floats | float, Floats | float]:
-    """Where a layer lies in a table of unknown shapes: log2 of tokens an expert, weights an expert, experts on a GPU."""
+    """Place in a table of shapes in general: log2 of tokens an expert, weights an expert, experts on a GPU."""
     each = np.maximum(tokens, 1.0) * per_token / experts
     return np.log2(each), np.log2(size), np.log2(np.divide(experts, expert_parallel_size))
 

@@ -272,5 +272,6 @@ def _assumed(machine: Machine) -> list[str]:
     """Return the sources of those fits in use that rest on an assumption."""
     p = machine.precisions
     decode, prefill = machine.attention
-    fits = (p.linear.fit, p.experts and p.experts.fit, decode.fit, prefill.fit)
-    return [fit.source for fit in fits if fit is not None and fit.source.startswith("assumed")]
+    sources = [p.linear.fit.source, decode.fit.source, prefill.fit.source]
+    sources += [p.experts.fit.source] if p.experts else []
+    return [source for source in sources if source.startswith("assumed")]

@@ -6,6 +6,7 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.cost.step_times import Floats
 
@@ -44,11 +45,11 @@ class Residual:
         return np.asarray(np.exp(self.log_at(*coordinates)))
 
 
-def _cell(nodes: Floats, at: Floats | np.float64) -> tuple[Floats, Floats]:
+def _cell(nodes: Floats, at: Floats | np.float64) -> tuple[NDArray[np.intp], Floats]:
     """Return the node below a point and the share of the way to the next."""
     if len(nodes) == 1:
-        return np.zeros_like(at, dtype=np.intp), np.zeros_like(at)
-    low = np.clip(np.searchsorted(nodes, at, side="right") - 1, 0, len(nodes) - 2)
+        return np.zeros(np.shape(at), dtype=np.intp), np.zeros(np.shape(at))
+    low = np.clip(np.searchsorted(nodes, at, side="right") - 1, 0, len(nodes) - 2).astype(np.intp)
     return low, np.clip((at - nodes[low]) / (nodes[low + 1] - nodes[low]), 0.0, 1.0)
 
 

@@ -58,8 +58,10 @@ class Recipe(Spec):
     """Coefficients that do not move: they stay at the median of the belief."""
     candidates: tuple[dict[Text, Setting], ...] = ()
     """Settings of the pool that the sources do not state: each set is fitted, and the best is chosen in every fold."""
-    folds: PositiveInt = 5
-    """Parts in which whole curves are held out."""
+    folds: PositiveInt = 24
+    """Most parts in which whole curves are held out; one curve each where there are fewer."""
+    trust_all: bool = False
+    """Fit rows too that the beds distrust, because there are no others."""
     notes: tuple[Text, ...] = ()
     """What a reader must know."""
 

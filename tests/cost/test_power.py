@@ -35,12 +35,15 @@ ATTENTION_FRAC = 0.97
 def test_energy_of_a_step_is_that_of_its_parts(compiled):
     """64 sequences of 2,000 tokens: 700 W a GPU while attention reads, the batch's own power in the rest."""
     times = compiled("llama-3.1-8b").step_times
-    rest_s = times.batch_s[64] + times.sample_s[64]
-    attention_s = times.decode_offset_s[64, 0] + times.decode_slope_s[64, 0] * 128_000
+    rest_s = times.decode_batch_s[64] + times.sample_s[64]
+    attention_s = times.attention_s(64, 128_000)
     step_s = times.step_s(64, 64, 128_000, 64)
     assert step_s == pytest.approx(rest_s + attention_s, rel=1e-12)
     assert times.attention_w == 700.0
-    by_hand_j = times.power_w[64] * rest_s + 700.0 * attention_s
+    # What the batch draws less than attention goes with the time of a mixed batch, prefill attention's share included.
+    mixed_s = times.batch_s[64] + times.sample_s[64]
+    by_hand_j = 700.0 * (rest_s + attention_s) - (700.0 - times.power_w[64]) * mixed_s
+    assert mixed_s == pytest.approx(rest_s, rel=0.01)
     assert times.energy_j(64, step_s) == pytest.approx(by_hand_j, rel=1e-12)
     assert times.power_w[64] < by_hand_j / step_s < 700.0
 

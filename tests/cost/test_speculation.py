@@ -105,11 +105,7 @@ def test_eagle_drafts_with_a_layer_and_a_head(compiled, models, h100, kernels, v
 
     h, i = model.hidden_size, model.intermediate_size
     layer_s = product(16.0, h, 6144) + product(16.0, h, h) + product(16.0, h, 2 * i) + product(16.0, i, h)
-    other_s = (
-        16 * 2 * tokens[0] * h / h100.memory_bandwidth_bytes_per_s
-        + vllm.layer_s
-        + PASS_S
-    )
+    other_s = 16 * 2 * tokens[0] * h / h100.memory_bandwidth_bytes_per_s + vllm.layer_s + PASS_S
     drafting_s = layer_s + other_s + product(16.0, 2 * h, h) + product(float(n), h, model.vocab_size)
     assert eagle.draft_s[n] == pytest.approx(drafting_s, rel=1e-9)
     grown = eagle.step_times.attention_s(n, n * 4000) / ngram.step_times.attention_s(n, n * 4000)

@@ -62,9 +62,11 @@ def with_ceilings(gpu: GpuSpec, measurements: Measurements, name: str) -> GpuSpe
 
     Where the device is `gpu` itself, its rates stay ceilings, and what was reached is noted beside them: efficiencies
     are shares of the maker's peaks, in this catalogue and wherever utilisation is spoken of. Another device has the
-    largest rates that were reached for ceilings. What microbenchmarks cannot see (links to other nodes, idle power, the
-    label) stays as it is in `gpu`.
+    largest rates that were reached for ceilings; its memory's is set above it, for none reaches its maker's. What
+    microbenchmarks cannot see (links to other nodes, idle power, the label) stays as it is in `gpu`.
     """
+    from sim.calibrate.operators.attention import READ_CEILINGS
+
     changes: dict[str, Any] = {"name": name}
     same = ENTRIES.get(str(measurements.provenance.get("gpu"))) == gpu.name
     for field, value, how in largest_rates(measurements):
@@ -73,6 +75,10 @@ def with_ceilings(gpu: GpuSpec, measurements: Measurements, name: str) -> GpuSpe
             note = f"{value:.4g} reached ({value / before:.0%}): {how}; {measurements.source}"
             changes[field] = before.to_dict() | {"note": "; ".join(filter(None, (before.note, note)))}
         else:
+            if field == "memory_bandwidth_bytes_per_s":
+                generation = int(measurements.provenance.get("sm_version") or max(READ_CEILINGS))
+                share = READ_CEILINGS.get(generation, max(READ_CEILINGS.values()))
+                value, how = value / share, f"{value:.4g} reached ({how}), assumed to be {share:.0%} of it"
             changes[field] = {"value": value, "source": measurements.source, "kind": "measured", "note": how}
     label = () if same else (("memory_bytes", "nominal_hbm_bytes"),)  # another device's label is not known
     for key, field in (*DEVICE_FIELDS, *label):

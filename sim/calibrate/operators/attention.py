@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.calibrate.operators.forms import fit_form
+from sim.calibrate.operators.forms import Chosen, fit_form
 from sim.calibrate.operators.grid import fit_residual, log2_nodes
 from sim.calibrate.operators.monotone import curve_numbers, monotone_along
 from sim.calibrate.operators.products import SOURCE
+from sim.calibrate.operators.reading import medians
 from sim.calibrate.operators.scores import Score, error_of, held_out_curves
-from sim.cost.attention import decode_form_s, prefill_form_s
+from sim.cost.attention import batch_start_s, decode_form_s, prefill_form_s
 from sim.cost.residual import Residual
 from sim.cost.step_times import Floats
 from sim.spec.hardware import GpuSpec
@@ -34,7 +35,7 @@ READ_CEILINGS: Final = {80: 0.85, 90: 0.95}
 """Largest share of the bandwidth at which vLLM's table has a cache read that is larger than the L2, by architecture.
 TensorRT-LLM 1.0's on A100 has up to 1.69 of it (blocks that its benchmark shares, it seems): such rows are left out."""
 NODES_FROM: Final = 127
-"""Contexts and prompts shorter than this have two nodes in all: their times hardly differ."""
+"""Contexts shorter than this have two nodes in all: their times hardly differ."""
 DECODE_BOUNDS: Final = {
     "start_s": (1e-6, 1e-4),
     "batch_start_s": (1e-9, 2e-5),
@@ -65,15 +66,16 @@ class PrefillResult:
 def main_rows(rows: pd.DataFrame, precision: str) -> pd.DataFrame:
     """Rows of one precision of the cache, of the framework's main kernel, with full attention.
 
-    The main kernel is that with the most rows: others serve heads of 512, which no model of the catalogue has. Where the
-    same cache was timed with products in fp8 and in bf16, fp8 cache goes with fp8 products.
+    The main kernel is that with the most rows: others serve heads of 512, which no model of the catalogue has. Where
+    the same cache was timed with products in fp8 and in bf16, fp8 cache goes with fp8 products.
     """
     rows = rows[(rows["kv_cache_dtype"] == DTYPES[precision]) & (rows["window_size"] == 0)]
     if rows.empty:
         return rows
     finest = "fp8" if precision == "fp8" and (rows["attn_dtype"] == "fp8").any() else "bfloat16"
     rows = rows[rows["attn_dtype"] == finest]
-    return rows[rows["kernel"] == rows["kernel"].value_counts().index[0]]
+    main = str(rows["kernel"].value_counts().index[0])
+    return rows.loc[rows["kernel"] == main]
 
 
 def fit_decode(rows: pd.DataFrame, gpu: GpuSpec, precision: str, names: tuple[str, str]) -> DecodeResult | None:
@@ -83,7 +85,7 @@ def fit_decode(rows: pd.DataFrame, gpu: GpuSpec, precision: str, names: tuple[st
         return None
     rows = rows.assign(context=rows["isl"] + rows["step"] - 1)
     keys = ["batch_size", "num_heads", "num_key_value_heads", "head_dim", "context"]
-    rows = rows.groupby(keys, as_index=False)["time_s"].median()
+    rows = medians(rows, keys)
     b, query, kv, width, context, time_s = (rows[name].to_numpy(dtype=np.float64) for name in (*keys, "time_s"))
     ceiling_frac, value_bytes = READ_CEILINGS[int(gpu.sm_version)], VALUE_BYTES[precision]
     read_bytes = b * context * 2.0 * kv * width * value_bytes
@@ -111,19 +113,24 @@ def fit_decode(rows: pd.DataFrame, gpu: GpuSpec, precision: str, names: tuple[st
     held = held_out_curves(layouts)
     everything = np.ones(len(b), dtype=bool)
 
-    def fit_to(chosen: Floats) -> tuple[DecodeAttentionFit, Residual]:
+    def fit_to(chosen: Chosen) -> tuple[DecodeAttentionFit, Residual]:
         n, h, read, t = b[chosen], kv[chosen], read_bytes[chosen], smooth_s[chosen]
-        fit = fit_form(start, DECODE_BOUNDS, lambda f, i: decode_form_s(n[i], h[i], read[i], 0.0, f, gpu), t)
-        ratio = np.log(t / decode_form_s(n, h, read, 0.0, fit, gpu))
+
+        def whole_s(f: DecodeAttentionFit, i: Chosen) -> Floats:
+            return decode_form_s(n[i], h[i], read[i], 0.0, f, gpu) + batch_start_s(n[i], h[i], f)
+
+        fit = fit_form(start, DECODE_BOUNDS, whole_s, t)
+        further_s = np.minimum(batch_start_s(n, h, fit), t / 2.0)
+        ratio = np.log((t - further_s) / decode_form_s(n, h, read, 0.0, fit, gpu))
         table = fit_residual(axes, [at[chosen] for at in coordinates], ratio, SMOOTHNESS)
         work, tokens, _, dims = (2.0**at for at in np.meshgrid(*axes, indexing="ij"))
-        alone = fit.model_copy(update={"batch_start_s": 0.0})
-        form_s = decode_form_s(work, 1.0, work * tokens * 2.0 * dims * value_bytes, 0.0, alone, gpu)
+        form_s = decode_form_s(work, 1.0, work * tokens * 2.0 * dims * value_bytes, 0.0, fit, gpu)
         return fit, _rising(table, form_s)
 
-    def predict(fit: DecodeAttentionFit, residual: Residual, chosen: Floats) -> Floats:
+    def predict(fit: DecodeAttentionFit, residual: Residual, chosen: Chosen) -> Floats:
         form_s = decode_form_s(b[chosen], kv[chosen], read_bytes[chosen], 0.0, fit, gpu)
-        return form_s * residual.factor(*(at[chosen] for at in coordinates))
+        further_s = batch_start_s(b[chosen], kv[chosen], fit)
+        return form_s * residual.factor(*(at[chosen] for at in coordinates)) + further_s
 
     without, without_table = fit_to(~held)
     fit, residual = fit_to(everything)
@@ -151,14 +158,14 @@ def fit_prefill(rows: pd.DataFrame, gpu: GpuSpec, precision: str, names: tuple[s
     rows = rows[rows["step"] == 0]
     if rows.empty:
         return None
-    peak = "fp8" if (rows["attn_dtype"] == "fp8").all() else "bf16"
+    peak: Literal["bf16", "fp8"] = "fp8" if (rows["attn_dtype"] == "fp8").all() else "bf16"
     keys = ["batch_size", "num_heads", "num_key_value_heads", "head_dim", "isl"]
-    rows = rows.groupby(keys, as_index=False)["time_s"].median()
+    rows = medians(rows, keys)
     b, query, kv, width, tokens, time_s = (rows[name].to_numpy(dtype=np.float64) for name in (*keys, "time_s"))
     smooth_s = monotone_along(tokens, curve_numbers(b, query, kv, width), time_s)
     smooth_s = monotone_along(b, curve_numbers(tokens, query, kv, width), smooth_s)
     coordinates = [np.log2(b * query), np.log2(tokens), np.log2(query / kv), np.log2(width)]
-    axes = [np.arange(np.ceil(coordinates[0].max()) + 1.0), _length_nodes(tokens), GROUPS, log2_nodes(width)]
+    axes = [np.arange(np.ceil(coordinates[0].max()) + 1.0), log2_nodes(tokens), GROUPS, log2_nodes(width)]
     start = PrefillAttentionFit(
         peak=peak,
         start_s=1e-5,
@@ -172,16 +179,16 @@ def fit_prefill(rows: pd.DataFrame, gpu: GpuSpec, precision: str, names: tuple[s
     held = held_out_curves(layouts)
     everything = np.ones(len(b), dtype=bool)
 
-    def form_s(fit: PrefillAttentionFit, chosen: Floats) -> Floats:
+    def form_s(fit: PrefillAttentionFit, chosen: Chosen) -> Floats:
         return prefill_form_s(b[chosen], tokens[chosen], (query[chosen], kv[chosen], width[chosen]), fit, gpu)
 
-    def fit_to(chosen: Floats) -> tuple[PrefillAttentionFit, Residual]:
+    def fit_to(chosen: Chosen) -> tuple[PrefillAttentionFit, Residual]:
         index = np.flatnonzero(chosen)
         fit = fit_form(start, PREFILL_BOUNDS, lambda f, i: form_s(f, index[i]), smooth_s[index])
         ratio = np.log(smooth_s[index] / form_s(fit, index))
         return fit, fit_residual(axes, [at[index] for at in coordinates], ratio, SMOOTHNESS)
 
-    def predict(fit: PrefillAttentionFit, residual: Residual, chosen: Floats) -> Floats:
+    def predict(fit: PrefillAttentionFit, residual: Residual, chosen: Chosen) -> Floats:
         return form_s(fit, chosen) * residual.factor(*(at[chosen] for at in coordinates))
 
     without, without_table = fit_to(~held)
@@ -208,7 +215,7 @@ def _rising(table: Residual, form_s: Floats) -> Residual:
     What smoothness filled in, and rows of other layouts with the same work, may fall; each fall is shared by the nodes
     on either side of it, half up from below and half down from above.
     """
-    logs = np.log(form_s) + table.values
+    logs = np.log(form_s) + table.values  # noqa: PD011  (no pandas)
     for axis in (0, 1):
         up = np.maximum.accumulate(logs, axis=axis)
         down = np.flip(np.minimum.accumulate(np.flip(logs, axis), axis=axis), axis)
@@ -217,7 +224,7 @@ def _rising(table: Residual, form_s: Floats) -> Residual:
 
 
 def _length_nodes(lengths: Floats) -> Floats:
-    """Return nodes in log2 of contexts or prompt lengths: the shortest, a quarter of `NODES_FROM`, and all above."""
+    """Return nodes in log2 of contexts: the shortest, a quarter of `NODES_FROM`, and all above."""
     return log2_nodes(np.concatenate([[lengths.min(), NODES_FROM // 4], lengths[lengths >= NODES_FROM]]))
 
 
@@ -240,6 +247,6 @@ def _sizes(values: Floats) -> str:
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
-def _count(curves: Floats) -> int:
+def _count(curves: Chosen) -> int:
     """Return the number of distinct values."""
     return len(np.unique(curves))

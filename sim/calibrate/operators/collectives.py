@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from sim.calibrate.operators.forms import Chosen
 from sim.calibrate.operators.grid import fit_residual
 from sim.calibrate.operators.monotone import monotone_along
+from sim.calibrate.operators.reading import medians
 from sim.calibrate.operators.scores import HELD_FRAC, SEED, Score, error_of
 from sim.cost.residual import Residual
 from sim.cost.step_times import Floats
@@ -48,7 +50,7 @@ def fit_collective(
     operator : what the score calls it
     names : family and version, for the score
     op_name : NCCL's name of the operation, where the rows hold several
-    switch_bytes : message from which another kernel takes over, so that neither side says anything of the other; 0: none
+    switch_bytes : message from which another kernel takes over, and neither side says anything of the other; 0: none
     """
     for column, dtype in DTYPES.items():
         if column in rows:
@@ -58,8 +60,8 @@ def fit_collective(
     fits: dict[int, CollectiveFit] = {}
     tables: dict[str, Residual] = {}
     held, fitted, moved = [], [], []
-    for size, part in rows.groupby("num_gpus"):
-        part = part.groupby("message_size", as_index=False)["time_s"].median()
+    for size in sorted({int(number) for number in rows["num_gpus"]}):
+        part = medians(rows[rows["num_gpus"] == size], ["message_size"])
         message = part["message_size"].to_numpy(dtype=np.float64) * ELEMENT_BYTES
         time_s = part["time_s"].to_numpy(dtype=np.float64)
         smooth_s = monotone_along(message, np.zeros(len(message), dtype=np.int64), time_s)
@@ -73,9 +75,9 @@ def fit_collective(
             parts = _fit(message, smooth_s, ~left, switch_bytes)
             own.append((_predict(message[left], *parts), time_s[left]))
         held += own
-        name = f"{operator.replace(' ', '_').replace('-', '_')}.{int(size)}"
+        name = f"{operator.replace(' ', '_').replace('-', '_')}.{size}"
         tables[name] = table
-        fits[int(size)] = CollectiveFit(
+        fits[size] = CollectiveFit(
             latency_s=float(f"{latency_s:.4g}"),
             bytes_per_s=float(f"{bytes_per_s:.4g}"),
             link_bytes_per_s=float(gpu.nvlink_bytes_per_s or gpu.pcie_bytes_per_s),
@@ -98,7 +100,7 @@ def fit_collective(
     return fits, tables, score
 
 
-def _fit(message: Floats, time_s: Floats, chosen: Floats, switch_bytes: float) -> tuple[float, float, Residual]:
+def _fit(message: Floats, time_s: Floats, chosen: Chosen, switch_bytes: float) -> tuple[float, float, Residual]:
     """Return latency [s], bandwidth [B/s] and table of some of the sizes.
 
     The latency is the time of the smallest message, the bandwidth that of the largest: the table holds what is between.
@@ -117,7 +119,7 @@ def _fit(message: Floats, time_s: Floats, chosen: Floats, switch_bytes: float) -
     parts = [
         fit_residual([nodes], [at[side]], ratio[side], SMOOTHNESS) for nodes, side in ((left, below), (right, above))
     ]
-    joined = Residual((np.concatenate([left, right]),), np.concatenate([part.values for part in parts]))
+    joined = Residual((np.concatenate([left, right]),), np.concatenate([part.values for part in parts]))  # noqa: PD011  (no pandas)
     return latency_s, bytes_per_s, joined
 
 
@@ -125,7 +127,7 @@ def _predict(message: Floats, latency_s: float, bytes_per_s: float, table: Resid
     return (latency_s + message / bytes_per_s) * table.factor(np.log2(message))
 
 
-def _left_out(number: int, seed: int) -> Floats:
+def _left_out(number: int, seed: int) -> Chosen:
     """Return which sizes are held out; the smallest and largest stay."""
     chosen = np.random.default_rng(seed).permutation(np.arange(1, number - 1))[: round(HELD_FRAC * number)]
     return np.isin(np.arange(number), chosen)

@@ -1,4 +1,4 @@
-"""Entries: all fits of a family on a GPU together, what is borrowed where nothing was timed, and the files they make."""
+"""Entries: all fits of a family on a GPU, what is borrowed where nothing was timed, and the files they make."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ DEEPGEMM: Final = (
 )
 F = TypeVar("F", bound=Fitted)
 FP8_CACHE_RATIO: Final = 0.77
-"""Share of the bandwidth on an fp8 cache over that on a bf16 one where none was timed: vLLM's on H100, 0.703 / 0.916."""
+"""Share of the bandwidth on an fp8 cache over that on a bf16 one where none was timed: 0.703 / 0.916, vLLM on H100."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,9 @@ def fit_board(tables: Tables, gpu_name: str) -> BoardEntry:
     gpu = catalog.load_gpu(gpu_name)
     rows = tables.rows("nccl", gpu_name)
     names = ("nccl", str(rows["version"].iloc[0]))
-    fits, residuals, scores = {}, {}, []
+    fits: dict[str, dict[int, CollectiveFit]] = {}
+    residuals: dict[str, Residual] = {}
+    scores: list[Score] = []
     for operator, op_name in NCCL.items():
         fits[operator], found, score = fit_collective(rows, gpu, operator, names, op_name)
         residuals |= found

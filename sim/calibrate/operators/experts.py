@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.calibrate.operators.forms import fit_form
+from sim.calibrate.operators.forms import Chosen, fit_form
 from sim.calibrate.operators.grid import fit_residual
 from sim.calibrate.operators.monotone import curve_numbers, monotone_along
 from sim.calibrate.operators.products import SOURCE, ceiling_frac
@@ -82,11 +82,11 @@ class _Rows:
         """Weights of one expert on a GPU, gate, up and down."""
         return 3.0 * self.hidden * self.width / self.tp
 
-    def form_s(self, fit: ExpertFit, gpu: GpuSpec, chosen: Floats) -> Floats:
+    def form_s(self, fit: ExpertFit, gpu: GpuSpec, chosen: Chosen) -> Floats:
         shape = (self.hidden[chosen], self.per_token[chosen], self.experts[chosen])
         return expert_form_s(self.tokens[chosen], shape, self.size[chosen], self.ep[chosen], fit, gpu)
 
-    def coordinates(self, chosen: Floats) -> list[Floats]:
+    def coordinates(self, chosen: Chosen) -> list[Floats]:
         found = residual_coordinates(self.tokens, self.per_token, self.experts, self.size, self.ep)
         return [np.asarray(at)[chosen] for at in found]
 
@@ -115,8 +115,8 @@ def fit_experts(rows: pd.DataFrame, gpu: GpuSpec, precision: str, names: tuple[s
         sharpness=2.0,
         permute_passes=5.0,
         ceiling_frac=ceiling_frac(peak, gpu),
-        range=f"{rows.groupby(list(SHAPE)).ngroups} shapes, {int(rows['num_tokens'].max())} tokens, tensor-parallel size "
-        f"up to {int(rows['moe_tp_size'].max())}, expert-parallel size up to {int(rows['moe_ep_size'].max())}",
+        range=f"{rows.groupby(list(SHAPE)).ngroups} shapes, {int(rows['num_tokens'].max())} tokens, tensor-parallel "
+        f"size up to {int(rows['moe_tp_size'].max())}, expert-parallel size up to {int(rows['moe_ep_size'].max())}",
         source=f"{SOURCE}, {names[0]} {names[1]}, routing {distribution}",
     )
     scores = []
@@ -143,7 +143,7 @@ def _fit_one(
     shapes = curve_numbers(rows.hidden, rows.width, rows.per_token, rows.experts)
     smooth_s = monotone_along(rows.tokens, curve_numbers(shapes, rows.tp, rows.ep), rows.time_s)
 
-    def general(chosen: Floats) -> tuple[ExpertFit, Residual]:
+    def general(chosen: Chosen) -> tuple[ExpertFit, Residual]:
         index = np.flatnonzero(chosen)
         fit = fit_form(start, BOUNDS, lambda f, i: rows.form_s(f, gpu, index[i]), smooth_s[index])
         ratio = np.log(smooth_s[index] / rows.form_s(fit, gpu, index))

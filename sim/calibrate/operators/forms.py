@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.cost.step_times import Floats
 from sim.spec.kernels import Fitted
@@ -14,11 +15,13 @@ MAX_ROWS = 4000
 """Rows that coefficients are fitted to; of more, a drawn sample: the table takes what a form of five numbers leaves."""
 ROBUST = 0.1
 """Relative error beyond which a row counts less (soft L1)."""
+Chosen: TypeAlias = NDArray[Any]
+"""Which rows: their indices, or whether each is one."""
 F = TypeVar("F", bound=Fitted)
 
 
 def fit_form(
-    start: F, bounds: Mapping[str, tuple[float, float]], form: Callable[[F, Floats], Floats], time_s: Floats
+    start: F, bounds: Mapping[str, tuple[float, float]], form: Callable[[F, Chosen], Floats], time_s: Floats
 ) -> F:
     """Return `start` with the coefficients named in `bounds` fitted to measured times.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def fit_residual(
     return Residual(tuple(np.asarray(nodes, dtype=np.float64) for nodes in axes), solution.reshape(shape))
 
 
-def _weights(axes: Sequence[Floats], coordinates: Sequence[Floats]):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _weights(axes: Sequence[Floats], coordinates: Sequence[Floats]) -> Any:
     """Return the matrix of multilinear weights: points x cells of the grid."""
     import scipy.sparse as sp
 
@@ -67,15 +68,17 @@ def _weights(axes: Sequence[Floats], coordinates: Sequence[Floats]):  # type: ig
     return sp.csr_matrix((shares.ravel(), (points, cells.ravel())), shape=(number, size))
 
 
-def _differences(nodes: Floats):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _differences(nodes: Floats) -> Any:
     """Return second differences (weighted for uneven nodes) and `FIRST` times first differences."""
     import scipy.sparse as sp
 
     gaps = np.diff(nodes)
     both = gaps[:-1] + gaps[1:]
     number = len(nodes)
-    second = sp.diags([-gaps[1:] / both, np.ones(number - 2), -gaps[:-1] / both], [0, 1, 2], shape=(number - 2, number))
-    first = FIRST * sp.diags([-np.ones(number - 1), np.ones(number - 1)], [0, 1], shape=(number - 1, number))
+    bands: Any = [-gaps[1:] / both, np.ones(number - 2), -gaps[:-1] / both]
+    ends: Any = [-np.ones(number - 1), np.ones(number - 1)]
+    second: Any = sp.diags(bands, [0, 1, 2], shape=(number - 2, number))
+    first: Any = FIRST * sp.diags(ends, [0, 1], shape=(number - 1, number))
     return sp.vstack([second, first])
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from sim.calibrate.operators.forms import fit_form
+from sim.calibrate.operators.forms import Chosen, fit_form
 from sim.calibrate.operators.grid import fit_residual, log2_nodes
 from sim.calibrate.operators.monotone import curve_numbers, monotone_along
+from sim.calibrate.operators.reading import medians
 from sim.calibrate.operators.scores import Score, error_of, held_out_curves
 from sim.cost.gemm import gemm_floor_s, gemm_form_s
 from sim.cost.residual import Residual
@@ -141,7 +142,7 @@ def fit_gemm(rows: pd.DataFrame, gpu: GpuSpec, precision: str, names: tuple[str,
     rows = rows[rows["gemm_dtype"] == kind.dtype]
     if rows.empty:
         return None
-    rows = rows.groupby(["m", "n", "k"], as_index=False)["time_s"].median()
+    rows = medians(rows, ["m", "n", "k"])
     m, n, k, time_s = (rows[name].to_numpy(dtype=np.float64) for name in ("m", "n", "k", "time_s"))
     shapes = curve_numbers(n, k)
     smooth_s = monotone_along(m, shapes, time_s)
@@ -161,7 +162,7 @@ def fit_gemm(rows: pd.DataFrame, gpu: GpuSpec, precision: str, names: tuple[str,
     everything = np.ones(len(m), dtype=bool)
     held = held_out_curves(shapes)
 
-    def fit_to(chosen: Floats) -> tuple[GemmFit, Residual]:
+    def fit_to(chosen: Chosen) -> tuple[GemmFit, Residual]:
         a, b, c, t = m[chosen], n[chosen], k[chosen], smooth_s[chosen]
         fit = fit_form(start, BOUNDS, lambda f, i: gemm_form_s(a[i], b[i], c[i], f, gpu), t)
         kept = np.isin(a, ROWS)
@@ -170,7 +171,7 @@ def fit_gemm(rows: pd.DataFrame, gpu: GpuSpec, precision: str, names: tuple[str,
         ratio = np.log(t / gemm_form_s(a, b, c, fit, gpu))
         return fit, fit_residual(axes, [np.log2(a), np.log2(b), np.log2(c)], ratio, SMOOTHNESS)
 
-    def predict(fit: GemmFit, residual: Residual, chosen: Floats) -> Floats:
+    def predict(fit: GemmFit, residual: Residual, chosen: Chosen) -> Floats:
         a, b, c = m[chosen], n[chosen], k[chosen]
         return gemm_form_s(a, b, c, fit, gpu) * residual.factor(np.log2(a), np.log2(b), np.log2(c))
 
@@ -195,6 +196,6 @@ def fit_gemm(rows: pd.DataFrame, gpu: GpuSpec, precision: str, names: tuple[str,
     return GemmResult(fit, residual, score)
 
 
-def shapes_count(curves: Floats) -> int:
+def shapes_count(curves: Chosen) -> int:
     """Return the number of distinct shapes."""
     return len(np.unique(curves))

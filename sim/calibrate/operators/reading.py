@@ -104,6 +104,11 @@ def open_tables(source: str) -> Tables:
     return tables
 
 
+def medians(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return one row for each combination of the keys, with the median of its times."""
+    return rows.groupby(keys)["time_s"].median().reset_index()
+
+
 def version_key(version: str) -> tuple[int, ...]:
     """Return what sorts versions by age: their numbers; a release candidate comes before its release."""
     final, _, candidate = version.partition("rc")
@@ -120,18 +125,18 @@ def _read(folder: Path, operator: str, is_package: bool) -> pd.DataFrame:
     parts = []
     if is_package:
         for system in SYSTEMS.values():
-            for path in sorted((folder / "systems/data" / system / kind).glob(f"*/*/{file}.parquet")):
-                parts.append(pd.read_parquet(path).assign(system=system))
+            found = sorted((folder / "systems/data" / system / kind).glob(f"*/*/{file}.parquet"))
+            parts += [pd.read_parquet(path).assign(system=system) for path in found]
         rows = pd.concat(parts, ignore_index=True).rename(columns={"latency": "latency_ms"})
     else:
-        path = _csv(folder, operator)
-        if path is None:
+        csv = _csv(folder, operator)
+        if csv is None:
             raise SpecError(Problem(f"no file aic_{operator}.csv", path=str(folder)))
-        rows = pd.read_csv(path, low_memory=False)
-    if "framework" not in rows:
+        rows = pd.read_csv(csv, low_memory=False, dtype={"version": str})
+    if operator == "nccl":  # the package says by which framework it was called; the kernels are the same
         rows["framework"] = ""
     rows["family"] = rows["framework"].str.lower()
-    rows["kernel"] = rows["kernel_source"] if "kernel_source" in rows else "NCCL"
+    rows["kernel"] = rows.get("kernel_source", "NCCL")
     rows["version"] = rows["version"].fillna("").astype(str)
     rows["time_s"] = rows["latency_ms"] * 1e-3
     if "window_size" in rows:

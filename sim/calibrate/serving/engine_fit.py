@@ -141,7 +141,8 @@ def stands_of(
             continue
         queues = _queues(setup, bases[key].profile)
         for metric in weights:
-            if distrusted(point, metric, rules[setup.bed]) or (queues and metric.startswith("ttft")):
+            apart = not recipe.trust_all and distrusted(point, metric, rules[setup.bed])
+            if apart or (queues and metric.startswith("ttft")):
                 weights[metric] = 0.0
         measured = {metric: point.measured[metric] for metric in weights}
         stands.append(Stand(setup, bases[key], measured, weights, point.group_id))

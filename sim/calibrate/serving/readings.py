@@ -70,15 +70,15 @@ def summed(values: Floats, statistic: str) -> tuple[float, Floats]:
 
 
 def token_gap(steps: Steps, statistic: str, from_s: float, to_s: float) -> tuple[float, Floats]:
-    """Return a percentile of the gaps between tokens in a stretch of time [s], and the weight of each step in it."""
+    """Return a percentile of the gaps between tokens in a stretch of time [s], and what each row of steps counts in it."""
     gap = (steps.end_s - steps.begin_s) / steps.num_steps
     weight = steps.decodes * steps.num_steps * ((steps.begin_s >= from_s) & (steps.end_s <= to_s))
     order = np.argsort(gap, kind="stable")
     share = np.cumsum(weight[order]) / max(weight.sum(), 1)
     percent = float(statistic[1:]) / 100.0
     value = float(gap[order][np.searchsorted(share, percent)])
-    near = weight * (np.abs(gap / value - 1.0) < NEIGHBOURS) / steps.num_steps
-    return value, near / near.sum()
+    near = weight * (np.abs(gap / value - 1.0) < NEIGHBOURS)
+    return value, near / near.sum() / steps.num_steps
 
 
 def log_slope(
