@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")
 
 
-def nearest_engine(families: Sequence[str], version: str, gpu: str, entries: Iterable[str]) -> str | None:
-    """Return ENGINE of an entry ENGINE-GPU: the first family that has any, its version nearest to the one asked for.
+def nearest_engine(families: Sequence[str], version: str, versions: Mapping[str, str]) -> str | None:
+    """Return the calibration of the first family that has any: its version nearest to the one asked for.
 
     Parameters
     ----------
@@ -17,22 +17,22 @@ def nearest_engine(families: Sequence[str], version: str, gpu: str, entries: Ite
         Names of engines in order of preference.
     version
         As a source writes it, such as v0.11.0; without a number in it, the family's default entry is taken.
-    gpu
-        GPU in the catalogue.
-    entries
-        Names of engine entries: FAMILY-GPU is a family's default, FAMILY-VERSION-GPU one of its versions.
+    versions
+        Version of each calibration on the GPU by name: FAMILY is a family's default, FAMILY-VERSION another of its.
     """
-    here = [entry.removesuffix(f"-{gpu}") for entry in entries if entry.endswith(f"-{gpu}")]
+    wanted = number_of(version)
     for family in families:
-        versions = {engine: number_of(engine) for engine in here if re.fullmatch(rf"{family}-v?\d+\.\d+.*", engine)}
-        wanted = number_of(version)
-        if wanted is not None and versions:
-            return min(versions, key=lambda engine: (abs((versions[engine] or 0) - wanted), engine))
-        if family in here:
-            return family
-        if versions:
-            return max(versions, key=lambda engine: versions[engine] or 0)
+        known = {name: number_of(said) for name, said in versions.items() if name == family or _is_of(name, family)}
+        numbered = {name: number for name, number in known.items() if number is not None}
+        if wanted is not None and numbered:
+            return min(numbered, key=lambda name: (abs(numbered[name] - wanted), name != family, name))
+        if known:
+            return family if family in known else max(known)
     return None
+
+
+def _is_of(name: str, family: str) -> bool:
+    return re.fullmatch(rf"{re.escape(family)}-v?\d+(\.\d+)+", name) is not None
 
 
 def number_of(version: str) -> int | None:

@@ -43,6 +43,7 @@ class Library:
         self._spelt_gpus: dict[str, Resolved | NotCoveredError] = {}
         self._models: dict[str, ModelSpec] = {}
         self._gpus: dict[str, GpuSpec] = {}
+        self._versions: dict[str, dict[str, str]] = {}
         self._engines: dict[tuple[str, str], EngineSpec] = {}
 
     @cached_property
@@ -54,6 +55,14 @@ class Library:
     def engine_names(self) -> tuple[str, ...]:
         """Calibrations of engines there are, ENGINE[-VERSION]-GPU."""
         return tuple(catalog.list_entries("engines"))
+
+    def versions(self, gpu: str) -> dict[str, str]:
+        """Return the version of each calibration on a GPU, by name without the GPU."""
+        if gpu not in self._versions:
+            ending = f"-{gpu}"
+            names = [entry.removesuffix(ending) for entry in self.engine_names if entry.endswith(ending)]
+            self._versions[gpu] = {name: self.engine(name, gpu).version for name in names}
+        return self._versions[gpu]
 
     def model_named(self, text: str) -> Resolved:
         """Return the model that a publication's name means; raises NotCoveredError."""

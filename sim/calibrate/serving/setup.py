@@ -130,12 +130,13 @@ def _names(point: Point, bed: Bed, library: Library) -> tuple[Resolved, str, str
     model, gpu = library.model_named(point.model), library.gpu_named(point.gpu).entry
     version = bed.version or point.version
     families = library.beds.families.get(bed.engine, (bed.engine,))
-    engine = nearest_engine(families, version, gpu, library.engine_names)
+    engine = nearest_engine(families, version, library.versions(gpu))
     if engine is None:
         raise NotCoveredError(f"no calibration of engine {bed.engine} on {gpu}")
-    wanted, found = number_of(version), number_of(engine)
-    if not engine.startswith(families[0]) or wanted != found:
-        return model, gpu, engine, f"{engine} stands in for {bed.engine} {version}".rstrip()
+    wanted, found = number_of(version), number_of(library.versions(gpu)[engine])
+    if not engine.startswith(families[0]) or wanted not in (None, found):
+        said = f"{engine} ({library.versions(gpu)[engine]}) stands in for {bed.engine} {version}"
+        return model, gpu, engine, said.rstrip()
     return model, gpu, engine, ""
 
 

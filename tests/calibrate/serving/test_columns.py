@@ -70,22 +70,24 @@ def test_other_notes():
     assert read_notes("n=12000 failures=0").num_requests == 12000
 
 
-ENTRIES = ("nim-a100", "vllm-0.12-a100", "vllm-0.15-a100", "vllm-a100", "vllm-h100", "sglang-0.5-h100")
+A100 = {"nim": "1.0 (not stated)", "vllm": "0.15.1", "vllm-0.12": "0.12.0", "vllm-0.20": "0.20.1"}
+H100 = {"vllm": "0.15.1", "vllm-long-prompts": "0.12", "sglang-0.5": "0.5.8"}
 
 
 @pytest.mark.parametrize(
-    ("families", "version", "gpu", "engine"),
+    ("families", "version", "versions", "engine"),
     [
-        (("vllm",), "0.12.0", "a100", "vllm-0.12"),
-        (("vllm",), "v0.11.0", "a100", "vllm-0.12"),
-        (("vllm",), "0.20.1+transformers", "a100", "vllm-0.15"),
-        (("vllm",), "see repo", "a100", "vllm"),
-        (("vllm",), "0.12", "h100", "vllm"),
-        (("sglang", "vllm"), "latest", "h100", "sglang-0.5"),
-        (("sglang", "vllm"), "0.5.1", "a100", "vllm-0.12"),
-        (("trtllm", "nim"), "1.0", "a100", "nim"),
-        (("trtllm", "nim"), "1.0", "h100", None),
+        (("vllm",), "0.12.0", A100, "vllm-0.12"),
+        (("vllm",), "v0.11.0", A100, "vllm-0.12"),
+        (("vllm",), "0.14", A100, "vllm"),
+        (("vllm",), "0.24.1+transformers", A100, "vllm-0.20"),
+        (("vllm",), "see repo", A100, "vllm"),
+        (("vllm",), "0.12", H100, "vllm"),
+        (("sglang", "vllm"), "latest", H100, "sglang-0.5"),
+        (("sglang", "vllm"), "0.5.1", A100, "vllm-0.12"),
+        (("trtllm", "nim"), "1.1", A100, "nim"),
+        (("trtllm", "nim"), "1.0", H100, None),
     ],
 )
-def test_the_nearest_calibration(families, version, gpu, engine):
-    assert nearest_engine(families, version, gpu, ENTRIES) == engine
+def test_the_nearest_calibration(families, version, versions, engine):
+    assert nearest_engine(families, version, versions) == engine
