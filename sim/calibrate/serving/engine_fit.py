@@ -13,7 +13,7 @@ from sim.calibrate.serving.basis import Basis, basis_of
 from sim.calibrate.serving.beds import distrusted
 from sim.calibrate.serving.bench import Bench, Stand, observations
 from sim.calibrate.serving.coefficients import Coefficient, values_at, with_values
-from sim.calibrate.serving.fit import Fit, Observations, cost_of, covariance, deal, fit, refit, without
+from sim.calibrate.serving.fit import Fit, Observations, cost_of, covariance, deal, fit, place_without, without
 from sim.calibrate.serving.library import Library, NotCoveredError
 from sim.calibrate.serving.play import compile_setup
 from sim.calibrate.serving.recipes import coefficients_of, load_recipes, start_of, takes, weight_of
@@ -72,7 +72,7 @@ def fit_engine(recipe: Recipe, points: Sequence[Point], library: Library | None 
     folds = []
     for fold in deal(seen.curve, recipe.folds) if len(names) > 1 else []:
         left = without(seen, fold)
-        places = [refit(one.fit, without(one.seen, fold)) for one in tries]
+        places = [place_without(one.fit, one.seen, fold) for one in tries]
         chosen = int(np.argmin([_linear_cost(one.fit, left, place) for one, place in zip(tries, places, strict=True)]))
         values = values_at(tries[chosen].fit.coefficients, places[chosen])
         held = np.isin(seen.curve, fold)
