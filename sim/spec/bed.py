@@ -112,6 +112,10 @@ class Client(Spec):
     """Mean prompt length [tokens] by pattern of "MODEL ISL", where the column names a data set only."""
     stated_osl: dict[Pattern, PositiveNumber] = Field(default_factory=dict)
     """Mean answer length [tokens] by pattern of "MODEL OSL"."""
+    isl_factor: PositiveNumber = 1.0
+    """Factor on the means of `stated_isl`: they are assumed, and a fit may try others."""
+    answer_deviation_factor: PositiveNumber = 1.0
+    """Factor on `answer_deviation_frac`, likewise."""
     prompts: dict[Pattern, Text] = Field(default_factory=dict)
     """Table of prompt lengths (workloads/_percentiles.yaml) by pattern of "MODEL ISL", stretched to the mean."""
     answers: dict[Pattern, Text] = Field(default_factory=dict)

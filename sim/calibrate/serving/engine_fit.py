@@ -78,7 +78,7 @@ def fit_engine(recipe: Recipe, points: Sequence[Point], library: Library | None 
         held = np.isin(seen.curve, fold)
         held_out[held] = tries[chosen].predict(values, held)
         folds.append((tuple(names[number] for number in fold), values, tries[chosen].settings))
-    engine = with_values(start_of(recipe, best.fit.coefficients), best.fit.values)
+    engine = with_values(start_of(recipe, coefficients_of(recipe, load_recipes())), best.fit.values)
     return Fitted(recipe, engine, best.settings, stands, seen, best.fit, held_out, folds, covariance(best.fit, seen))
 
 

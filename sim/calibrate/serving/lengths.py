@@ -15,7 +15,7 @@ from sim.traffic.lengths import quantile_table, table_mean
 def prompts_of(model: str, stated: str, client: Client) -> TokenDistribution | None:
     """Return the prompt lengths of a point; None where they cannot be told."""
     where = f"{model} {stated}"
-    mean = _mean(stated, client.stated_isl, where)
+    mean = _mean(stated, client.stated_isl, where, client.isl_factor)
     if mean is None:
         return None
     name = first_of(client.prompts, where)
@@ -32,6 +32,7 @@ def answers_of(model: str, stated: str, client: Client) -> TokenDistribution | N
     if name is not None:
         return _from_table(name, mean)
     if deviation and mean > 1.0:
+        deviation *= client.answer_deviation_factor
         return TokenDistribution(
             distribution_type="lognormal", mean=mean, standard_deviation=deviation * mean, min=1.0, max=20.0 * mean
         )
@@ -43,12 +44,13 @@ def _mean_of(prompts: str) -> float:
     return float(catalog.load_percentile_table(prompts).mean)
 
 
-def _mean(stated: str, known: Mapping[str, float], where: str) -> float | None:
-    """Return the mean that a column states, or else the bed [tokens]."""
+def _mean(stated: str, known: Mapping[str, float], where: str, factor: float = 1.0) -> float | None:
+    """Return the mean that a column states, or else the bed, times a factor [tokens]."""
     try:
         return max(1.0, float(stated))
     except ValueError:
-        return first_of(known, where)
+        assumed = first_of(known, where)
+        return None if assumed is None else factor * assumed
 
 
 def constant(tokens: float) -> TokenDistribution:

@@ -90,12 +90,15 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, libr
     kind: Kind = "offline" if bed.load == "offline" else load.kind
     model, gpu, engine, note = _names(point, bed, library)
     notes = read_notes(point.notes)
+    given = dict(settings or {})
+    manners = {name: given.pop(name) for name in list(given) if name in Client.model_fields}
+    client = bed.client.model_copy(update=manners)
     isl, osl = notes.means or (point.isl, point.osl or ("1" if kind == "decode_step" else ""))
-    prompts, answers = prompts_of(point.model, isl, bed.client), answers_of(point.model, osl, bed.client)
+    prompts, answers = prompts_of(point.model, isl, client), answers_of(point.model, osl, client)
     if prompts is None or answers is None:
         raise NotCoveredError("lengths of prompts or answers are not stated")
-    if kind == "decode_step" and bed.client.decode_osl:
-        kind, decoded = "all_at_once", bed.client.decode_osl
+    if kind == "decode_step" and client.decode_osl:
+        kind, decoded = "all_at_once", client.decode_osl
         prompts, answers = constant(max(1, round(mean_tokens(prompts) - decoded / 2))), constant(decoded)
     shape = _shape(point, notes, library.model(model.entry), library.gpu(gpu))
     chosen: dict[str, Any] = {name: values[0] for name, values in settings_of(point, bed, beds).items()}
@@ -103,8 +106,6 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, libr
     chosen |= _precision(point, bed, beds)
     if notes.async_scheduling is not None:
         chosen["async_scheduling"] = notes.async_scheduling
-    given = dict(settings or {})
-    manners = {name: given.pop(name) for name in list(given) if name in Client.model_fields}
     chosen |= given
     chosen.pop("max_model_len", None)  # lengths are what they were; a limit could only refuse them
     pool = _pool(chosen | shape | {"model": model.entry, "hardware": gpu, "engine": engine, "usd_per_gpu_hour": 1.0})
@@ -119,8 +120,8 @@ def make_setup(point: Point, settings: Mapping[str, Setting] | None = None, libr
         num_prefill_replicas=num_prefill,
         prompts=prompts,
         answers=answers,
-        client=bed.client.model_copy(update=manners),
-        num_requests=notes.num_requests or bed.client.num_requests,
+        client=client,
+        num_requests=notes.num_requests or client.num_requests,
         note=note,
     )
 

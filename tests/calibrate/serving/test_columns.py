@@ -17,7 +17,7 @@ from sim.calibrate.serving.notes import read_notes
         ("inf rate (all 984 prompts at once)", Load("all_at_once", 984)),
         ("inf (200 prompts)", Load("all_at_once", 200)),
         ("static_batch=1536", Load("static", 1536)),
-        ("max_num_seqs=384 (saturated; avg batch 383.0)", Load("saturated", 384)),
+        ("max_num_seqs=384 (saturated; avg batch 383.0)", Load("saturated", 383)),
         ("decode_batch~139.0", Load("decode_step", 139)),
         ("inf (max throughput)", Load("offline", 0)),
         ("offline (inf)", Load("offline", 0)),
