@@ -132,7 +132,11 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:float", f"{value:.{DIGITS}g}" if value % 1 else f"{value:.1f}")
+    """Return a number as YAML 1.1 reads it back: with a point, before the exponent if there is one."""
+    mantissa, e, exponent = f"{value:.{DIGITS}g}".partition("e")
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:float", (mantissa if "." in mantissa else f"{mantissa}.0") + e + exponent
+    )
 
 
 _Dumper.add_representer(float, _float)
