@@ -16,7 +16,7 @@ from sim.calibrate.serving.coefficients import Coefficient, values_at, with_valu
 from sim.calibrate.serving.fit import Fit, Observations, cost_of, covariance, deal, fit, place_without, without
 from sim.calibrate.serving.library import Library, NotCoveredError
 from sim.calibrate.serving.play import compile_setup
-from sim.calibrate.serving.recipes import coefficients_of, load_recipes, start_of, takes, weight_of
+from sim.calibrate.serving.recipes import PRECISIONS, coefficients_of, load_recipes, start_of, takes, weight_of
 from sim.calibrate.serving.rows import Point
 from sim.calibrate.serving.scenarios import pool_of
 from sim.calibrate.serving.setup import Setup, make_setup
@@ -78,8 +78,18 @@ def fit_engine(recipe: Recipe, points: Sequence[Point], library: Library | None 
         held = np.isin(seen.curve, fold)
         held_out[held] = tries[chosen].predict(values, held)
         folds.append((tuple(names[number] for number in fold), values, tries[chosen].settings))
-    engine = with_values(start_of(recipe, coefficients_of(recipe, load_recipes())), best.fit.values)
+    engine = with_values(start_of(recipe, coefficients_of(recipe, load_recipes())), carried(best.fit.values))
     return Fitted(recipe, engine, best.settings, stands, seen, best.fit, held_out, folds, covariance(best.fit, seen))
+
+
+def carried(values: Mapping[str, float]) -> dict[str, float]:
+    """Return coefficients with those of precisions that were not measured: an engine's factor on bf16 is theirs."""
+    found = dict(values)
+    for field, names in PRECISIONS.items():
+        known = values.get(f"{field}.bf16")
+        if known is not None:
+            found |= {f"{field}.{name}": known for name in names if f"{field}.{name}" not in values}
+    return found
 
 
 @dataclass(frozen=True)
