@@ -112,6 +112,8 @@ class Client(Spec):
     """Mean prompt length [tokens] by pattern of "MODEL ISL", where the column names a data set only."""
     stated_osl: dict[Pattern, PositiveNumber] = Field(default_factory=dict)
     """Mean answer length [tokens] by pattern of "MODEL OSL"."""
+    answer_cap: dict[Pattern, PositiveInt] = Field(default_factory=dict)
+    """Longest answer [tokens] by pattern of "MODEL OSL": lengths are then uniform up to it, about their mean."""
     isl_factor: PositiveNumber = 1.0
     """Factor on the means of `stated_isl`: they are assumed, and a fit may try others."""
     answer_deviation_factor: PositiveNumber = 1.0

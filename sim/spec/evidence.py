@@ -11,9 +11,10 @@ from sim.spec.base import NonNegativeInt, NonNegativeNumber, Spec, Text
 
 Grade = Literal["good", "fair", "thin", "extrapolated"]
 """How much a calibration can be trusted at a glance (see `Evidence.grade`)."""
-GOOD = (10, 0.08)
-"""Curves, and held-out median error of the time per token, from which a fit is good. *Assumed*: our own bar."""
-FAIR = (5, 0.15)
+GOOD = (10, 0.08, 0.25)
+"""Curves, and held-out error of the time per token (median, 90th percentile), from which a fit is good. *Assumed*: our
+own bar."""
+FAIR = (5, 0.15, 0.4)
 """The same for fair; what has less is thin."""
 
 
@@ -66,11 +67,14 @@ class Evidence(Spec):
     @property
     def grade(self) -> Grade:
         """good or fair by number of curves and held-out error of the time per token, else thin."""
-        errors = [self.held_out[name].median_frac for name in ("tpot", "itl") if name in self.held_out]
-        error = min(errors, default=float("inf"))
-        if self.num_curves >= GOOD[0] and error <= GOOD[1]:
-            return "good"
-        return "fair" if self.num_curves >= FAIR[0] and error <= FAIR[1] else "thin"
+        error = self.held_out.get("tpot")
+        if error is not None:
+            found = (self.num_curves, error.median_frac, error.p90_frac)
+            if meets(found, GOOD):
+                return "good"
+            if meets(found, FAIR):
+                return "fair"
+        return "thin"
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield a covariance that does not fit its names."""
@@ -78,3 +82,8 @@ class Evidence(Spec):
             yield "log_covariance", "must be a lower triangle: one number, then two, ..."
         elif len(self.log_covariance) not in (0, len(self.names)):
             yield "log_covariance", f"must have a row for each of the {len(self.names)} names"
+
+
+def meets(found: tuple[int, float, float], bar: tuple[int, float, float]) -> bool:
+    """Whether there are as many curves as a grade wants, and errors as small."""
+    return found[0] >= bar[0] and found[1] <= bar[1] and found[2] <= bar[2]

@@ -31,6 +31,9 @@ def answers_of(model: str, stated: str, client: Client) -> TokenDistribution | N
     name, deviation = first_of(client.answers, where), first_of(client.answer_deviation_frac, where)
     if name is not None:
         return _from_table(name, mean)
+    cap = first_of(client.answer_cap, where)
+    if cap is not None and mean < cap:
+        return TokenDistribution(distribution_type="uniform", min=max(1.0, 2.0 * mean - cap), max=float(cap))
     if deviation and mean > 1.0:
         deviation *= client.answer_deviation_factor
         return TokenDistribution(
