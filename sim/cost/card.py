@@ -150,9 +150,7 @@ def _step_rows(machine: Machine, times: StepTimes) -> Iterator[CardRow]:
         step_s = times.step_s(seqs, seqs, 1000 * seqs, seqs)
         yield CardRow(f"decode step, {what} of 1000 tokens", step_s, "s", "pure decode", source)
     terms = prefill_attention(machine)
-    equation = (
-        "layers x (a, b, c) of a + b q + c q (q + 1) / 2, nearest to the times of prompts of 128 to 16384"
-    )
+    equation = "layers x (a, b, c) of a + b q + c q (q + 1) / 2, nearest to the times of prompts of 128 to 16384"
     if machine.eager:
         equation = "2 layers x (4 heads head_dim / product rate + 8 heads / (bandwidth x be))"
     else:
