@@ -188,7 +188,7 @@ def test_published_speed_ups_within_thirty_percent(
 
 
 def test_the_gain_declines_with_the_batch(compiled):
-    """arXiv:2503.01840: EAGLE-3 is worth 1.38 x at 64 sequences (SGLang, H100); ours 40 % more; the next test says why."""
+    """arXiv:2503.01840: EAGLE-3 is worth 1.38 x at 64 sequences (SGLang, H100); ours 40 % more, see below."""
     profile = speculating(compiled, "eagle3", 3)
     gains = [speedup(profile, n, 500) for n in (1, 16, 64, 128, 256)]
     assert gains[1:] == sorted(gains[1:], reverse=True)
