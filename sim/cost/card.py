@@ -150,9 +150,7 @@ def _step_rows(machine: Machine, times: StepTimes) -> Iterator[CardRow]:
         step_s = times.step_s(seqs, seqs, 1000 * seqs, seqs)
         yield CardRow(f"decode step, {what} of 1000 tokens", step_s, "s", "pure decode", source)
     terms = prefill_attention(machine)
-    equation = (
-        "layers x (a, b, c) of a + b q + c q (q + 1) / 2, nearest to the form x e^table over prompts of 128 to 16384"
-    )
+    equation = "layers x (a, b, c) of a + b q + c q (q + 1) / 2, nearest to the times of prompts of 128 to 16384"
     if machine.eager:
         equation = "2 layers x (4 heads head_dim / product rate + 8 heads / (bandwidth x be))"
     else:
@@ -171,9 +169,10 @@ def _prompt_rows(machine: Machine, source: str) -> Iterator[CardRow]:
     """Yield prefill attention of one layer over whole prompts, which the terms of a step are fitted to."""
     kernel, prompts = machine.attention[1], np.array(PROMPT_TOKENS)
     heads = Heads.of(machine.model, machine.layout.tensor_parallel_size)
-    each_s = prefill_layer_s(prompts, heads, kernel, machine.kernels.timed_on)
+    each_s = machine.engine.prefill_attention_scale * prefill_layer_s(prompts, heads, kernel, machine.kernels.timed_on)
+    equation = "scale x form x e^table, one layer"
     for tokens, time_s in zip(prompts, each_s, strict=True):
-        yield CardRow(f"prefill attention, {tokens:g} tokens", float(time_s), "s", "form x e^table, one layer", source)
+        yield CardRow(f"prefill attention, {tokens:g} tokens", float(time_s), "s", equation, source)
 
 
 def _stage_rows(machine: Machine, times: StepTimes) -> Iterator[CardRow]:

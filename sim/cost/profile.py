@@ -227,6 +227,7 @@ def _calibration(machine: Machine, speculation: Speculation | None) -> Calibrati
     """Return what the profile rests on; outside the measured range it is extrapolated, and the notes say why."""
     engine, kernels, measured = machine.engine, machine.kernels, machine.engine.range
     p, layout = machine.precisions, machine.layout
+    evidence = engine.evidence if engine.status == "calibrated" else None
     outside = []
     if layout.tensor_parallel_size not in measured.tensor_parallel_sizes:
         outside.append(f"tensor_parallel_size={layout.tensor_parallel_size} was not measured with {engine.name}.")
@@ -242,14 +243,13 @@ def _calibration(machine: Machine, speculation: Speculation | None) -> Calibrati
         outside.append(f"Speculation was not measured; acceptance from {speculation.source}")
     if p.weights not in ("fp16", *measured.precisions):
         outside.append(f"{p.weights} weights were not measured with {engine.name}.")
-    if machine.model.is_moe:
-        outside.append("MoE layers rest on operator timings, not on serving runs.")
+    if p.experts and f"expert_scale.{p.experts.precision}" not in (evidence.names if evidence else ()):
+        outside.append(f"Experts in {p.experts.precision} rest on operator timings, not on serving runs.")
     if machine.model.attention == "mla":
         outside.append("MLA has no table; its decode attention follows the form alone.")
     if machine.model.sliding_window:
         outside.append("Sliding windows are charged in full, an upper bound for contexts shorter than the window.")
     borrowed = _assumed(machine)
-    evidence = engine.evidence if engine.status == "calibrated" else None
     extrapolated = bool(outside or borrowed) or "extrapolated" in (engine.status, kernels.spec.status)
     return Calibration(
         engine=engine.engine,

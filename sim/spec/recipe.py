@@ -79,6 +79,7 @@ class Recipes(Spec):
     weights: dict[Pattern, NonNegativeNumber]
     """Weight of a metric in a fit, the first pattern that fits; 0: not fitted."""
     engines: tuple[Recipe, ...]
+    """What is fitted to what."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield entries that two recipes would write."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sim.cost import compile
-from sim.cost.calibration import load_kernels
+from sim.cost.calibration import load_engine, load_kernels
 from sim.cost.collective import all_to_all_s, dispatch_bytes
 from sim.errors import SpecError
 
@@ -34,7 +34,11 @@ def test_stages_do_not_shorten_a_step(compiled, gpus, kernels, pp, num_seqs):
 @pytest.mark.parametrize("pp", [2, 4])
 @pytest.mark.parametrize("num_seqs", [32, 256])
 def test_without_bubbles_a_gpu_does_as_much_as_before_less_transfers_and_host(compiled, vllm, pp, num_seqs):
-    """32 layers in equal stages: pp x stage - one GPU's step = what every stage waits for instead of one."""
+    """32 layers in equal stages: pp x stage - one GPU's step = what every stage waits for instead of one.
+
+    So all stages but one lose that wait at most. Sampling, with its host time a sequence, is the longer one at 256
+    sequences: four stages then do a fifth less each.
+    """
     one, many = (compiled("llama-3.1-8b", pipeline_parallel_size=size) for size in (1, pp))
     hop_s = (decode(many.step_times, num_seqs) - decode(one.step_times, num_seqs)) / (pp - 1)
     sample_s = one.step_times.sample_s[num_seqs]
@@ -42,7 +46,8 @@ def test_without_bubbles_a_gpu_does_as_much_as_before_less_transfers_and_host(co
     expected_s = decode(one.step_times, num_seqs) + pp * waits_s - vllm.step_s - sample_s
     assert pp * decode(many.stage_times, num_seqs) == pytest.approx(expected_s, rel=1e-9)
     each = num_seqs / decode(many.stage_times, num_seqs) / many.num_gpus
-    assert 0.8 < each / (num_seqs / decode(one.step_times, num_seqs)) < 1.0
+    alone_s = decode(one.step_times, num_seqs)
+    assert alone_s / (alone_s + (pp - 1) * waits_s) <= each / (num_seqs / alone_s) < 1.0
 
 
 @pytest.mark.parametrize(("model", "tp", "pp"), [("llama-3.1-8b", 1, 3), ("llama-3.1-405b", 8, 4), ("qwen3-32b", 2, 2)])
@@ -82,7 +87,8 @@ def test_data_parallel_ranks_keep_attention_and_cache_whole(compiled):
     # each with all 128 heads, which makes the absorbed latent compute-bound.
     assert decode(dp.step_times, 1) > decode(tp.step_times, 1)
     compute_frac = load_kernels("h200-sxm-141gb", "vllm").prefill_attention["bf16"].fit.compute_frac
-    one_rank_s = 61 * 2 * 128 * (2 * 512 + 64) / (989e12 * compute_frac)
+    scale = load_engine("vllm", "h200-sxm-141gb").decode_attention_scale["bf16"]
+    one_rank_s = scale * 61 * 2 * 128 * (2 * 512 + 64) / (989e12 * compute_frac)
     assert dp.step_times.decode_slope_s[64] == pytest.approx(one_rank_s / 8, rel=1e-9)
     assert np.all(dp.step_times.decode_slope_s[64] < tp.step_times.decode_slope_s[64] / 3)
 
