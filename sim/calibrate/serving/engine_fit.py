@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sim.calibrate.serving.basis import Basis, basis_of
 from sim.calibrate.serving.beds import distrusted
 from sim.calibrate.serving.bench import Bench, Stand, observations
-from sim.calibrate.serving.coefficients import Coefficient, values_at, with_values
+from sim.calibrate.serving.coefficients import Coefficient, values_at
 from sim.calibrate.serving.fit import Fit, Observations, cost_of, covariance, deal, fit, place_without, without
 from sim.calibrate.serving.library import Library, NotCoveredError
 from sim.calibrate.serving.play import compile_setup
@@ -78,7 +78,7 @@ def fit_engine(recipe: Recipe, points: Sequence[Point], library: Library | None 
         held = np.isin(seen.curve, fold)
         held_out[held] = tries[chosen].predict(values, held)
         folds.append((tuple(names[number] for number in fold), values, tries[chosen].settings))
-    engine = with_values(start_of(recipe, best.fit.coefficients), best.fit.values)
+    engine = start_of(recipe, best.fit.coefficients).with_values(best.fit.values)
     return Fitted(recipe, engine, best.settings, stands, seen, best.fit, held_out, folds, covariance(best.fit, seen))
 
 
