@@ -35,7 +35,7 @@ def test_the_draws_have_the_covariance_that_is_told(engine):
     assert np.diag(np.cov(drawn.T)) == pytest.approx(np.diag(whole), rel=0.04)
     scale = np.sqrt(np.outer(np.diag(whole), np.diag(whole)))
     assert np.abs(np.cov(drawn.T) - whole).max() < 0.04 * scale.max()
-    assert np.abs((np.corrcoef(drawn.T) - whole / scale)).max() < 4 / np.sqrt(20_000)
+    assert np.abs(np.corrcoef(drawn.T) - whole / scale).max() < 4 / np.sqrt(20_000)
     assert np.abs(drawn.mean(axis=0) - logs([engine])[0]).max() < 4 * 0.3 / np.sqrt(20_000)
 
 

@@ -121,7 +121,11 @@ def stands_of(
     recipes = load_recipes()
     possible = coefficients_of(recipe, recipes)
     engine = start_of(recipe, possible)
-    found = [(point, setup) for point, setup in setups_of(points, settings, library) if takes(recipe, point, setup)]
+    found = [
+        (point, setup)
+        for point, setup in setups_of(points, settings, library)
+        if takes(recipe, point, setup) and _in_one_place(setup)
+    ]
     moving = _moving(found, engine, possible, library)
     coefficients = [one for one in possible if one.path in moving]
     bases: dict[str, Basis] = {}
@@ -160,6 +164,12 @@ def setups_of(points: Sequence[Point], settings: Mapping[str, Setting], library:
         except NotCoveredError:
             continue
     return found
+
+
+def _in_one_place(setup: Setup) -> bool:
+    """Whether one replica of one stage serves what is played: its steps, one after the other, are all there is."""
+    several = setup.kind == "open_loop" and setup.num_replicas > 1
+    return not several and not setup.num_prefill_replicas and setup.pool.pipeline_parallel_size == 1
 
 
 def _compiler(setup: Setup, library: Library) -> Callable[[EngineSpec], Profile]:
