@@ -121,7 +121,7 @@ def log_slope(
         moved = change_between(steps, change_s, begin_s, end_s)[0]
         if kind in ("all_at_once", "static") and "first_token_s" in paths:
             moved[paths.index("first_token_s")] += 1.0  # the last answer reaches its client later
-        return -moved / (end_s - begin_s)
+        return np.asarray(-moved / (end_s - begin_s))
     if metric.startswith("itl_p"):
         value, weight = token_gap(steps, statistic, records["arrived_s"].min(), records["end_s"].max())
         return np.array([weight @ change for change in change_s]) / value
