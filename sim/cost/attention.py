@@ -111,7 +111,7 @@ def decode_layer_s(
     .. math:: s \max\left(t\, e^{R(\log_2 nh, \log_2 c, \log_2 g, \log_2 d)} + t_1 [n > 1, h > 1],\;
         M / B b_{max}\right)
 
-    Form `decode_form_s`, h key-value heads on the GPU, g query heads to each. The latents of MLA have no table: the
+    Form `decode_form_s`, h key-value heads on the GPU, g query heads to each; never faster than the bandwidth. The latents of MLA have no table: the
     form alone, in which multiplying may take longer than reading, as all heads share one latent.
     """
     decode, prefill = kernels
@@ -126,7 +126,8 @@ def decode_layer_s(
         work, context = np.log2(np.maximum(num_seqs * kv_heads, 1.0)), np.log2(np.maximum(context_tokens, 1.0))
         time_s = time_s * decode.residual.factor(work, context, np.log2(heads.group), np.log2(heads.head_dim))
     time_s = time_s + batch_start_s(num_seqs, kv_heads, fit)
-    return scale * np.maximum(time_s, read_bytes / (gpu.memory_bandwidth_bytes_per_s * fit.ceiling_frac))
+    read_s = read_bytes / gpu.memory_bandwidth_bytes_per_s
+    return np.maximum(scale * np.maximum(time_s, read_s / fit.ceiling_frac), read_s)
 
 
 def walks(num_seqs: Floats, heads: Heads, gpu: GpuSpec) -> NDArray[np.bool_]:

@@ -84,7 +84,8 @@ def gemm_s(
         s \max\left(t(T, n, k)\, e^{R(\log_2 T, \log_2 n, \log_2 k)},\; t_{floor}\right)
         + x \frac{2 T n k}{F f_{max}}
 
-    Form `gemm_form_s`, table R of the measurements' residuals, floor `gemm_floor_s`.
+    Form `gemm_form_s`, table R of the measurements' residuals, floor `gemm_floor_s`. Whatever the factors, no product
+    is faster than the GPU's peak and its bandwidth.
     """
     k, n = float(matrix.depth), float(matrix.width)
     time_s = gemm_form_s(tokens, n, k, kernel.fit, gpu)
@@ -92,7 +93,10 @@ def gemm_s(
         time_s = time_s * kernel.residual.factor(np.log2(np.maximum(tokens, 1.0)), np.log2(n), np.log2(k))
     time_s = scale * np.maximum(time_s, gemm_floor_s(tokens, n, k, kernel.fit, gpu))
     fastest = gpu.peak_flops_per_s(kernel.fit.peak) * kernel.fit.ceiling_frac
-    return np.asarray(time_s + compute_extra * (2.0 * tokens * n * k / fastest))
+    time_s = time_s + compute_extra * (2.0 * tokens * n * k / fastest)
+    peak_s = 2.0 * tokens * n * k / gpu.peak_flops_per_s(kernel.fit.peak)
+    reading_s = moved_bytes(tokens, n, k, kernel.fit) / gpu.memory_bandwidth_bytes_per_s
+    return np.maximum(time_s, np.maximum(peak_s, reading_s))
 
 
 def smooth_max(a: Floats, b: Floats, sharpness: float) -> Floats:

@@ -5,7 +5,7 @@ Engines are data in `hardware_profiles/engines`. A file may say `like: NAME` and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -135,3 +135,35 @@ class EngineSpec(Spec):
             yield "graph_sizes", "must increase"
         if 1 not in self.memory.non_torch_bytes:
             yield "memory.non_torch_bytes", "must have an entry for tensor-parallel size 1"
+        for name in self.evidence.names if self.evidence is not None else ():
+            if not self._has(name):
+                yield "evidence.names", f"{name} is no coefficient of this engine"
+
+    @property
+    def has_covariance(self) -> bool:
+        """Whether it is known how far the coefficients may be off, and so whether draws of them differ."""
+        return self.evidence is not None and bool(self.evidence.log_covariance)
+
+    def _has(self, path: str) -> bool:
+        """Whether there is a number at a path."""
+        field, _, entry = path.partition(".")
+        found = getattr(self, field, None)
+        return isinstance(found.get(entry) if isinstance(found, dict) and entry else found, float | int)
+
+    def value_of(self, path: str) -> float:
+        """Return a coefficient by path: a field, or an entry of a table such as gemm_scale.bf16."""
+        field, _, entry = path.partition(".")
+        value = getattr(self, field)
+        return float(value[entry] if entry else value)
+
+    def with_values(self, values: Mapping[str, float]) -> EngineSpec:
+        """Return the engine with coefficients replaced, by path; the entries of a table that are not named stay."""
+        changes: dict[str, object] = {}
+        for path, value in values.items():
+            field, _, entry = path.partition(".")
+            if entry:
+                table = changes.get(field, getattr(self, field))
+                changes[field] = {**table, entry: value}  # type: ignore[dict-item]
+            else:
+                changes[field] = value
+        return self.model_copy(update=changes)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.calibrate.serving.asking import asked_s, with_waits
 from sim.calibrate.serving.basis import Basis
 from sim.calibrate.serving.coefficients import Coefficient, values_at
 from sim.calibrate.serving.fit import Observations
@@ -67,10 +68,14 @@ class Stand:
         found = metrics(setup, profile, plan, records)
         steps = read_steps(np.concatenate(log), records.rows)
         changes = [steps.time_s(self.basis.unit(path)) for path in values]
+        asked = None
+        if setup.kind == "closed_loop":
+            asked = asked_s(records.rows, profile.frontend_s, setup.client.reissue_interval_s)
+            host = list(values).index("first_token_s") if "first_token_s" in values else None
+            changes = with_waits(steps, records.rows, asked, changes, host)
+            asked = asked[plan.counts(records.rows)]
         slopes = [
-            log_slope(
-                metric, rows, steps, changes, tuple(values), profile.frontend_s, open_loop=setup.kind == "open_loop"
-            )
+            log_slope(metric, rows, steps, changes, tuple(values), profile.frontend_s, setup.kind, asked)
             for metric in self.measured
         ]
         return self._logs(found), np.array(slopes)

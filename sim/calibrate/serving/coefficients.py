@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from sim.spec.engine import EngineSpec
 
 Floats = NDArray[np.float64]
 
@@ -45,16 +43,3 @@ class Coefficient:
 def values_at(coefficients: Sequence[Coefficient], x: Floats) -> dict[str, float]:
     """Return the values by path of a point of the fit, x of shape [number of coefficients]."""
     return {one.path: one.value(place) for one, place in zip(coefficients, x, strict=True)}
-
-
-def with_values(engine: EngineSpec, values: Mapping[str, float]) -> EngineSpec:
-    """Return the engine with coefficients replaced, by path; the entries of a table that are not named stay."""
-    changes: dict[str, object] = {}
-    for path, value in values.items():
-        field, _, entry = path.partition(".")
-        if entry:
-            table = changes.get(field, getattr(engine, field))
-            changes[field] = {**table, entry: value}  # type: ignore[dict-item]
-        else:
-            changes[field] = value
-    return engine.model_copy(update=changes)

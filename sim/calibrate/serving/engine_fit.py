@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sim.calibrate.serving.basis import Basis, basis_of
 from sim.calibrate.serving.beds import distrusted
 from sim.calibrate.serving.bench import Bench, Stand, observations
-from sim.calibrate.serving.coefficients import Coefficient, values_at, with_values
+from sim.calibrate.serving.coefficients import Coefficient, values_at
 from sim.calibrate.serving.fit import Fit, Observations, cost_of, covariance, deal, fit, place_without, without
 from sim.calibrate.serving.library import Library, NotCoveredError
 from sim.calibrate.serving.play import compile_setup
@@ -78,7 +78,7 @@ def fit_engine(recipe: Recipe, points: Sequence[Point], library: Library | None 
         held = np.isin(seen.curve, fold)
         held_out[held] = tries[chosen].predict(values, held)
         folds.append((tuple(names[number] for number in fold), values, tries[chosen].settings))
-    engine = with_values(start_of(recipe, coefficients_of(recipe, load_recipes())), carried(best.fit.values))
+    engine = start_of(recipe, coefficients_of(recipe, load_recipes())).with_values(carried(best.fit.values))
     return Fitted(recipe, engine, best.settings, stands, seen, best.fit, held_out, folds, covariance(best.fit, seen))
 
 
@@ -131,7 +131,11 @@ def stands_of(
     recipes = load_recipes()
     possible = coefficients_of(recipe, recipes)
     engine = start_of(recipe, possible)
-    found = [(point, setup) for point, setup in setups_of(points, settings, library) if takes(recipe, point, setup)]
+    found = [
+        (point, setup)
+        for point, setup in setups_of(points, settings, library)
+        if takes(recipe, point, setup) and _in_one_place(setup)
+    ]
     moving = _moving(found, engine, possible, library)
     coefficients = [one for one in possible if one.path in moving]
     bases: dict[str, Basis] = {}
@@ -170,6 +174,12 @@ def setups_of(points: Sequence[Point], settings: Mapping[str, Setting], library:
         except NotCoveredError:
             continue
     return found
+
+
+def _in_one_place(setup: Setup) -> bool:
+    """Whether one replica of one stage serves what is played: its steps, one after the other, are all there is."""
+    several = setup.kind == "open_loop" and setup.num_replicas > 1
+    return not several and not setup.num_prefill_replicas and setup.pool.pipeline_parallel_size == 1
 
 
 def _compiler(setup: Setup, library: Library) -> Callable[[EngineSpec], Profile]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from sim import catalog, cost
-from sim.calibrate.serving.coefficients import with_values
 from sim.calibrate.serving.library import Library, NotCoveredError
 from sim.calibrate.serving.predictions import is_saturated, metrics, one_step
 from sim.calibrate.serving.rows import Point
@@ -135,7 +134,7 @@ class Player:
             return {}
         chosen: dict[str, Setting] = {name: _whole(value) for name, value in fold.settings.items()}
         setup = make_setup(point, chosen | dict(settings or {}), self.library)
-        predicted, _ = self.predict(setup, with_values(engine, fold.coefficients), fold.curves[0])
+        predicted, _ = self.predict(setup, engine.with_values(fold.coefficients), fold.curves[0])
         return predicted
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.calibrate.serving.loads import Kind
 from sim.calibrate.serving.steps import Steps, change_between
 from sim.plane.owner import Table
 
@@ -27,6 +28,8 @@ class Spans:
     """Tokens that share the span; 1 for a latency."""
     extra_s: Floats
     """What is added outside the engine [s]: the host time before the first token, or nothing."""
+    from_arrival: bool
+    """Whether the spans begin when requests arrive."""
 
     @property
     def value_s(self) -> Floats:
@@ -44,14 +47,13 @@ def spans_of(metric: str, records: Table, frontend_s: float) -> Spans | None:
     first, end = records["first_token_s"] - frontend_s, records["end_s"] - frontend_s
     one = np.ones(len(records))
     if kind == "ttft":
-        return Spans(records["arrived_s"], first, one, frontend_s * one)
+        return Spans(records["arrived_s"], first, one, frontend_s * one, from_arrival=True)
     if kind in ("tpot", "itl"):
         several = records["output_tokens"] > 1
-        return Spans(
-            first[several], end[several], records["output_tokens"][several] - 1.0, np.zeros(int(several.sum()))
-        )
+        tokens = records["output_tokens"][several] - 1.0
+        return Spans(first[several], end[several], tokens, np.zeros(len(tokens)), from_arrival=False)
     if kind == "e2e":
-        return Spans(records["arrived_s"], end, one, frontend_s * one)
+        return Spans(records["arrived_s"], end, one, frontend_s * one, from_arrival=True)
     return None
 
 
@@ -88,8 +90,8 @@ def log_slope(
     change_s: Sequence[Floats],
     paths: Sequence[str],
     frontend_s: float,
-    *,
-    open_loop: bool = False,
+    kind: Kind,
+    asked_s: Floats | None = None,
 ) -> Floats:
     """Return the derivative of the log of a metric by each coefficient in its unit, the order of events held.
 
@@ -101,7 +103,9 @@ def log_slope(
     change_s : how much longer a unit of each coefficient makes each step, m arrays of shape [s]
     paths : the coefficients
     frontend_s : host time before the first token [s]
-    open_loop : whether requests come whatever becomes of them: then throughput does not move
+    kind : the load: the throughput of an open loop does not move; that of a closed one is its users over the mean time
+        of a request
+    asked_s : the engine's time with which each arrival moves [s], shape [r] (`asking.asked_s`); default: arrivals stay
 
     Returns
     -------
@@ -109,9 +113,15 @@ def log_slope(
     """
     statistic = metric.rsplit("_", 1)[-1]
     if "throughput" in metric:
+        if kind == "open_loop":
+            return np.zeros(len(paths))
+        if kind == "closed_loop":
+            return -log_slope("e2e_mean", records, steps, change_s, paths, frontend_s, kind, asked_s)
         begin_s, end_s = np.array([records["arrived_s"].min()]), np.array([records["end_s"].max()])
-        moved = change_between(steps, change_s, begin_s, end_s)[0] / (end_s - begin_s)
-        return np.zeros(len(paths)) if open_loop else -moved
+        moved = change_between(steps, change_s, begin_s, end_s)[0]
+        if kind in ("all_at_once", "static") and "first_token_s" in paths:
+            moved[paths.index("first_token_s")] += 1.0  # the last answer reaches its client later
+        return np.asarray(-moved / (end_s - begin_s))
     if metric.startswith("itl_p"):
         value, weight = token_gap(steps, statistic, records["arrived_s"].min(), records["end_s"].max())
         return np.array([weight @ change for change in change_s]) / value
@@ -119,7 +129,9 @@ def log_slope(
     if spans is None or not len(spans.from_s):
         return np.zeros(len(paths))
     value, weights = summed(spans.value_s, statistic)
-    moved = change_between(steps, change_s, spans.from_s, spans.to_s) / spans.divisor[:, np.newaxis]
-    if "first_token_s" in paths:
-        moved[:, paths.index("first_token_s")] += (spans.extra_s > 0) / spans.divisor
-    return np.asarray(weights @ moved / value)
+    from_s = spans.from_s if asked_s is None or not spans.from_arrival else asked_s
+    moved = change_between(steps, change_s, from_s, spans.to_s)
+    if spans.from_arrival and "first_token_s" in paths:
+        # Host time is added to the span; where the arrival follows an answer, it is later by as much.
+        moved[:, paths.index("first_token_s")] += 1.0 if asked_s is None else np.isneginf(asked_s)
+    return np.asarray(weights @ (moved / spans.divisor[:, np.newaxis]) / value)

@@ -8,7 +8,7 @@ from functools import cache
 
 from sim import catalog
 from sim.calibrate.serving.beds import first_of
-from sim.calibrate.serving.coefficients import Coefficient, with_values
+from sim.calibrate.serving.coefficients import Coefficient
 from sim.calibrate.serving.rows import Point
 from sim.calibrate.serving.setup import Setup
 from sim.cost.calibration import load_engine
@@ -87,7 +87,7 @@ def start_of(recipe: Recipe, coefficients: Iterable[Coefficient]) -> EngineSpec:
         "decode_serial_s": 0.0,
         **{field: {} for field in PRECISIONS},
     }
-    return with_values(like.model_copy(update=changes), {one.path: one.prior for one in coefficients})
+    return like.model_copy(update=changes).with_values({one.path: one.prior for one in coefficients})
 
 
 def split_entry(entry: str) -> tuple[str, str]:

@@ -87,9 +87,7 @@ def _positive(engine: EngineSpec) -> Iterator[str]:
 
 
 def _belief(engine: EngineSpec, path: str, like: str) -> Prior:
-    field, _, name = path.partition(".")
-    value = getattr(engine, field)
-    return Prior(median=value[name] if name else value, spread=OWN_SPREAD, source=f"assumed: near {like}")
+    return Prior(median=engine.value_of(path), spread=OWN_SPREAD, source=f"assumed: near {like}")
 
 
 def calibrate_serving(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sim.calibrate.serving.coefficients import Coefficient, values_at, with_values
+from sim.calibrate.serving.coefficients import Coefficient, values_at
 from sim.calibrate.serving.fit import (
     NOISE,
     Observations,
@@ -126,5 +126,5 @@ def test_coefficients_keep_to_what_is_physical():
 def test_values_go_into_fields_and_entries_of_tables():
     engine = load_engine("vllm", "h100-sxm-80gb")
     coefficients = (Coefficient("layer_s", 1e-5, 1.0), Coefficient("step_s", 2e-4, 1.0))
-    changed = with_values(engine, values_at(coefficients, np.zeros(2)))
+    changed = engine.with_values(values_at(coefficients, np.zeros(2)))
     assert (changed.layer_s, changed.step_s, changed.sequence_s) == (1e-5, 2e-4, engine.sequence_s)
