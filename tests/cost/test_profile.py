@@ -89,31 +89,33 @@ def test_a_context_that_does_not_fit_is_cut_only_where_none_was_asked_for(models
 
 
 @pytest.mark.parametrize(
-    ("model", "gpu", "options", "status"),
+    ("model", "gpu", "options", "grade"),
     [
-        ("llama-3.1-70b", "h100-sxm-80gb", {"tensor_parallel_size": 4}, "calibrated"),
-        ("llama-3.1-70b", "h100-sxm-80gb", {"tensor_parallel_size": 4, "engine": "nim"}, "calibrated"),
-        ("llama-3.1-8b", "a100-sxm-80gb", {"engine": "nim"}, "calibrated"),
-        ("llama-3.1-70b", "h100-sxm-80gb", {"tensor_parallel_size": 8}, "calibrated"),
-        ("llama-3.1-70b", "h100-sxm-80gb", {"tensor_parallel_size": 4, "weights": "fp8"}, "calibrated"),
-        ("mixtral-8x7b", "h100-sxm-80gb", {"tensor_parallel_size": 2}, "calibrated"),
-        ("llama-3.1-70b", "h100-sxm-80gb", {"tensor_parallel_size": 4, "engine": "sglang"}, "calibrated"),
-        ("llama-3.1-70b", "h100-sxm-80gb", {"tensor_parallel_size": 4, "weights": "int4"}, "extrapolated"),
-        ("qwen3-32b", "h100-sxm-80gb", {"weights": "fp8", "engine": "sglang"}, "extrapolated"),
-        ("llama-3.1-8b", "h100-sxm-80gb", {"engine": "vllm-0.10"}, "extrapolated"),
-        ("mixtral-8x7b", "h100-sxm-80gb", {"tensor_parallel_size": 2, "engine": "nim"}, "extrapolated"),
-        ("llama-3.1-70b", "h200-sxm-141gb", {"tensor_parallel_size": 4}, "extrapolated"),
-        ("llama-3.1-70b", "h100-pcie-80gb", {"tensor_parallel_size": 4}, "extrapolated"),
-        ("llama-3.1-8b", "a100-sxm-80gb", {}, "extrapolated"),
+        ("llama-3.1-70b", "h100-sxm-80gb", {"tensor_parallel_size": 4}, "good"),
+        ("llama-3.1-70b", "h100-sxm-80gb", {"tensor_parallel_size": 8}, "good"),
+        ("llama-3.1-70b", "h100-sxm-80gb", {"tensor_parallel_size": 4, "weights": "fp8"}, "good"),
+        ("llama-3.1-70b", "h100-sxm-80gb", {"tensor_parallel_size": 4, "engine": "nim"}, "good"),
+        ("llama-3.1-70b", "h100-sxm-80gb", {"tensor_parallel_size": 4, "engine": "sglang"}, "good"),
+        ("mixtral-8x7b", "h100-sxm-80gb", {"tensor_parallel_size": 2}, "good"),
+        ("llama-3.1-8b", "a100-sxm-80gb", {"engine": "nim"}, "good"),
+        ("llama-3.1-8b", "a100-sxm-80gb", {}, "thin"),
+        ("llama-3.1-70b", "h100-sxm-80gb", {"tensor_parallel_size": 4, "weights": "int4"}, None),
+        ("qwen3-32b", "h100-sxm-80gb", {"weights": "fp8", "engine": "sglang"}, None),
+        ("llama-3.1-8b", "h100-sxm-80gb", {"engine": "vllm-0.10"}, None),
+        ("mixtral-8x7b", "h100-sxm-80gb", {"tensor_parallel_size": 2, "engine": "nim"}, None),
+        ("llama-3.1-70b", "h200-sxm-141gb", {"tensor_parallel_size": 4}, None),
+        ("llama-3.1-70b", "h100-pcie-80gb", {"tensor_parallel_size": 4}, None),
+        ("llama-3.1-8b", "h100-sxm-80gb", {"engine": "vllm-0.19"}, None),
     ],
 )
-def test_a_profile_says_whether_it_was_measured_and_else_why_not(compiled, model, gpu, options, status):
+def test_a_profile_says_whether_it_was_measured_and_else_why_not(compiled, model, gpu, options, grade):
+    """Measured: how good its calibration is, and what that rests on. Not measured: why not."""
     calibration = compiled(model, gpu, **options).calibration
-    assert calibration.status == status
-    if status == "calibrated":
-        assert calibration.grade in ("good", "fair")
-        assert calibration.errors["tpot"].median_frac < 0.1
-        assert calibration.num_points >= calibration.num_curves > 10
+    assert calibration.status == ("calibrated" if grade else "extrapolated")
+    if grade:
+        assert calibration.grade == grade
+        assert (calibration.errors["tpot"].median_frac < 0.08) == (grade == "good")
+        assert calibration.num_points >= calibration.num_curves >= 5
     else:
         assert calibration.notes
 
@@ -124,7 +126,7 @@ def test_engines_keep_their_gpu_to_themselves():
         engine = load_engine(*name.split("-", 1))
         assert engine.name == name
         shown = name.removeprefix(engine.engine).removesuffix(f"-{engine.gpu}").removeprefix("-")
-        assert not shown or f"{engine.version}.".startswith(f"{shown}."), name
+        assert not shown or f"{engine.version.split()[0]}.".startswith(f"{shown}."), name
         kernels = load_kernels(engine.gpu, engine.kernels)
         assert kernels.name == f"{engine.kernels}-{engine.gpu}"
         if engine.like and not engine.like.endswith(engine.gpu) and engine.engine == "vllm":
