@@ -2,8 +2,8 @@
 
 An engine's coefficients enter its step times linearly (`docs/equations.md`) while no kernel meets a ceiling of the GPU
 (factors of 0.9 and more), but for the running maximum that keeps larger batches from being faster, which moves an entry
-of a table by less than 1e-3. A profile is therefore compiled once for each coefficient, and any other set of values is a
-sum of tables. Profiles of one pipeline stage only.
+of a table by less than 1e-3. A profile is therefore compiled once for each coefficient, and any other set of values is
+a sum of tables. Profiles of one pipeline stage only.
 """
 
 from __future__ import annotations

@@ -25,8 +25,7 @@ def entry_of(fitted: Fitted) -> EngineSpec:
     """Return the engine as the catalogue will hold it: rounded, with its errors, range and evidence."""
     paths = tuple(one.path for one in fitted.fit.coefficients)
     log_covariance = tuple(
-        tuple(round(float(value), DIGITS) for value in row[: number + 1])
-        for number, row in enumerate(fitted.log_covariance)
+        tuple(_round(value) for value in row[: number + 1]) for number, row in enumerate(fitted.log_covariance)
     )
     held_out = dict(errors_of(fitted, fitted.held_out, "curves held out"))
     evidence = Evidence(
@@ -119,7 +118,11 @@ def _range(fitted: Fitted) -> Range:
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:
-    return {path: float(f"{value:.{DIGITS}g}") for path, value in values.items()}
+    return {path: _round(value) for path, value in values.items()}
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
 
 
 class _Dumper(yaml.SafeDumper):
@@ -129,17 +132,6 @@ class _Dumper(yaml.SafeDumper):
         """Write everything out."""
         del data
         return True
-
-
-def _float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    """Return a number as YAML 1.1 reads it back: with a point, before the exponent if there is one."""
-    mantissa, e, exponent = f"{value:.{DIGITS}g}".partition("e")
-    return dumper.represent_scalar(
-        "tag:yaml.org,2002:float", (mantissa if "." in mantissa else f"{mantissa}.0") + e + exponent
-    )
-
-
-_Dumper.add_representer(float, _float)
 
 
 def text_of(engine: EngineSpec) -> str:

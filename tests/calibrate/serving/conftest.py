@@ -87,7 +87,7 @@ def basis_for(library, point):
 
 
 @pytest.fixture
-def played(library):
+def played():
     """Play a setup with its log of steps on: plan, records, steps."""
 
     def play(setup, profile):

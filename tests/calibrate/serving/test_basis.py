@@ -90,7 +90,7 @@ def test_what_a_unit_adds_is_evaluated_like_step_times(basis_for):
 )
 @given(layer_s=st.floats(0, 1e-3), step_s=st.floats(0, 1e-2), scale=st.floats(0.9, 10), weight=st.floats(0, 1))
 def test_step_times_are_linear_in_the_coefficients(basis_for, library, layer_s, step_s, scale, weight):
-    """Factors on kernels are above 0.9, as in the recipes: none is faster than the GPU's ceilings, whatever the factor."""
+    """Factors on kernels are above 0.9, as in the recipes: no kernel passes the ceilings."""
     setup, engine, basis = basis_for({"layer_s": 1e-5, "step_s": 4e-4, "prefill_attention_scale": 1.2})
 
     def compile_(one):

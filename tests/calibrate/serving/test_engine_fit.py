@@ -13,12 +13,11 @@ from sim.calibrate.serving.setup import make_setup
 from sim.errors import SpecError
 from sim.spec.recipe import Prior, Recipe
 
-TRUTH = {"layer_s": 2.2e-5, "step_s": 7e-4, "gemm_scale.bf16": 1.15, "first_token_s": 1.3e-2}
+TRUTH = {"step_s": 7e-4, "gemm_scale.bf16": 1.15, "first_token_s": 1.3e-2}
 BELIEFS = {
-    "layer_s": Prior(median=1e-5, spread=0.8, source="a guess"),
-    "step_s": Prior(median=4e-4, spread=0.8, source="a guess"),
-    "gemm_scale.bf16": Prior(median=1.02, spread=0.2, source="a guess"),
-    "first_token_s": Prior(median=8e-3, spread=0.8, source="a guess"),
+    "step_s": Prior(median=4e-4, spread=3.0, source="a guess"),
+    "gemm_scale.bf16": Prior(median=1.02, spread=1.0, source="a guess"),
+    "first_token_s": Prior(median=8e-3, spread=3.0, source="a guess"),
 }
 CURVES = {
     "small": {"model": "Llama-3.2-1B"},
@@ -31,7 +30,7 @@ SOURCE = "somebody's"
 
 
 def recipe_of(**changes) -> Recipe:
-    fixed = ("prefill_attention_scale", "elementwise_passes", "prefill_layer_s", "sequence_s", "moe_layer_s")
+    fixed = ("prefill_attention_scale", "elementwise_passes", "prefill_layer_s", "sequence_s", "moe_layer_s", "layer_s")
     base = {
         "engine": "vllm-9.9", "gpu": "h100-sxm-80gb", "like": "vllm-h100-sxm-80gb", "kernels": "vllm",
         "version": "9.9.0", "date": "2026", "source": "played", "beds": ("vllm",), "priors": BELIEFS,
@@ -52,12 +51,12 @@ def truth():
 def measured(library, truth):
     """Points of four curves, played with the truth: measurements without error."""
     ordinary = {
-        "source": SOURCE, "date": "2026", "engine": "vLLM", "version": "9.9.0", "precision": "bf16",
+        "source": SOURCE, "date": "2026", "engine": "vLLM", "version": "0.15.1", "precision": "bf16",
         "gpu": "H100-SXM-80GB", "tp": "1", "pp": "1", "isl": "512", "osl": "32", "notes": "", "tier": "A",
     }  # fmt: skip
     player, points = Player(library, truth), []
     for curve, what in CURVES.items():
-        for users in (1, 3, 8):
+        for users in (1, 6):
             point = Point(**{**ordinary, **what, "load": f"concurrency={users}", "group_id": curve})
             predicted = player.outcome(point).predicted
             points.append(dataclasses.replace(point, measured={name: predicted[name] for name in METRICS}))
@@ -80,7 +79,7 @@ def test_known_coefficients_are_found_again(fitted):
 def test_the_linear_form_stands_at_the_end_of_the_fit(fitted):
     values = fitted.fit.values
     assert np.concatenate([stand.predict(values) for stand in fitted.stands]) == pytest.approx(fitted.fit.log_predicted)
-    assert fitted.log_covariance.shape == (4, 4)
+    assert fitted.log_covariance.shape == (3, 3)
     assert np.all(np.linalg.eigvalsh(fitted.log_covariance) >= -1e-12)
 
 
@@ -96,9 +95,9 @@ def test_every_curve_is_held_out_and_played_with_what_the_others_gave(fitted):
 
 
 def test_a_curve_says_nothing_about_its_own_prediction(fitted, measured, library):
-    """Twice the times on one curve: the others' folds move, its own does not."""
+    """All is 15 % slower on one curve: what the others' folds give moves, what its own gives does not."""
     wrong = [
-        dataclasses.replace(point, measured={name: 2.0 * value for name, value in point.measured.items()})
+        dataclasses.replace(point, measured={name: 1.15 * value for name, value in point.measured.items()})
         if point.group_id == "deep"
         else point
         for point in measured
@@ -108,11 +107,10 @@ def test_a_curve_says_nothing_about_its_own_prediction(fitted, measured, library
     def coefficients(result, curve):
         return next(values for curves, values, _ in result.folds if curve in curves)
 
-    assert coefficients(again, "deep") == pytest.approx(coefficients(fitted, "deep"), rel=0.05)
     moved = [abs(np.log(coefficients(again, "small")[path] / coefficients(fitted, "small")[path])) for path in TRUTH]
-    assert max(moved) > 0.1
+    assert max(moved) > 0.05
     own = np.array([stand.curve == "deep" for stand in again.stands for _ in stand.measured])
-    assert again.held_out[own] == pytest.approx(fitted.held_out[own], abs=0.03)
+    assert again.held_out[own] == pytest.approx(fitted.held_out[own], abs=0.01)
 
 
 def test_settings_are_chosen_inside_the_folds(library, measured):

@@ -39,7 +39,7 @@ def elasticities(stand, path, step=STEP):
         {"load": "concurrency=1"},
         {"load": "concurrency=4", "osl": "64"},
         {"load": "concurrency=4", "osl": "64", **NIM},  # requests 1 ms apart; an idle engine waits for the first
-        {"load": "concurrency=50", "isl": "300", "osl": "64", "model": "Llama-3.1-8B-Instruct", **NIM},  # a busy engine
+        {"load": "concurrency=16", "isl": "300", "osl": "64", "model": "Llama-3.1-8B-Instruct", **NIM},  # a busy engine
         {"load": "concurrency=6", "osl": "50", "engine": "SGLang", "version": "0.5.5", "source": "gap-analysis"},
         {"load": "inf rate (all 12 prompts at once)", "osl": "64"},
     ],
@@ -85,7 +85,7 @@ def test_gaps_between_tokens_are_those_of_the_steps(basis_for, played):
     assert here == pytest.approx(np.percentile(each, 50, method="inverted_cdf"))
 
 
-def test_a_decode_step(stand_for, basis_for):
+def test_a_decode_step(basis_for):
     setup, _, basis = basis_for(load="decode_batch~7", isl="1000", osl="")
     ones = {"itl_mean": 1.0, "output_throughput": 1.0}
     stand = Stand(setup, basis, ones, ones, "g")
