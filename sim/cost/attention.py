@@ -108,11 +108,12 @@ def decode_layer_s(
 
     Notes
     -----
-    .. math:: s \max\left(t\, e^{R(\log_2 nh, \log_2 c, \log_2 g, \log_2 d)} + t_1 [n > 1, h > 1],\;
-        M / B b_{max}\right)
+    .. math:: \max\left(s \max\left(t\, e^{R(\log_2 nh, \log_2 c, \log_2 g, \log_2 d)} + t_1 [n > 1, h > 1],\;
+        M / B b_{max}\right),\; M / B\right)
 
-    Form `decode_form_s`, h key-value heads on the GPU, g query heads to each; never faster than the bandwidth. The latents of MLA have no table: the
-    form alone, in which multiplying may take longer than reading, as all heads share one latent.
+    Form `decode_form_s`, h key-value heads on the GPU, g query heads to each; whatever the factor, no
+    reading is faster than the bandwidth. The latents of MLA have no table: the form alone, in which multiplying may
+    take longer than reading, as all heads share one latent.
     """
     decode, prefill = kernels
     fit, latent = decode.fit, model.kv_lora_rank is not None

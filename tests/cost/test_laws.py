@@ -263,7 +263,8 @@ def worked_out(model, gpu, kernels, engine, tp, batch):  # noqa: PLR0915  (all o
         timed = form * looked_up(kernel.residual, math.log2(rows), math.log2(n), math.log2(k))
         fastest = 2 * rows * n * k / (peak * fit.ceiling_frac)
         extra = engine.gemm_compute_extra.get("bf16", 0.0) * fastest
-        return engine.gemm_scale["bf16"] * max(timed, fastest, moved / bandwidth) + extra
+        own = engine.gemm_scale["bf16"] * max(timed, fastest, moved / bandwidth) + extra
+        return max(own, 2 * rows * n * k / peak, moved / bandwidth)
 
     h, layers, d = model.hidden_size, model.num_hidden_layers, model.head_dim
     heads, kv_heads = model.num_attention_heads // tp, max(model.num_key_value_heads // tp, 1)
@@ -299,7 +300,8 @@ def worked_out(model, gpu, kernels, engine, tp, batch):  # noqa: PLR0915  (all o
         point = (seqs * kv_heads, max(each, 1.0), heads / kv_heads, d)
         timed = form * looked_up(kernel.residual, *map(math.log2, point))
         timed += further if seqs > 1 and kv_heads > 1 else 0.0
-        return engine.decode_attention_scale["bf16"] * max(timed, read / (bandwidth * fit.ceiling_frac))
+        own = engine.decode_attention_scale["bf16"] * max(timed, read / (bandwidth * fit.ceiling_frac))
+        return max(own, read / bandwidth)
 
     def attending(seqs, total):
         """The same where the engine's own kernel may walk each context with one block."""
