@@ -14,6 +14,7 @@ from sim.calibrate.serving.recipes import (
 from sim.calibrate.serving.run import chosen_recipes, own_recipe
 from sim.cost.calibration import load_engine, load_kernels
 from sim.errors import CatalogError, SpecError
+from sim.spec.bed import Client
 from sim.spec.engine import EngineSpec
 from sim.spec.fleet import Pool
 from sim.spec.recipe import read_recipes
@@ -29,7 +30,7 @@ def test_a_recipe_names_what_there_is(recipe, library):
     assert load_engine(*split_entry(recipe.like))
     assert load_kernels(recipe.gpu, recipe.kernels)
     for setting in (name for one in recipe.candidates for name in one):
-        assert setting in Pool.model_fields
+        assert setting in {**Pool.model_fields, **Client.model_fields}
     paths = {one.path for one in coefficients_of(recipe, RECIPES)}
     assert set(recipe.held) & paths == set()
 
@@ -82,7 +83,8 @@ priors:
   layer_s: {median: 1.0e-05, spread: 0.8, source: a guess}
 weights: {"^tpot_mean$": 1}
 engines:
-  - {engine: a, gpu: h100-sxm-80gb, like: vllm-h100-sxm-80gb, kernels: vllm, version: 1, date: 2, source: x, beds: [vllm]}
+  - {engine: a, gpu: h100-sxm-80gb, like: vllm-h100-sxm-80gb, kernels: vllm, version: 1, date: 2,
+     source: x, beds: [vllm]}
 """
 
 
@@ -109,7 +111,7 @@ def test_a_mistake_gives_one_clear_message(wrong, right, message):
 
 def test_two_recipes_for_one_entry():
     with pytest.raises(SpecError, match="two recipes for a-h100-sxm-80gb"):
-        read_recipes(SMALL + SMALL.splitlines()[-1] + "\n")
+        read_recipes(SMALL + SMALL[SMALL.index("  - {engine: a") :])
 
 
 def test_entries_and_names_that_do_not_exist(point):
