@@ -55,6 +55,16 @@ def test_every_belief_has_a_source_and_a_field():
             assert path.endswith(".*") == (path.partition(".")[0] in PRECISIONS)
 
 
+def test_the_document_tells_the_beliefs_that_hold(repository):
+    lines = (repository / "docs/calibration.md").read_text().splitlines()
+    for path, prior in RECIPES.priors.items():
+        (line,) = [line for line in lines if line.startswith(f"| `{path}` |")]
+        _, _, median, spread, least, source, _ = (cell.strip() for cell in line.split("|"))
+        number, _, unit = median.partition(" ")
+        assert float(number) * {"us": 1e-6, "ms": 1e-3, "": 1.0}[unit] == pytest.approx(prior.median)
+        assert (float(spread), float(least or 0), source) == (prior.spread, prior.least, prior.source)
+
+
 def test_a_recipes_belief_comes_before_that_of_all_engines():
     by_name = {recipe.name: recipe for recipe in ENGINES}
     old, new = (
