@@ -54,7 +54,7 @@ def test_experts(basis_for, library, model):
         engine,
         lambda one: compile_setup(setup, one, library=library),
         other(MOE | RISING),
-        ("batch_s", "decode_batch_s"),
+        ("batch_s", "decode_batch_s", "sample_s"),
         RUNNING_MAXIMUM,
     )
 

@@ -14,6 +14,7 @@ from sim.calibrate.serving.recipes import (
 from sim.calibrate.serving.run import chosen_recipes, own_recipe
 from sim.cost.calibration import load_engine, load_kernels
 from sim.errors import CatalogError, SpecError
+from sim.spec.bed import Client
 from sim.spec.engine import EngineSpec
 from sim.spec.fleet import Pool
 from sim.spec.recipe import read_recipes
@@ -29,7 +30,7 @@ def test_a_recipe_names_what_there_is(recipe, library):
     assert load_engine(*split_entry(recipe.like))
     assert load_kernels(recipe.gpu, recipe.kernels)
     for setting in (name for one in recipe.candidates for name in one):
-        assert setting in Pool.model_fields
+        assert setting in {**Pool.model_fields, **Client.model_fields}
     paths = {one.path for one in coefficients_of(recipe, RECIPES)}
     assert set(recipe.held) & paths == set()
 
@@ -52,6 +53,16 @@ def test_every_belief_has_a_source_and_a_field():
             assert prior.source
             assert path.partition(".")[0] in fields
             assert path.endswith(".*") == (path.partition(".")[0] in PRECISIONS)
+
+
+def test_the_document_tells_the_beliefs_that_hold(repository):
+    lines = (repository / "docs/calibration.md").read_text().splitlines()
+    for path, prior in RECIPES.priors.items():
+        (line,) = [line for line in lines if line.startswith(f"| `{path}` |")]
+        _, _, median, spread, least, source, _ = (cell.strip() for cell in line.split("|"))
+        number, _, unit = median.partition(" ")
+        assert float(number) * {"us": 1e-6, "ms": 1e-3, "": 1.0}[unit] == pytest.approx(prior.median)
+        assert (float(spread), float(least or 0), source) == (prior.spread, prior.least, prior.source)
 
 
 def test_a_recipes_belief_comes_before_that_of_all_engines():
@@ -82,7 +93,8 @@ priors:
   layer_s: {median: 1.0e-05, spread: 0.8, source: a guess}
 weights: {"^tpot_mean$": 1}
 engines:
-  - {engine: a, gpu: h100-sxm-80gb, like: vllm-h100-sxm-80gb, kernels: vllm, version: 1, date: 2, source: x, beds: [vllm]}
+  - {engine: a, gpu: h100-sxm-80gb, like: vllm-h100-sxm-80gb, kernels: vllm, version: 1, date: 2,
+     source: x, beds: [vllm]}
 """
 
 
@@ -109,7 +121,7 @@ def test_a_mistake_gives_one_clear_message(wrong, right, message):
 
 def test_two_recipes_for_one_entry():
     with pytest.raises(SpecError, match="two recipes for a-h100-sxm-80gb"):
-        read_recipes(SMALL + SMALL.splitlines()[-1] + "\n")
+        read_recipes(SMALL + SMALL[SMALL.index("  - {engine: a") :])
 
 
 def test_entries_and_names_that_do_not_exist(point):
