@@ -233,6 +233,13 @@ def paths(draw, num_pools, max_guards):
     return (*draw(st.lists(classify, max_size=max_guards)), Visit(draw(pool)))
 
 
+def reissue_interval_s(draw, clock, mood):
+    """Time between the requests of a client; none where crowds and pauses are wanted, which it would thin out."""
+    if mood in (CROWDED, PAUSED):
+        return 0.0
+    return draw(st.sampled_from([0.0, 0.0, 1.0])) * draw(clock.calendar(0 if clock.exact else 1, 32))
+
+
 @st.composite
 def traffic_classes(draw, clock, number, path_names, mood):
     return TrafficClass(
@@ -254,7 +261,7 @@ def traffic_classes(draw, clock, number, path_names, mood):
         max_context_tokens=draw(st.sampled_from([45, 60, 1 << 20])),
         is_program=draw(st.booleans()),
         truncates=draw(st.sampled_from([True, True, False])),
-        reissue_interval_s=draw(st.sampled_from([0.0, 0.0, 1.0])) * draw(clock.calendar(0 if clock.exact else 1, 32)),
+        reissue_interval_s=reissue_interval_s(draw, clock, mood),
     )
 
 
