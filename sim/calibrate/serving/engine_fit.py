@@ -88,7 +88,7 @@ def carried(values: Mapping[str, float]) -> dict[str, float]:
     for field, names in PRECISIONS.items():
         known = values.get(f"{field}.bf16")
         if known is not None:
-            found |= {f"{field}.{name}": known for name in names if f"{field}.{name}" not in values}
+            found |= {f"{field}.{name}": float(f"{known:.4g}") for name in names if f"{field}.{name}" not in values}
     return found
 
 
