@@ -16,6 +16,7 @@ from sim.calibrate.serving.coefficients import Coefficient, values_at
 from sim.calibrate.serving.fit import Fit, Observations, cost_of, covariance, deal, fit, place_without, without
 from sim.calibrate.serving.library import Library, NotCoveredError
 from sim.calibrate.serving.play import compile_setup
+from sim.calibrate.serving.predictions import fills_cache
 from sim.calibrate.serving.recipes import PRECISIONS, coefficients_of, load_recipes, start_of, takes, weight_of
 from sim.calibrate.serving.rows import Point
 from sim.calibrate.serving.scenarios import pool_of
@@ -28,8 +29,6 @@ from sim.spec.recipe import Recipe
 
 Floats = NDArray[np.float64]
 LOG = logging.getLogger(__name__)
-FULL_FRAC = 0.95
-"""A closed loop that fills more of the cache queues: its first tokens say how long it ran."""
 
 
 @dataclass(frozen=True)
@@ -214,6 +213,5 @@ def _moving(
 def _queues(setup: Setup, profile: Profile) -> bool:
     """Whether first tokens wait in a queue: users whose contexts fill the cache, or all at once."""
     if setup.kind == "closed_loop":
-        room = (profile.num_gpu_blocks - 1) * profile.block_size
-        return setup.load * (setup.isl + setup.osl) >= FULL_FRAC * room
+        return fills_cache(setup, profile)
     return setup.kind in ("all_at_once", "saturated", "offline")

@@ -36,6 +36,12 @@ def one_step(setup: Setup, profile: Profile) -> dict[str, float]:
     }
 
 
+def fills_cache(setup: Setup, profile: Profile) -> bool:
+    """Return whether the users of a closed loop fill so much of the KV cache that they queue for it."""
+    room = (profile.num_gpu_blocks - 1) * profile.block_size
+    return setup.load * (setup.isl + setup.osl) >= FULL_FRAC * room
+
+
 def is_saturated(setup: Setup, profile: Profile, records: Records) -> bool:
     """Return whether latencies say how long a point ran: a queue that grows, or a cache that its users fill."""
     if setup.kind == "open_loop":
@@ -43,8 +49,7 @@ def is_saturated(setup: Setup, profile: Profile, records: Records) -> bool:
         second = records.timeline["t_s"] == begins_s[min(1, len(begins_s) - 1)]
         return bool(records.timeline["saturated"][second].any())
     if setup.kind in ("closed_loop", "all_at_once"):
-        room = (profile.num_gpu_blocks - 1) * profile.block_size
-        return setup.load >= MANY_USERS or setup.load * (setup.isl + setup.osl) >= FULL_FRAC * room
+        return setup.load >= MANY_USERS or fills_cache(setup, profile)
     return setup.kind in ("saturated", "offline")
 
 
