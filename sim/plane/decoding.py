@@ -192,7 +192,7 @@ def close_run(p, pool, s):
         flight.dt_s = s.d0_s + s.slope_s * (s.processed - s.step0)
         flight.num_decodes = s.num_decoding
         copy_counts(p, s, flight, s.processed)
-    book(p, pool, s, s.num_decoding, k, end_s - s.t0_s, end_s)
+    book(p, pool, s, s.num_decoding, float(k), end_s - s.t0_s, end_s)
     s.per_seq_s += s.share_s * k
     s.per_context_s += s.context_s * k
     s.per_context_step_s += s.context_s * (k * (s.step0 - s.origin) + 0.5 * (k * (k - 1)))

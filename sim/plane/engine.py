@@ -281,7 +281,7 @@ def book_single(p, pool, s, step):
         s.per_seq_s += s.entry_s + s.token_s + s.emit_s + s.decode_s
         s.per_context_s += s.context_s
         s.per_context_step_s += s.context_s * (step - s.origin)
-    book(p, pool, s, s.num_tokens, 1, s.dt_s, s.began_s + s.dt_s)
+    book(p, pool, s, s.num_tokens, 1.0, s.dt_s, s.began_s + s.dt_s)
     charge(p, pool, s, pool.pair_s)
 
 

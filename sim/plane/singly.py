@@ -114,7 +114,7 @@ def join_pipeline(p, pool, s, begin_s, occupied_s, now):
     s.emit_s *= part
     s.decode_s *= part
     s.context_s *= part
-    energy_j = spent_s * pool.idle_w + spent_j(p, pool, s.num_tokens, 1, s.dt_s) - s.dt_s * pool.idle_w
+    energy_j = spent_s * pool.idle_w + spent_j(p, pool, s.num_tokens, 1.0, s.dt_s) - s.dt_s * pool.idle_w
     due_j = energy_j + max(0.0, s.booked_s - now) * s.booked_w
     s.busy_s += spent_s
     s.energy_j += energy_j
