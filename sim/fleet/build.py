@@ -19,9 +19,6 @@ from sim.spec.hardware import GpuSpec, Sourced
 from sim.traffic.replay import Replay
 from sim.traffic.synthetic import OpenLoop
 
-LANGUAGES = ("all",)
-"""Languages of the traffic; so far it is not told apart."""
-
 
 @dataclass(frozen=True)
 class Built:
@@ -233,7 +230,7 @@ def make_groups(
             TierFacts(name, scenario.slo_of(name), users * tier.user_frac if name in people else None)
             for name, tier in scenario.tiers.items()
         ),
-        languages=LANGUAGES,
+        languages=source.languages,
         pools=tuple(
             PoolFacts(name, profile.model, profile.hardware, profile.num_gpus, float(prices[name]))
             for name, profile in profiles.items()

@@ -25,6 +25,7 @@ ARRIVAL = np.dtype(
 # A stretch of a recorded prompt: token x of it equals token x of any other stretch of that key.
 SEGMENT = np.dtype([("key", "u8"), ("tokens", "i4"), ("pad", "i4")])
 NO_SEGMENTS = np.zeros(0, dtype=SEGMENT)
+ONE_LANGUAGE = ("all",)  # of a source that does not tell languages apart
 # A token bucket in requests: refills at `rate_per_s` up to `capacity`, full at the start; a request takes one.
 BUCKET = np.dtype([("rate_per_s", "f8"), ("capacity", "f8")])
 MAX_CHUNK_ROWS = 65_536
@@ -41,6 +42,27 @@ class Chunk(NamedTuple):
     segments: NDArray[np.void] = NO_SEGMENTS
     """dtype SEGMENT: those of each row that has any, one row's after the other's. Such a row has one turn only, and its
     segments' tokens add up to its `user_tokens`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reaction:
+    """What a sender does about an attempt that failed, and about an answer that came late.
+
+    An attempt that ends in one of `retried` is made again with probability `retry_frac`, at most `max_retries` times a
+    turn, after a delay from `backoff_s` times `backoff_factor` to the power of the retries before, at most
+    `max_backoff_s`. A turn that failed for good ends its conversation with probability `leave_frac`; an answer whose
+    first token took longer than `slow_s` does so with probability `slow_leave_frac`.
+    """
+
+    retried: tuple[int, ...]  # endings, codes of sim.metrics.records
+    retry_frac: float
+    max_retries: int
+    backoff_s: NDArray[np.float64]  # quantile table
+    backoff_factor: float
+    max_backoff_s: float
+    leave_frac: float
+    slow_s: float  # infinite: nothing is too slow
+    slow_leave_frac: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +91,9 @@ class TrafficClass:
     max_context_tokens: int  # NO_LIMIT: the model's own
     is_program: bool
     truncates: bool = True
+    first_user_tokens: NDArray[np.float64] | None = None  # of turn 0, where it differs; None: as every turn
+    length_factor: NDArray[np.float64] | None = None  # on user and output tokens, by language; None: 1 for all
+    reaction: Reaction | None = None  # None: goes on with the next turn, whatever became of the last
     reissue_interval_s: float = 0.0  # turns after the first of all conversations of the class are so far apart
 
 
@@ -78,6 +103,10 @@ class Source(Protocol):
     @property
     def classes(self) -> tuple[TrafficClass, ...]:
         """The classes that `class_id` counts."""
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that `language` counts: at least one, the first where nothing else is said."""
 
     @property
     def buckets(self) -> NDArray[np.void]:

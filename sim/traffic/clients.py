@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from sim.traffic import draws
-from sim.traffic.arrivals import ARRIVAL, Chunk, TrafficClass
+from sim.traffic.arrivals import ARRIVAL, ONE_LANGUAGE, Chunk, TrafficClass
 from sim.traffic.daily import DailyRate
 from sim.traffic.expect import conversation_tokens
 from sim.traffic.lengths import Table, table_mean
@@ -92,6 +92,11 @@ class Clients:
     def classes(self) -> tuple[TrafficClass, ...]:
         """One class."""
         return (self.traffic_class,)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages are not told apart."""
+        return ONE_LANGUAGE
 
     def describe(self) -> dict[str, Any]:
         """The inputs in numbers."""

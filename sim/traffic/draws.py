@@ -35,6 +35,9 @@ DAY = 18
 CONTENT = 19
 AFFINITY = 20
 ACCEPT = 21
+RETRY = 22
+LEAVE = 23
+BACKOFF = 24
 
 # 2**64 divided by the golden ratio, made odd: the increment of SplitMix64 (same source as `mix`).
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)

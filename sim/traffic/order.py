@@ -46,6 +46,11 @@ class Merged:
         return tuple(traffic_class for source in self.sources for traffic_class in source.classes)
 
     @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of all sources, each once, in order of appearance."""
+        return tuple(dict.fromkeys(language for source in self.sources for language in source.languages))
+
+    @property
     def buckets(self) -> NDArray[np.void]:
         """The token buckets of all sources, one source after the other."""
         return np.concatenate([source.buckets for source in self.sources])
@@ -58,7 +63,8 @@ class Merged:
         """Arrivals of all sources in order of time."""
         streams, first_class, first_bucket = [], 0, 0
         for source in self.sources:
-            streams.append(_Stream(source, first_class, first_bucket))
+            codes = np.array([self.languages.index(language) for language in source.languages])
+            streams.append(_Stream(source, first_class, first_bucket, codes))
             first_class += len(source.classes)
             first_bucket += len(source.buckets)
         while live := [stream for stream in streams if stream.fill()]:
@@ -75,12 +81,12 @@ class Merged:
 
 
 class _Stream:
-    """One source's rows at hand, numbered among the merged classes and buckets."""
+    """One source's rows at hand, numbered among the merged classes, buckets and languages."""
 
-    def __init__(self, source: Source, first_class: int, first_bucket: int) -> None:
+    def __init__(self, source: Source, first_class: int, first_bucket: int, languages: NDArray[np.int64]) -> None:
         self.rows, self._segments = np.zeros(0, dtype=ARRIVAL), NO_SEGMENTS
         self._chunks = source.chunks()
-        self._first_class, self._first_bucket = first_class, first_bucket
+        self._first_class, self._first_bucket, self._languages = first_class, first_bucket, languages
 
     def fill(self) -> bool:
         """Have at least one row at hand; False at the source's end."""
@@ -91,6 +97,7 @@ class _Stream:
             self.rows, self._segments = chunk.rows.copy(), chunk.segments
             self.rows["class_id"] += self._first_class
             self.rows["bucket"][chunk.rows["bucket"] >= 0] += self._first_bucket
+            self.rows["language"] = self._languages[chunk.rows["language"]]
         return True
 
     def take(self, until_s: float, side: Any) -> Chunk:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sim.traffic import draws
 from sim.traffic.activity import MAX_PER_DAY, Activity, ActivityTables
-from sim.traffic.arrivals import ARRIVAL, MAX_CHUNK_ROWS, Chunk, TrafficClass
+from sim.traffic.arrivals import ARRIVAL, MAX_CHUNK_ROWS, ONE_LANGUAGE, Chunk, TrafficClass
 from sim.traffic.daily import DailyRate
 from sim.traffic.expect import conversation_tokens
 from sim.traffic.lengths import Table, lookup, table_mean
@@ -81,6 +81,11 @@ class Population:
         """Expected prompt and output tokens of the conversations of a day; prompts in full, cached or not."""
         per_conversation = [sum(conversation_tokens(each, self.turns)) for each in self.classes]
         return self.num_users * float(self.activity.tier_frac * self.activity.rate_per_day @ per_conversation)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages are not told apart."""
+        return ONE_LANGUAGE
 
     def describe(self) -> dict[str, Any]:
         """The inputs in numbers."""

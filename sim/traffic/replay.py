@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.traffic import draws
-from sim.traffic.arrivals import ARRIVAL, NO_SEGMENTS, SEGMENT, Chunk, TrafficClass
+from sim.traffic.arrivals import ARRIVAL, NO_SEGMENTS, ONE_LANGUAGE, SEGMENT, Chunk, TrafficClass
 from sim.traffic.reuse import Unlimited
 from sim.traffic.rows import in_chunks
 from sim.traffic.summary import Volume, described
@@ -66,6 +66,11 @@ class Replay:
     def classes(self) -> tuple[TrafficClass, ...]:
         """One class."""
         return (self.traffic_class,)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages are not told apart."""
+        return ONE_LANGUAGE
 
     def describe(self) -> dict[str, Any]:
         """The trace in numbers, as far as the horizon; raises TraceError where it is wrong."""

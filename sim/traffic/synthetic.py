@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.traffic import draws
-from sim.traffic.arrivals import ARRIVAL, NO_SEGMENTS, SEGMENT, Chunk, TrafficClass, whole_ns
+from sim.traffic.arrivals import ARRIVAL, NO_SEGMENTS, ONE_LANGUAGE, SEGMENT, Chunk, TrafficClass, whole_ns
 from sim.traffic.daily import MINUTES, DailyRate
 from sim.traffic.lengths import table_mean
 from sim.traffic.renewal import Renewals
@@ -41,6 +41,11 @@ class OpenLoop:
     def classes(self) -> tuple[TrafficClass, ...]:
         """One class."""
         return (self.traffic_class,)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages are not told apart."""
+        return ONE_LANGUAGE
 
     def describe(self) -> dict[str, Any]:
         """The inputs in numbers."""
@@ -114,6 +119,11 @@ class ClosedLoop:
     def classes(self) -> tuple[TrafficClass, ...]:
         """One class."""
         return (self.traffic_class,)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages are not told apart."""
+        return ONE_LANGUAGE
 
     def describe(self) -> dict[str, Any]:
         """The inputs in numbers: all requests, if the run goes on until the last is answered."""
