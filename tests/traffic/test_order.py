@@ -15,6 +15,7 @@ class Listed:
 
     def __init__(self, name, chunks, num_buckets=0):
         self.classes = (name,)
+        self.languages = ("both", name)
         self.buckets = np.zeros(num_buckets, dtype=BUCKET)
         self.times = chunks
 
@@ -27,6 +28,7 @@ class Listed:
             rows = np.zeros(len(times), dtype=ARRIVAL)
             rows["t_s"], rows["user"] = times, number
             rows["bucket"] = len(self.buckets) - 1
+            rows["language"] = rows["user"] % 2
             yield Chunk(rows)
 
 
@@ -51,6 +53,12 @@ def test_merging_is_a_stable_sort_of_all(drawn):
     assert np.array_equal(found["class_id"], source[expected])
     # Every odd source has one bucket; those before it have one each too.
     assert np.array_equal(found["bucket"], np.where(source % 2, source // 2, -1)[expected])
+    # Every second chunk is in the language that only its source has.
+    number = np.concatenate([np.repeat(np.arange(len(c)), list(map(len, c))) for c in (s.times for s in listed)])
+    spoken = np.array(merged.languages)[found["language"]]
+    assert spoken.tolist() == [
+        f"s{i}" if n % 2 else "both" for i, n in zip(source[expected], number[expected], strict=True)
+    ]
     assert merged.classes == tuple(f"s{i}" for i in range(len(drawn)))
     assert len(merged.buckets) == len(drawn) // 2
 
