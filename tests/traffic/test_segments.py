@@ -77,6 +77,7 @@ class Given:
 
     classes = ("any",)
     buckets = np.zeros(0, dtype=BUCKET)
+    languages = ("all",)
 
     def __init__(self, chunks):
         self.given = chunks
