@@ -14,6 +14,7 @@ _NEEDS: Final = {
     "constant": {"mean"},
     "lognormal": {"mean", "standard_deviation"},
     "gamma": {"mean", "standard_deviation"},
+    "weibull": {"mean", "standard_deviation"},
     "exponential": {"mean"},
     "geometric": {"mean"},
     "uniform": {"min", "max"},
@@ -31,12 +32,14 @@ class Distribution(Spec):
     clip it. Field names: kubernetes-sigs/inference-perf, workload-catalog schema.
     """
 
-    distribution_type: Literal["constant", "lognormal", "gamma", "exponential", "geometric", "uniform", "percentiles"]
+    distribution_type: Literal[
+        "constant", "lognormal", "gamma", "weibull", "exponential", "geometric", "uniform", "percentiles"
+    ]
     """Family. `geometric` counts 1, 2, ...; `percentiles` is an empirical table, linear between its points."""
     mean: NonNegativeNumber | None = None
     """Mean before clipping. Needed by all families but uniform and percentiles."""
     standard_deviation: NonNegativeNumber | None = None
-    """Standard deviation before clipping. Needed by lognormal and gamma."""
+    """Standard deviation before clipping. Needed by lognormal, gamma and weibull."""
     min: NonNegativeNumber = 0.0
     """Smallest value; smaller draws are clipped. Default 0."""
     max: NonNegativeNumber | None = None
@@ -67,7 +70,7 @@ class Distribution(Spec):
             yield "mean", f"must be >= min ({self.min:g}){upper}, got {self.mean:g}"
         if kind == "geometric" and self.mean is not None and self.mean < 1:
             yield "mean", f"must be >= 1 for a count that begins at 1, got {self.mean:g}"
-        if kind in ("lognormal", "gamma", "exponential") and self.mean == 0:
+        if kind in ("lognormal", "gamma", "weibull", "exponential") and self.mean == 0:
             yield "mean", f"must be > 0 for distribution_type {kind}, got 0"
         if isinstance(self.percentiles, Mapping):
             yield from self._table_problems(sorted(self.percentiles.items()))

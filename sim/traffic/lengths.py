@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammainccinv, ndtri
+from scipy.special import gammainccinv, gammaln, ndtri
 
 from sim.errors import SpecError
 from sim.spec.distribution import MAX_TOKENS, Distribution
@@ -57,7 +57,7 @@ def _upper_quantile(distribution: Distribution, v: Table) -> Table:
     mean, deviation, high = distribution.mean or 0.0, distribution.standard_deviation or 0.0, distribution.max or 0.0
     values: Any
     match distribution.distribution_type:
-        case "gamma" | "lognormal" | "constant" if deviation == 0.0:
+        case "gamma" | "lognormal" | "weibull" | "constant" if deviation == 0.0:
             values = np.full_like(v, mean)
         case "uniform":
             values = high + (distribution.min - high) * v
@@ -70,6 +70,9 @@ def _upper_quantile(distribution: Distribution, v: Table) -> Table:
         case "gamma":
             shape = (mean / deviation) ** 2
             values = gammainccinv(shape, v) * (mean / shape)
+        case "weibull":  # P(X > x) = exp(-(x / scale)**shape)
+            shape = weibull_shape(deviation / mean)
+            values = mean / np.exp(gammaln(1.0 + 1.0 / shape)) * (-np.log(v)) ** (1.0 / shape)
         case "lognormal":
             variance = np.log1p((deviation / mean) ** 2)
             values = mean * np.exp(-0.5 * variance - np.sqrt(variance) * ndtri(v))
@@ -79,6 +82,21 @@ def _upper_quantile(distribution: Distribution, v: Table) -> Table:
             points, at = zip(*sorted(distribution.percentiles.items()), strict=True)
             values = np.interp(100.0 * (1.0 - v), points, at)
     return np.asarray(values)
+
+
+def weibull_shape(cv: float) -> float:
+    """The shape of the Weibull distribution with this coefficient of variation.
+
+    1 + cv**2 = Gamma(1 + 2/shape) / Gamma(1 + 1/shape)**2, whose right side falls as the shape grows.
+    """
+    wanted = np.log1p(cv * cv)
+    low, high = -5.0, 15.0  # of ln(shape)
+    for _ in range(80):
+        middle = 0.5 * (low + high)
+        inverse = np.exp(-middle)
+        more = gammaln(1.0 + 2.0 * inverse) - 2.0 * gammaln(1.0 + inverse) > wanted
+        low, high = (middle, high) if more else (low, middle)
+    return float(np.exp(low))
 
 
 def _mean_of_last_cell(distribution: Distribution) -> float:
