@@ -24,6 +24,7 @@ from sim.spec.short import is_short
 from sim.spec.speculation import AcceptanceTable, SpeculativeConfig, read_acceptance
 from sim.spec.spelling import Resolved, Spellings, read_spellings, resolve
 from sim.spec.text import read_text
+from sim.spec.tokenizer import Tokenizers, read_tokenizers
 from sim.spec.traffic import PopulationTraffic
 from sim.spec.variant import parse_variant, vary
 from sim.spec.workload import Curve, PercentileTable, Workload, read_curves, read_percentile_tables
@@ -264,6 +265,15 @@ def load_curve(name: str) -> Curve:
 def load_percentile_table(name: str) -> PercentileTable:
     """Return a table of percentiles by name."""
     return _named("percentile table", name, "workloads/_percentiles.yaml", read_percentile_tables)
+
+
+def load_tokenizers() -> Tokenizers:
+    """Return every tokenizer whose lengths by language are known; a user's come before the package's."""
+    files = [read_tokenizers(text, shown) for text, shown in read_all("workloads/_tokenizers.yaml")]
+    return Tokenizers(
+        groups={name: languages for file in reversed(files) for name, languages in file.groups.items()},
+        tokenizers={name: tokenizer for file in reversed(files) for name, tokenizer in file.tokenizers.items()},
+    )
 
 
 def load_acceptance(config: SpeculativeConfig) -> AcceptanceTable:

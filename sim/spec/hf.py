@@ -190,6 +190,7 @@ def read_config(document: Document, name: str) -> ModelSpec:
     fields |= _experts(config, family, fields["num_hidden_layers"]) if family.experts else {}
     fields |= _window(config, family, fields["num_hidden_layers"], fields["max_position_embeddings"])
     fields |= _types(config, moe=bool(family.experts))
+    fields["tokenizer"] = document.data.get("_tokenizer")
     fields["tower_parameters"] = document.data.get("_tower_parameters", 0)
     fields["source"] = document.data.get("_source") or document.file or "a Hugging Face config"
     fields["notes"] = [*_given_notes(document), *config.notes]

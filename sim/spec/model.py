@@ -37,6 +37,8 @@ class ModelSpec(Spec):
     """Width of the dense MLP (of the dense layers, where some layers are MoE)."""
     vocab_size: PositiveInt
     """Rows of the embedding."""
+    tokenizer: Text | None = None
+    """Its tokenizer: a name in workloads/_tokenizers.yaml; None: the size of its vocabulary stands for it."""
     max_position_embeddings: PositiveInt
     """Longest context the model was made for [tokens]."""
     tie_word_embeddings: bool = False

@@ -71,6 +71,8 @@ class ShortForm(Spec):
     """Decoder layers."""
     vocab_size: Annotated[PositiveInt, _count_of(1000)] = 128_256
     """Vocabulary, rounded up to a multiple of 256; `128k` is 128,000. By default that of Llama 3."""
+    tokenizer: Text | None = None
+    """Name of its tokenizer; by default the size of the vocabulary stands for it."""
     max_position_embeddings: Annotated[PositiveInt, _count_of(1024)] = 131_072
     """Longest context [tokens]; `128k` is 131,072, as the field counts contexts. By default that of Llama 3.1."""
     tie_word_embeddings: bool | None = None
@@ -302,6 +304,7 @@ def _model(short: ShortForm, frame: _Frame, width: int, vocab: int, *, tied: boo
         "head_dim": frame.head_dim,
         "intermediate_size": width,
         "vocab_size": vocab,
+        "tokenizer": short.tokenizer,
         "max_position_embeddings": short.max_position_embeddings,
         "tie_word_embeddings": tied,
         "dtype": short.dtype,
