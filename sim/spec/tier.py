@@ -49,7 +49,8 @@ class Tier(Spec):
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
     """Lower goes first, where a pool's scheduling_policy is priority (vLLM's meaning). Default 0."""
     system_prompt_tokens: NonNegativeInt = 0
-    """Length of the system prompt that begins every prompt of the tier [tokens]; prefix-cached. Default 0."""
+    """Length of the system prompt that begins every prompt of the tier [tokens]; prefix-cached. A workload's own
+    `system_prompt` and `tools` come after it. Default 0."""
     max_context_tokens: PositiveInt | None = None
     """Longest prompt plus answer [tokens]. Default: the pool's max_model_len."""
     truncation: Literal["auto", "disabled"] = "auto"

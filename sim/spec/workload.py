@@ -7,8 +7,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from sim.spec.base import NonNegativeNumber, PositiveInt, Seconds, Spec, Text
+from sim.spec.base import Fraction, NonNegativeInt, NonNegativeNumber, PositiveInt, Seconds, Spec, Text
 from sim.spec.distribution import Distribution, Percentile, TimeDistribution, TokenDistribution
+from sim.spec.parts import Files, Pieces
 from sim.spec.text import read_text
 
 Justification = Annotated[Text, Field(min_length=10)]
@@ -26,6 +27,36 @@ class Workload(Spec):
     """New tokens of one turn, without system prompt and history [tokens]."""
     input_sequence_length_per_turn_justification: Justification
     """Why."""
+    input_sequence_length_first_turn: TokenDistribution | None = None
+    """New tokens of a conversation's first turn, where it differs [tokens]. Default: as every turn."""
+    input_sequence_length_first_turn_justification: Justification | None = None
+    """Why; needed where it is given."""
+    system_prompt: NonNegativeInt = 0
+    """Text that begins every prompt of the application, the same for all [tokens]; a tier's own comes before it, so the
+    two add up. Default 0: the tier's alone."""
+    system_prompt_justification: Justification | None = None
+    """Why; needed where it is given."""
+    tools: NonNegativeInt = 0
+    """Definitions of tools, after the system prompt and as much shared [tokens]. Default 0."""
+    tools_justification: Justification | None = None
+    """Why; needed where it is given."""
+    retrieved_passages: Pieces | None = None
+    """Passages found for a turn and added to it. Default: none."""
+    retrieved_passages_justification: Justification | None = None
+    """Why; needed where it is given."""
+    images: Pieces | None = None
+    """Images shown in a turn, as long in every language. Default: none."""
+    images_justification: Justification | None = None
+    """Why; needed where it is given."""
+    files: Files | None = None
+    """Files that are added to a conversation's first turn. Default: none."""
+    files_justification: Justification | None = None
+    """Why; needed where it is given."""
+    in_language_frac: Fraction = 1.0
+    """Fraction of the text's tokens that is in the user's language; the rest, such as code, is as long in every
+    language. Default 1."""
+    in_language_frac_justification: Justification | None = None
+    """Why; needed where it is given."""
     output_sequence_length: TokenDistribution
     """Answer of one turn [tokens]."""
     output_sequence_length_justification: Justification
@@ -50,6 +81,14 @@ class Workload(Spec):
     """Daily curve of programs of this workload (people have the population's): a name in workloads/_curves.yaml."""
     curve_justification: Justification
     """Why."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield numbers without a reason."""
+        for name, field in type(self).model_fields.items():
+            reason = f"{name}_justification"
+            given = getattr(self, name) != field.get_default(call_default_factory=True)
+            if given and getattr(self, reason, "") is None:
+                yield reason, f"missing; say where {name} comes from, or that it is assumed"
 
 
 class Curve(Spec):

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from sim import catalog
 from sim.errors import Problem, SpecError
 from sim.spec import Distribution, RateLimit, Tier
+from sim.spec.parts import Pieces
 from sim.spec.workload import Workload
 from sim.traffic.arrivals import BUCKET, NO_LIMIT, TrafficClass
 from sim.traffic.lengths import Table, quantile_table
+from sim.traffic.parts import chances, pieces, some, summed
 from sim.units import MINUTE_S
 
 _NEVER_USED = np.ones(1025)
@@ -27,7 +29,12 @@ def table(distribution: Distribution, *, whole: bool = False) -> Table:
 
 
 def class_of(name: str, tier_name: str, tier: Tier, **known: Any) -> TrafficClass:
-    """A tier's class; `known` holds the fields that the source knows, the others are those of single requests."""
+    """A tier's class; `known` holds the fields that the source knows, the others are those of single requests.
+
+    The tier's system prompt comes first in every prompt, then that of the application: its system prompt and tools,
+    `application_tokens` among the known.
+    """
+    application_tokens = known.pop("application_tokens", 0)
     fields: dict[str, Any] = {
         "user_tokens": _NEVER_USED,
         "output_tokens": _NEVER_USED,
@@ -41,7 +48,7 @@ def class_of(name: str, tier_name: str, tier: Tier, **known: Any) -> TrafficClas
         tier=tier_name,
         path=tier.path,
         priority=tier.priority,
-        prefix_tokens=tier.system_prompt_tokens,
+        prefix_tokens=tier.system_prompt_tokens + application_tokens,
         prefix_group=name,
         patience_s=None if tier.patience is None else table(tier.patience),
         max_context_tokens=tier.max_context_tokens or NO_LIMIT,
@@ -50,21 +57,40 @@ def class_of(name: str, tier_name: str, tier: Tier, **known: Any) -> TrafficClas
     )
 
 
-def workload_tables(workload: Workload) -> dict[str, Table]:
-    """The quantile tables of a workload, by field of TrafficClass, and of its number of turns."""
-    fields = {
-        "user_tokens": "input_sequence_length_per_turn",
-        "output_tokens": "output_sequence_length",
-        "gap_s": "time_between_turns",
-        "turns": "number_of_turns",
-    }
-    found: dict[str, Table] = {}
+def workload_tables(workload: Workload) -> dict[str, Any]:
+    """What a workload says of its classes, by field of TrafficClass, and the quantile table of its number of turns."""
+    found: dict[str, Any] = {"application_tokens": workload.system_prompt + workload.tools}
     problems: list[Problem] = []
-    for name, field in fields.items():
+
+    def read(field: str, *, whole: bool = True) -> Table:
         with collected(problems, f"workload {workload.name}: {field}"):
-            found[name] = table(getattr(workload, field), whole=name != "gap_s")
+            return table(getattr(workload, field), whole=whole)
+        return _NEVER_USED
+
+    text, begins = read("input_sequence_length_per_turn"), workload.input_sequence_length_first_turn
+    first_text = text if begins is None else read("input_sequence_length_first_turn")
+    found["output_tokens"] = read("output_sequence_length")
+    found["gap_s"] = read("time_between_turns", whole=False)
+    found["turns"] = read("number_of_turns")
+    with collected(problems, f"workload {workload.name}"):
+        found["user_tokens"] = _turn(text, workload, begins=False)
+        if begins is not None or workload.files is not None:
+            found["first_user_tokens"] = _turn(first_text, workload, begins=True)
     SpecError.raise_if(problems)
     return found
+
+
+def _turn(text: Table, workload: Workload, *, begins: bool) -> Table:
+    """The quantile table of the new tokens of a turn, all its parts together."""
+    parts = [_pieces(each) for each in (workload.retrieved_passages, workload.images) if each is not None]
+    if begins and workload.files is not None:
+        parts.append(some(workload.files.conversation_frac, chances(table(workload.files.tokens, whole=True))))
+    return summed([chances(text), *parts]) if parts else text
+
+
+def _pieces(each: Pieces) -> Table:
+    """The probabilities of the tokens of all pieces of a turn."""
+    return pieces(table(each.number), table(each.tokens, whole=True))
 
 
 @contextmanager

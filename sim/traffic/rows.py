@@ -12,10 +12,11 @@ from sim.traffic.lengths import Table, tokens
 
 def fill(rows: NDArray[np.void], seed: int, turns: Table, traffic_class: TrafficClass) -> None:
     """Draw the number of turns and the first turn's lengths of rows that have user and conversation."""
+    first = traffic_class.first_user_tokens
     user, conversation = rows["user"].astype(np.uint64), rows["conversation"].astype(np.uint64)
     for column, stream, table in (
         ("num_turns", draws.NUM_TURNS, turns),
-        ("user_tokens", draws.USER_TOKENS, traffic_class.user_tokens),
+        ("user_tokens", draws.USER_TOKENS, traffic_class.user_tokens if first is None else first),
         ("output_tokens", draws.OUTPUT_TOKENS, traffic_class.output_tokens),
     ):
         word = draws.bits(draws.key(seed, stream), user, conversation, np.uint64(0))

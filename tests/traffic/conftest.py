@@ -69,7 +69,8 @@ def expand():
                 key = draws.key(seed, stream)
                 return draws.uniform(draws.bits(key, user[at], conversation[at], np.uint64(k)))
 
-            new = tokens(traffic_class.user_tokens, variate(draws.USER_TOKENS))
+            first = traffic_class.first_user_tokens if k == 0 else None
+            new = tokens(traffic_class.user_tokens if first is None else first, variate(draws.USER_TOKENS))
             output = tokens(traffic_class.output_tokens, variate(draws.OUTPUT_TOKENS))
             if k == 0:
                 assert np.array_equal(new, rows["user_tokens"])

@@ -1,5 +1,7 @@
 """Expected tokens of conversations agree with conversations drawn one by one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -52,3 +54,18 @@ def test_expected_tokens(prefix_tokens, max_context_tokens, keep_history, expand
     if max_context_tokens < NO_LIMIT and keep_history:
         free, _ = conversation_tokens(chat(prefix_tokens, NO_LIMIT, keep_history), TURNS)
         assert prompt < 0.999 * free  # the limit is felt
+
+
+@pytest.mark.parametrize(("max_context_tokens", "keep_history"), [(NO_LIMIT, False), (NO_LIMIT, True), (9000, True)])
+def test_a_first_turn_of_its_own_and_a_language(max_context_tokens, keep_history, expand, within):
+    document = table(distribution_type="gamma", mean=2000, standard_deviation=1000, max=6000)
+    begins = replace(chat(200, max_context_tokens, keep_history), first_user_tokens=document)
+    lengths = ("first_user_tokens", "user_tokens", "output_tokens")
+    longer = replace(begins, **{name: 1.4 * getattr(begins, name) for name in lengths})
+    rows = np.zeros(100_000, dtype=ARRIVAL)
+    rows["user"] = np.arange(len(rows))
+    fill(rows, 6, TURNS, longer)
+    turns = expand(rows, longer, 6)
+    prompt, output = conversation_tokens(begins, TURNS, 1.4)
+    for values, expected in ((turns.prompt_tokens, prompt), (turns.output_tokens, output)):
+        within(np.bincount(turns.row, values) - expected, 0.0)
