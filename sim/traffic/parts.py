@@ -25,7 +25,7 @@ def chances(table: Table) -> NDArray[np.float64]:
     """Probability of 0, 1, 2, ... among the whole numbers that `lengths.tokens` draws from a table; of 0 it is 0."""
     longest = max(int(table[-1] + 0.5), 1)
     _hold(longest)
-    return np.diff(Drawn(table, whole=True).cdf(np.arange(longest + 1)), prepend=0.0)
+    return np.diff(Drawn(table, whole=True).cdf(np.arange(longest + 1.0)), prepend=0.0)
 
 
 def some(share: float, part: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,47 @@
+"""What a language does to a class: the tokenizer of the model that answers, and the text among its tokens."""
+
+import pytest
+
+from sim import catalog
+from sim.errors import CatalogError
+from sim.lifecycle.tokenizers import length_factor
+from sim.traffic.classes import table, workload_tables
+from sim.traffic.languages import class_factors, language_share
+from sim.traffic.lengths import table_mean
+
+
+def test_plain_chat_grows_by_the_factor(scenario):
+    chosen = scenario(model="llama-2-7b", hardware="h100-sxm-80gb")
+    chat = catalog.load_workload("interactive-chat")
+    languages = ("English", "Hindi", "Chinese")
+    found = class_factors(chosen, chosen.tiers["free"], chat, languages)
+    assert list(found) == [length_factor(language, "llama-2").value for language in languages]
+
+
+def test_the_model_is_that_of_the_pool_that_answers(scenario):
+    chosen = scenario(model="llama-2-7b", hardware="h100-sxm-80gb", fleet__pools__main__model="mistral-nemo-12b")
+    found = class_factors(chosen, chosen.tiers["free"], catalog.load_workload("interactive-chat"), ("Hindi",))
+    assert found[0] == length_factor("Hindi", "tekken").value
+
+
+def test_code_is_as_long_in_every_language(scenario):
+    chosen = scenario(model="llama-2-7b", hardware="h100-sxm-80gb")
+    found = class_factors(chosen, chosen.tiers["free"], catalog.load_workload("coding-agent"), ("English", "Tamil"))
+    assert list(found) == [1.0, 1.0]
+
+
+def test_images_do_not_grow():
+    images = catalog.load_workload("image-understanding")
+    text = table_mean(table(images.input_sequence_length_per_turn, whole=True))
+    tables = workload_tables(images)
+    total = table_mean(tables["user_tokens"]) + table_mean(tables["output_tokens"])
+    written = text + table_mean(tables["output_tokens"])
+    assert language_share(images) == pytest.approx(written / total, rel=1e-6)
+    science = catalog.load_workload("science-assistant")
+    assert 0.85 < language_share(science) < science.in_language_frac == 0.9
+
+
+def test_an_unknown_language_is_said(scenario):
+    chosen = scenario(model="llama-2-7b", hardware="h100-sxm-80gb")
+    with pytest.raises(CatalogError, match=r"no language Klingon\. Known: English, "):
+        class_factors(chosen, chosen.tiers["free"], catalog.load_workload("voice"), ("Klingon",))
