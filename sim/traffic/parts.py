@@ -75,9 +75,12 @@ def _as_table(probabilities: NDArray[np.float64], mean: float) -> Table:
     at = np.arange(CELLS) / CELLS
     i = np.searchsorted(done, at, side="right") - 1
     points = values[i] - 0.5 + (at - done[i]) / (done[i + 1] - done[i])
-    # The last point gives the last cell its mean, as in the tables of unbounded families.
+    # The last point gives the last cell its mean, as in the tables of unbounded families. The first number in that cell
+    # is in it with its upper part.
     shares = np.clip(done[1:] - np.maximum(done[:-1], at[-1]), 0.0, None)
-    last = 2.0 * float(shares @ values / shares.sum()) - points[-1]
+    middles = values.astype(np.float64)
+    middles[i[-1]] = 0.5 * (points[-1] + values[i[-1]] + 0.5)
+    last = 2.0 * float(shares @ middles / shares.sum()) - points[-1]
     return stretched(np.append(points, max(last, points[-1])), mean, whole=True)
 
 

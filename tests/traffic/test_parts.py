@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sim import catalog
@@ -71,6 +71,8 @@ def test_sums_agree_with_parts_drawn_one_by_one(names):
             assert low * 0.997 - 1 <= quantile <= high * 1.003 + 1, (field, p)
 
 
+@settings(max_examples=300)
+@example([[1.0, 1.0]], [0.01, 1.0])
 @given(
     st.lists(st.lists(st.floats(0.01, 1), min_size=2, max_size=6), min_size=1, max_size=3),
     st.lists(st.floats(0.01, 1), min_size=2, max_size=6),
