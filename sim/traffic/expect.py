@@ -1,6 +1,7 @@
 """Expected tokens of a conversation, with history and the cut at the context limit."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.traffic.arrivals import TrafficClass
 from sim.traffic.daily import turn_survival
@@ -10,11 +11,12 @@ _BINS = 2048
 _SAMPLES = 1 << 13
 
 
-def conversation_tokens(traffic_class: TrafficClass, turns: Table) -> tuple[float, float]:
+def conversation_tokens(traffic_class: TrafficClass, turns: Table, factor: float = 1.0) -> tuple[float, float]:
     """Expected prompt and output tokens of a whole conversation, all turns together.
 
-    Prompts count in full, cached or not. With X = user + output tokens of a turn and c = max_context - prefix, turn k's
-    prompt and output together are prefix + min(X_0 + ... + X_k, c), as history is dropped at the limit; so
+    Prompts count in full, cached or not. With X_k = user + output tokens of turn k (X_0 may differ from the others) and
+    c = max_context - prefix, turn k's prompt and output together are prefix + min(X_0 + ... + X_k, c), as history is
+    dropped at the limit; so
 
         E[prompt] = sum over k of P(N > k) (prefix + E[min(X_0 + ... + X_k, c)] - E[output]).
 
@@ -27,38 +29,43 @@ def conversation_tokens(traffic_class: TrafficClass, turns: Table) -> tuple[floa
         Its tables and limits.
     turns
         Quantile table of the number of turns.
+    factor
+        The class's `length_factor` of one language.
 
     Returns
     -------
     prompt_tokens, output_tokens : float
     """
     survival = turn_survival(turns)
-    user, output = table_mean(traffic_class.user_tokens), table_mean(traffic_class.output_tokens)
+    first = traffic_class.user_tokens if traffic_class.first_user_tokens is None else traffic_class.first_user_tokens
+    lengths = factor * np.array([first, traffic_class.user_tokens, traffic_class.output_tokens])
+    first_user, user, output = map(table_mean, lengths)
     num_turns = float(survival.sum())
-    prompt = num_turns * (traffic_class.prefix_tokens + user)
+    prompt = num_turns * traffic_class.prefix_tokens + first_user + (num_turns - 1.0) * user
     if traffic_class.keep_history:
-        earlier = float(np.arange(len(survival)) @ survival)
-        prompt += earlier * (user + output) - _dropped(traffic_class, survival, user + output)
+        later = survival[1:]
+        earlier = (first_user + output) * float(later.sum()) + (user + output) * float(np.arange(len(later)) @ later)
+        limit = traffic_class.max_context_tokens - traffic_class.prefix_tokens
+        prompt += earlier - _dropped(lengths, survival, limit)
     return prompt, num_turns * output
 
 
-def _dropped(traffic_class: TrafficClass, survival: Table, mean: float) -> float:
+def _dropped(lengths: NDArray[np.float64], survival: Table, limit: int) -> float:
     """Expected history tokens dropped from prompts: sum over k >= 1 of P(N > k) E[(X_0 + ... + X_k - c)+]."""
-    limit = traffic_class.max_context_tokens - traffic_class.prefix_tokens
-    longest = len(survival) * (traffic_class.user_tokens[-1] + traffic_class.output_tokens[-1] + 1.0)
+    first, user, output = lengths
+    longest = first[-1] + len(survival) * (user[-1] + output[-1] + 1.0)
     if limit <= 0 or longest <= limit:
         return 0.0
     # The distribution of one turn's tokens on _BINS equal steps up to the limit; what is beyond stays beyond.
     step = limit / _BINS
     u = (np.arange(_SAMPLES) + 0.5) / _SAMPLES
-    one = np.ones(1)
-    for table in (traffic_class.user_tokens, traffic_class.output_tokens):
-        one = _add(one, _on_grid(tokens(table, u) / step))
-    sums, excess = one, 0.0
+    begun, asked, answered = (_on_grid(tokens(table, u) / step) for table in (first, user, output))
+    sums, one, excess = _add(begun, answered), _add(asked, answered), 0.0
+    mean, more = table_mean(first) + table_mean(output), table_mean(user) + table_mean(output)
     for k in range(1, len(survival)):
-        sums = _add(sums, one)
+        sums, mean = _add(sums, one), mean + more
         within = step * float(np.arange(len(sums)) @ sums) + limit * (1.0 - float(sums.sum()))
-        excess += float(survival[k]) * max((k + 1) * mean - within, 0.0)
+        excess += float(survival[k]) * max(mean - within, 0.0)
     return excess
 
 
