@@ -201,9 +201,13 @@ def _references(scenario: Scenario) -> Iterator[tuple[str, Callable[[str], objec
     traffic = scenario.traffic
     if isinstance(traffic, PopulationTraffic):
         yield "traffic.curve", load_curve, traffic.curve
-        for at, people in ("", traffic), ("api.", traffic.api), ("agents.", traffic.agents):
-            if people is not None:
-                yield f"traffic.{at}workload", load_workload, people.workload
+        for name, region in traffic.regions.items():
+            if region.curve is not None:
+                yield f"traffic.regions.{name}.curve", load_curve, region.curve
+        for name in traffic.workloads:
+            yield "traffic.workload", load_workload, name
+        for field, part in traffic.programs.items():
+            yield f"traffic.{field}.workload", load_workload, part.workload
 
 
 def load_model(name: str) -> ModelSpec:

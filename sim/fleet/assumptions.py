@@ -21,8 +21,7 @@ def stated_inputs(scenario: Scenario) -> Iterator[dict[str, Any]]:
     if any(visits[-1].kind == "decode" for visits in scenario.fleet.paths.values()):
         yield from fields_of(scenario.fleet.kv_transfer, "fleet.kv_transfer")
     if isinstance(scenario.traffic, PopulationTraffic):
-        workloads = {scenario.traffic.workload}
-        workloads |= {part.workload for part in (scenario.traffic.api, scenario.traffic.agents) if part is not None}
+        workloads = {*scenario.traffic.workloads, *(part.workload for part in scenario.traffic.programs.values())}
         for name in sorted(workloads):
             workload = catalog.load_workload(name)
             for field in type(workload).model_fields:
@@ -34,14 +33,27 @@ def fields_of(spec: Spec, prefix: str) -> Iterator[dict[str, Any]]:
     """The numbers of a spec, with its fields' descriptions; nested specs one by one."""
     for name, info in type(spec).model_fields.items():
         value = getattr(spec, name)
+        inner = _named(value)
         if isinstance(value, Spec) and not hasattr(value, "distribution_type"):
             yield from fields_of(value, f"{prefix}.{name}")
+        elif inner and all(isinstance(part, Spec) for part in inner.values()):
+            for part_name, part in inner.items():
+                yield from fields_of(part, f"{prefix}.{name}.{part_name}")
         elif value is not None and name != "kind":
             yield {"name": f"{prefix}.{name}", "value": plain(value), "source": info.description or ""}
 
 
+def _named(value: Any) -> dict[str, Any]:
+    """The parts of a mapping or list by name or position; nothing of any other value."""
+    if isinstance(value, tuple):
+        return {str(index): part for index, part in enumerate(value)}
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
 def plain(value: Any) -> Any:
     """A value as it may stand in a table."""
+    if isinstance(value, Mapping | tuple):
+        return ", ".join(f"{key} {item}" for key, item in _named(value).items())
     if isinstance(value, Spec):
         given = value.model_dump(exclude_none=True)
         return ", ".join(f"{key} {item}" for key, item in given.items())

@@ -92,13 +92,13 @@ class Spec(BaseModel):
     NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset()
     """Fields (as in YAML) that do not change what the specification means."""
 
-    def problems(self) -> Iterator[tuple[str, str]]:
+    def problems(self) -> Iterator[tuple[str | Path, str]]:
         """Yield (dotted path, message) for each rule between fields that is broken. Subclasses override this."""
         yield from ()
 
     @model_validator(mode="after")
     def _hold_rules(self) -> Self:
-        if found := [(parse_path(path) if path else (), message) for path, message in self.problems()]:
+        if found := [(_path(path), message) for path, message in self.problems()]:
             raise PydanticCustomError("spec_problems", "{text}", _Rules(found))
         return self
 
@@ -138,7 +138,12 @@ class Spec(BaseModel):
         document = Document(self.to_dict())
         for path, value in changes.items():
             document = document.patched(parse_path(path), Document(_plain(value)))
+            self._changed(document.data, parse_path(path))
         return self.from_document(document)
+
+    @classmethod
+    def _changed(cls, data: Any, path: Path) -> None:
+        """Bring plain data in line with a change made at `path`. Subclasses override this."""
 
     @property
     def digest(self) -> str:
@@ -153,6 +158,11 @@ class _Rules(dict[str, Any]):
 
     def __init__(self, problems: list[tuple[Path, str]]) -> None:
         super().__init__(text="; ".join(message for _, message in problems), problems=problems)
+
+
+def _path(given: str | Path) -> Path:
+    """Return a path; one whose keys have dots in them is given in parts."""
+    return given if isinstance(given, tuple) else parse_path(given) if given else ()
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from sim.errors import Problem, SpecError, did_you_mean
 from sim.spec.explain import named_entries
+from sim.spec.ranges import without_ranges
 from sim.spec.scenario import Scenario
 from sim.spec.text import Document, Path, dotted, parse_path, read_text
 
@@ -144,4 +145,6 @@ def _patched(document: Document, path: Path, value: Document) -> Document:
             message = f"no entry {part} in {dotted(path[:done])}. {did_you_mean(str(part), known)}"
             raise SpecError(Problem(message, file, line, dotted(path)))
         here = here.get(str(part))
-    return document.patched(path, value)
+    patched = document.patched(path, value)
+    without_ranges(patched.data, path)
+    return patched

@@ -13,6 +13,8 @@ from sim.errors import did_you_mean
 from sim.spec.base import Key, Name, NonNegativeInt, PositiveSeconds, Seconds, Spec, Text
 from sim.spec.fleet import Fleet, Pool, WithoutNulls
 from sim.spec.ladder import Rung
+from sim.spec.ranges import Range, range_problems, without_ranges
+from sim.spec.text import Path
 from sim.spec.tier import Slo, Tier
 from sim.spec.traffic import ClosedLoopTraffic, PopulationTraffic, Traffic
 
@@ -27,7 +29,7 @@ def _one_tier() -> dict[str, Tier]:
 class Scenario(Spec):
     """Everything that a run depends on, but the catalogue entries it names."""
 
-    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset({"name", "description", "overrides", "ladder"})
+    NOT_IN_DIGEST: ClassVar[frozenset[str]] = frozenset({"name", "description", "overrides", "ladder", "ranges"})
 
     name: Name
     """Short name; a run's folder is called after it. Default: the name of the file."""
@@ -60,6 +62,9 @@ class Scenario(Spec):
     overrides: dict[Key, dict[str, Any]] = Field(default_factory=dict)
     """Named variants: {name: {dotted path: value}}. A value takes the place of what stands there; null removes a
     pool, path or tier. Default: none."""
+    ranges: dict[Text, Range] = Field(default_factory=dict)
+    """How far numbers of this scenario may be off: {dotted path: {low, high, source}}, for sensitivity studies. A value
+    that is changed (by an override or --set) loses its range. Default: none."""
     ladder: tuple[Rung, ...] = ()
     """Overrides to be run one after the other and compared (`tokenfleet run`), each from the scenario as it stands.
     With an override applied there is no ladder. Default: none."""
@@ -83,9 +88,16 @@ class Scenario(Spec):
         """Return the latency targets that hold for a tier."""
         return self.tiers[tier].slo or self.slo
 
-    def problems(self) -> Iterator[tuple[str, str]]:
+    @classmethod
+    def _changed(cls, data: Any, path: Path) -> None:
+        """Take the range of a changed value away."""
+        without_ranges(data, path)
+
+    def problems(self) -> Iterator[tuple[str | Path, str]]:
         """Yield names that do not exist and numbers that do not fit together."""
         yield from self._ladder_problems()
+        if self.ranges:
+            yield from range_problems(self.ranges, self.to_dict())
         if (intervals := self.horizon_s / self.report_interval_s) > MAX_INTERVALS:
             advice = f"give at least {units.show(self.horizon_s / MAX_INTERVALS, 's')}, or a shorter horizon"
             yield (
@@ -135,6 +147,5 @@ class Scenario(Spec):
         if not isinstance(self.traffic, PopulationTraffic):
             yield "traffic.tier", self.traffic.tier
             return
-        for name, programs in (("api", self.traffic.api), ("agents", self.traffic.agents)):
-            if programs is not None:
-                yield f"traffic.{name}.tier", programs.tier
+        for name, programs in self.traffic.programs.items():
+            yield f"traffic.{name}.tier", programs.tier

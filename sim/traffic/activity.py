@@ -14,6 +14,7 @@ from scipy.special import ndtr, ndtri, pdtr
 
 from sim.errors import SpecError
 from sim.traffic import draws
+from sim.traffic.people import chosen, thresholds
 
 LEVELS = 1024  # equally likely levels of activity; the ends keep their cells' means, so the mean is exactly 1
 MAX_PER_DAY = 4096
@@ -67,67 +68,79 @@ class Activity:
         for _ in range(60):
             middle = 0.5 * (narrow + wide)
             narrow, wide = (middle, wide) if active(middle) > active_frac else (narrow, middle)
-        found = cls(frac, rate, narrow)
-        if found._sizes().max() > MAX_PER_DAY:
-            raise SpecError(
-                f"tiers: the most active of 1024 users would hold {found._rates().max():.0f} conversations a day, more"
-                f" than the {MAX_PER_DAY} that have numbers; lower relative_use or messages_per_active_user_per_day"
-            )
-        return found
+        return cls(frac, rate, narrow)
 
     @property
     def active_frac(self) -> float:
         """Expected share of users who begin a conversation on a day."""
         return float(self.tier_frac @ -np.expm1(-np.outer(self.rate_per_day, levels(self.sigma))).mean(axis=1))
 
-    def _rates(self) -> NDArray[np.float64]:
-        """Mean conversations a day of each level of each tier, one tier after the other."""
-        return np.outer(self.rate_per_day, levels(self.sigma)).ravel()
+    def hold(self, factor: float) -> None:
+        """Raise SpecError where, at so many times the usual rate, somebody's conversations of a day have no numbers."""
+        most = factor * float(self.rate_per_day.max()) * float(levels(self.sigma)[-1])
+        if _num_counts(np.array([most]))[0] > MAX_PER_DAY:
+            raise SpecError(
+                f"tiers: the most active of 1024 users would hold {most:.0f} conversations a day, more than the"
+                f" {MAX_PER_DAY} that have numbers; lower relative_use or messages_per_active_user_per_day"
+            )
 
-    def _sizes(self) -> NDArray[np.int64]:
-        """So many counts are told apart for each: fewer than a variate of 52 bits could tell are left out."""
-        rates = self._rates()
-        return np.ceil(rates + 9.0 * np.sqrt(rates) + 18.0).astype(np.int64)
-
-    def tables(self) -> "ActivityTables":
-        """The tables that draw the numbers of conversations."""
-        rates, sizes = self._rates(), self._sizes()
+    def tables(self, factors: Sequence[float] = (1.0,)) -> "ActivityTables":
+        """The tables that draw the numbers of conversations at these multiples of the usual rate."""
+        usual = np.outer(self.rate_per_day, levels(self.sigma)).ravel()
+        rates = np.outer(factors, usual).ravel()
+        sizes = _num_counts(rates)
         first = np.cumsum(sizes) - sizes
         row = np.repeat(np.arange(len(rates)), sizes)
-        cdf = pdtr(np.arange(len(row)) - first[row], rates[row])
+        cdf: NDArray[np.float64] = pdtr(np.arange(len(row)) - first[row], rates[row])
         cdf[first + sizes - 1] = 1.0
         # The odds of none, as a threshold for 64 random bits: most users are settled by one comparison.
         idle = np.minimum(np.exp(-rates) * 2.0**64, 2.0**64 - 2048.0).astype(np.uint64)
-        edges = np.minimum(np.cumsum(self.tier_frac)[:-1] * 2.0**64, 2.0**64 - 2048.0).astype(np.uint64)
-        return ActivityTables(edges, idle, row + cdf, first)
-
-
-@dataclass(frozen=True, eq=False)
-class ActivityTables:
-    """Draws of tier, level and number of conversations."""
-
-    tier_edges: NDArray[np.uint64]
-    idle_below: NDArray[np.uint64]  # by row = tier * LEVELS + level
-    row_and_cdf: NDArray[np.float64]  # row + P(n <= k), increasing over rows and k
-    first: NDArray[np.int64]  # where each row begins in it
+        return ActivityTables(self, idle, row + cdf, first)
 
     def tier(self, seed: int, users: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Tier index of each user."""
         word = draws.bits(draws.key(seed, draws.TIER), users, _ZERO, _ZERO)
-        tier = np.zeros(len(users), dtype=np.int64)
-        for edge in self.tier_edges:
-            tier += word >= edge
-        return tier
+        return chosen(thresholds(self.tier_frac.tolist()), word)
+
+
+def _num_counts(rates: NDArray[np.float64]) -> NDArray[np.int64]:
+    """So many counts are told apart for each rate: fewer than a variate of 52 bits could tell are left out."""
+    return np.ceil(rates + 9.0 * np.sqrt(rates) + 18.0).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class ActivityTables:
+    """Draws of the numbers of conversations."""
+
+    activity: Activity
+    idle_below: NDArray[np.uint64]  # by row = (factor * tiers + tier) * LEVELS + level
+    row_and_cdf: NDArray[np.float64]  # row + P(n <= k), increasing over rows and k
+    first: NDArray[np.int64]  # where each row begins in it
 
     def conversations(
-        self, seed: int, users: NDArray[np.uint64], day: np.uint64
-    ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        """Users who come on a day, and the number of conversations each begins."""
+        self, seed: int, users: NDArray[np.uint64], number: np.uint64, factor: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """Positions of the users who come on a day, and the number of conversations each begins.
+
+        The count of a user is the inverse of a Poisson distribution at one variate, so at a lower rate the same person
+        holds the first of the same conversations.
+
+        Parameters
+        ----------
+        users
+            Their numbers.
+        number
+            That of the day.
+        factor
+            Which of the multiples of `Activity.tables` holds for each user. Default: the first.
+        """
         level = draws.bits(draws.key(seed, draws.ACTIVE), users, _ZERO, _ZERO) >> _LEVEL_SHIFT
-        row = self.tier(seed, users) * LEVELS + level.astype(np.int64)
-        word = draws.bits(draws.key(seed, draws.NUM_CONVERSATIONS), users, day, _ZERO)
+        row = self.activity.tier(seed, users) * LEVELS + level.astype(np.int64)
+        if factor is not None:
+            row += factor * (LEVELS * len(self.activity.tier_frac))
+        word = draws.bits(draws.key(seed, draws.NUM_CONVERSATIONS), users, number, _ZERO)
         come = np.flatnonzero(word >= self.idle_below[row])
         row = row[come]
         # A user's row of the cumulative distribution is searched inside the one long table.
         at = np.searchsorted(self.row_and_cdf, row + draws.uniform(word[come]))
-        return users[come], at - self.first[row]
+        return come, at - self.first[row]

@@ -1,7 +1,8 @@
 """Programs: a number of clients of very different size, each bursty in its own way, on a daily curve.
 
-The shape is ServeGen's (arXiv:2505.09999): ln(rate) is normal over clients, and each client's arrivals are a gamma
-renewal process. Its k-th arrival is a single request, or the first of an agent's chain of calls.
+The shape is ServeGen's (arXiv:2505.09999): ln(rate) is normal over clients, and each client's arrivals are a renewal
+process whose gaps are gamma or Weibull. Its k-th arrival is a single request, or the first of an agent's chain of
+calls.
 """
 
 from collections.abc import Iterator
@@ -22,10 +23,10 @@ from sim.traffic.rows import fill, in_chunks
 from sim.traffic.summary import Volume, described
 from sim.units import DAY_S
 
-CV_LEVELS = 16  # equally likely
+CV_LEVELS = 25  # equally likely; of an odd multiple of 5, one is the median and one the 90th percentile
 _Z90 = 1.2815515655446004  # standard normal quantile of 0.9
 _CV_RANGE = (0.3, 30.0)  # *assumed*: nearly regular, and ServeGen's 90th percentile of its burstiest service
-_ZERO, _ONE = np.uint64(0), np.uint64(1)
+_ZERO, _ONE, _TWO = np.uint64(0), np.uint64(1), np.uint64(2)
 
 
 def client_shares(seed: int, first_client: int, num_clients: int, sigma: float) -> NDArray[np.float64]:
@@ -62,6 +63,8 @@ class Clients:
         Of all clients together: single requests, or chains of calls.
     cv : shape (levels,)
         Coefficients of variation, equally likely.
+    weibull_frac
+        Share of the clients whose gaps are Weibull, not gamma.
     traffic_class
         The one class.
     buckets
@@ -80,6 +83,7 @@ class Clients:
     shares: NDArray[np.float64]
     arrivals_per_day: float
     cv: NDArray[np.float64]
+    weibull_frac: float
     traffic_class: TrafficClass
     buckets: NDArray[np.void]
     turns: Table
@@ -121,17 +125,29 @@ class Clients:
             top_client_share=float(largest[0]),
             top_10_clients_share=float(largest[:10].sum()),
             burstiness_cv=[float(cv) for cv in self.cv],
+            weibull_frac=self.weibull_frac,
+        )
+
+    def renewals(self) -> Renewals:
+        """The clients' arrivals in time."""
+        clients = np.arange(len(self.shares), dtype=np.uint64) + np.uint64(self.first_client)
+        key = draws.key(self.seed, draws.CLIENT_RATE)
+        level = (draws.uniform(draws.bits(key, clients, _ONE, _ZERO)) * len(self.cv)).astype(np.int64)
+        return Renewals(
+            seed=self.seed,
+            first_sender=self.first_client,
+            rate_per_s=self.shares * (self.arrivals_per_day / DAY_S),
+            cv=self.cv,
+            level=level,
+            daily=self.starts,
+            start_s=self.start_s,
+            end_s=self.horizon_s,
+            weibull=draws.uniform(draws.bits(key, clients, _TWO, _ZERO)) < self.weibull_frac,
         )
 
     def chunks(self) -> Iterator[Chunk]:
         """Arrivals, sorted by time."""
-        clients = np.arange(len(self.shares), dtype=np.uint64) + np.uint64(self.first_client)
-        word = draws.bits(draws.key(self.seed, draws.CLIENT_RATE), clients, _ONE, _ZERO)
-        level = (draws.uniform(word) * len(self.cv)).astype(np.int64)
-        rate_per_s = self.shares * (self.arrivals_per_day / DAY_S)
-        renewals = Renewals(
-            self.seed, self.first_client, rate_per_s, self.cv, level, self.starts, self.start_s, self.horizon_s
-        )
+        renewals = self.renewals()
         for times_s, client, number in renewals.slices():
             rows = np.zeros(len(times_s), dtype=ARRIVAL)
             rows["t_s"], rows["user"], rows["conversation"] = times_s, client, number

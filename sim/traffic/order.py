@@ -1,7 +1,7 @@
 """Putting arrivals in order of time, and several sources in one."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,8 +42,19 @@ class Merged:
 
     @property
     def classes(self) -> tuple[TrafficClass, ...]:
-        """The classes of all sources, one source after the other."""
-        return tuple(traffic_class for source in self.sources for traffic_class in source.classes)
+        """The classes of all sources, one source after the other; factors of lengths by language of all sources."""
+        return tuple(
+            self._with_all_languages(traffic_class, source)
+            for source in self.sources
+            for traffic_class in source.classes
+        )
+
+    def _with_all_languages(self, traffic_class: TrafficClass, source: Source) -> TrafficClass:
+        if traffic_class.length_factor is None or source.languages == self.languages:
+            return traffic_class
+        factor = np.ones(len(self.languages))
+        factor[[self.languages.index(language) for language in source.languages]] = traffic_class.length_factor
+        return replace(traffic_class, length_factor=factor)
 
     @property
     def languages(self) -> tuple[str, ...]:

@@ -1,39 +1,54 @@
 """People: monthly users, of whom some come on a day and hold conversations over its hours.
 
 Every draw belongs to a user, or to a user's k-th conversation of a day, so populations are nested: more users, or other
-numbers for one tier, leave everyone else's draws alone.
+numbers for one tier, leave everyone else's draws alone; a day that brings less has the first of the same conversations.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.traffic import draws
-from sim.traffic.activity import MAX_PER_DAY, Activity, ActivityTables
-from sim.traffic.arrivals import ARRIVAL, MAX_CHUNK_ROWS, ONE_LANGUAGE, Chunk, TrafficClass
-from sim.traffic.daily import DailyRate
+from sim.traffic.activity import Activity, ActivityTables
+from sim.traffic.arrivals import ARRIVAL, MAX_CHUNK_ROWS, Chunk, TrafficClass
+from sim.traffic.crowd import Crowd
+from sim.traffic.daily import DailyRate, Delay
 from sim.traffic.expect import conversation_tokens
-from sim.traffic.lengths import Table, lookup, table_mean
+from sim.traffic.lengths import Table, table_mean
 from sim.traffic.order import time_order
+from sim.traffic.part_day import DAY_NS, SLICE_NS, PartDay
+from sim.traffic.people import People, chosen, thresholds
 from sim.traffic.rows import fill
 from sim.traffic.summary import Volume, described
-from sim.units import DAY_S
+from sim.traffic.timeline import Expected, LocalTime, expected
 
 BLOCK_USERS = 16_384  # users whose day is drawn at once: a size that stays in the processor's cache
-SLICES = 48  # a day's conversations are kept by half hours and sorted when their time comes
-SLICE_S = DAY_S / SLICES
-SLICE_NS = round(SLICE_S * 1e9)
-# Conversations are numbered by day and order within it; day 0 has number 4096, so that a run-in has numbers too.
-FIRST_DAY = 4096
-_K_BITS, _K_MASK = np.int64(12), np.int64(MAX_PER_DAY - 1)
+KEPT_TABLES = 2  # of the numbers of conversations: those of a weekday and of a day on the weekend
 _ZERO = np.uint64(0)
 
-# Time within a slice [ns] and number within the user's day, in one word; and the user: 16 bytes a conversation.
-Slice: TypeAlias = tuple[int, list[NDArray[np.int64]], list[NDArray[np.uint64]]]
+
+class Tokens(NamedTuple):
+    """Expected tokens of a whole conversation, all turns together."""
+
+    prompt: float
+    """Of its prompts in full, cached or not."""
+    output: float
+    user: float
+    """New tokens of its users' messages."""
+
+
+@dataclass(frozen=True, eq=False)
+class Use:
+    """What people use the product for: its share of the conversations, and the quantile table of their turns."""
+
+    name: str
+    share: float
+    turns: Table
+    delay: Delay
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,136 +57,238 @@ class Population:
 
     Parameters
     ----------
-    seed
-        Seed of all draws.
+    people
+        Their regions and languages.
     num_users
         Monthly users.
     activity
-        Who comes on a day, and how often.
+        Who comes on a usual day, and how often.
+    uses
+        What for.
     classes
-        One for each tier of `activity`, in its order.
-    bucket_of
-        Row of `buckets` for each tier, or -1.
-    turns
-        Quantile table of turns per conversation.
-    starts, messages
-        Rates over the day of conversation starts, and of the messages that follow from them.
+        One for each tier of `activity` and each use: all uses of the first tier come first.
+    languages
+        Names of the languages.
+    buckets, bucket_of
+        Token buckets, and the row of each tier's, or -1.
+    regions
+        When people come.
+    crowds
+        Those who come on top.
     start_s, horizon_s
         Conversations begin in [start_s, horizon_s); a negative start is a run-in.
     """
 
-    seed: int
+    people: People
     num_users: int
     activity: Activity
+    uses: tuple[Use, ...]
     classes: tuple[TrafficClass, ...]
+    languages: tuple[str, ...]
     buckets: NDArray[np.void]
     bucket_of: NDArray[np.int32]
-    turns: Table
-    starts: DailyRate
-    messages: DailyRate
+    regions: tuple[LocalTime, ...]
+    crowds: tuple[Crowd, ...]
     start_s: float
     horizon_s: float
 
-    @cached_property
-    def _tables(self) -> ActivityTables:
-        return self.activity.tables()
+    @property
+    def messages(self) -> DailyRate:
+        """Rate of messages over a usual day (UTC), all regions together."""
+        shares = self.people.region_frac
+        local = [region.messages.shifted(-round(region.utc_offset_h * 60)) for region in self.regions]
+        return DailyRate(sum(s * rate.by_minute for s, rate in zip(shares, local, strict=True)))
 
     @property
     def tokens_per_day(self) -> float:
-        """Expected prompt and output tokens of the conversations of a day; prompts in full, cached or not."""
-        per_conversation = [sum(conversation_tokens(each, self.turns)) for each in self.classes]
-        return self.num_users * float(self.activity.tier_frac * self.activity.rate_per_day @ per_conversation)
+        """Expected prompt and output tokens of the conversations of a usual day; prompts in full, cached or not."""
+        found = 0.0
+        for index, tokens in enumerate(self._tokens):
+            tier, use = divmod(index, len(self.uses))
+            found += float(self._conversations_per_day[tier]) * self.uses[use].share * (tokens.prompt + tokens.output)
+        return found
 
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """Languages are not told apart."""
-        return ONE_LANGUAGE
+    @cached_property
+    def _conversations_per_day(self) -> NDArray[np.float64]:
+        """Expected conversations of each tier on a usual day."""
+        return np.asarray(self.num_users * self.activity.tier_frac * self.activity.rate_per_day)
+
+    @cached_property
+    def _tokens(self) -> list[Tokens]:
+        """Expected tokens of a conversation of each class, over the languages."""
+        shares, found = self.people.language_share, []
+        for index, kind in enumerate(self.classes):
+            turns = self.uses[index % len(self.uses)].turns
+            factors = np.ones(1) if kind.length_factor is None else kind.length_factor
+            weights = np.ones(1) if kind.length_factor is None else shares
+            each = [
+                (*conversation_tokens(kind, turns, float(factor)), _user_tokens(kind, turns, float(factor)))
+                for factor in factors
+            ]
+            found.append(Tokens(*(float(column @ weights) for column in np.array(each).T)))
+        return found
 
     def describe(self) -> dict[str, Any]:
         """The inputs in numbers."""
+        shares, delays = self.people.region_frac, [use.delay for use in self.uses]
+        regions = [expected(region, self.crowds, delays, self.horizon_s) for region in self.regions]
+        starts = sum(share * region.starts for share, region in zip(shares, regions, strict=True))
+        messages = sum(share * region.messages for share, region in zip(shares, regions, strict=True))
         activity, volumes = self.activity, []
-        turns = table_mean(self.turns)
-        days = self.messages.volume(0.0, self.horizon_s)
-        for traffic_class, frac, rate in zip(self.classes, activity.tier_frac, activity.rate_per_day, strict=True):
-            conversations = self.num_users * float(frac) * float(rate) * days
-            prompt, output = conversation_tokens(traffic_class, self.turns)
+        for index, (kind, tokens) in enumerate(zip(self.classes, self._tokens, strict=True)):
+            tier, use = divmod(index, len(self.uses))
+            per_day = float(self._conversations_per_day[tier]) * self.uses[use].share
+            conversations, requests = per_day * float(starts), per_day * float(messages[use])
+            # So many conversations' worth of messages are sent, of those that began before as of those that begin.
+            whole = requests / table_mean(self.uses[use].turns)
             volumes.append(
                 Volume(
-                    traffic_class.name,
-                    traffic_class.tier,
+                    kind.name,
+                    kind.tier,
                     conversations=conversations,
-                    requests=conversations * turns,
-                    prompt_tokens=conversations * prompt,
-                    output_tokens=conversations * output,
-                    user_tokens=conversations * turns * table_mean(traffic_class.user_tokens),
+                    requests=requests,
+                    prompt_tokens=whole * tokens.prompt,
+                    output_tokens=whole * tokens.output,
+                    user_tokens=whole * tokens.user,
                 )
             )
+        per_day = float(self._conversations_per_day.sum())
+        use_share = np.array([use.share for use in self.uses])
+        hours = {
+            region.name: per_day * float(share) * use_share @ found.by_hour
+            for region, share, found in zip(self.regions, shares, regions, strict=True)
+        }
+        total = np.sum(list(hours.values()), axis=0)
+        tiers = list(dict.fromkeys(kind.tier for kind in self.classes))
         return described(
             "population",
             volumes,
-            self.messages.by_hour,
+            total / total.mean(),
             monthly_users=self.num_users,
             daily_active_users=self.num_users * activity.active_frac,
             activity_sigma=activity.sigma,
-            tier_user_frac={c.tier: float(frac) for c, frac in zip(self.classes, activity.tier_frac, strict=True)},
+            tier_user_frac=dict(zip(tiers, map(float, activity.tier_frac), strict=True)),
+            use_share={use.name: use.share for use in self.uses},
+            language_share=dict(zip(self.languages, map(float, self.people.language_share), strict=True)),
+            regions=[
+                _region(region, float(share), found, hours[region.name])
+                for region, share, found in zip(self.regions, shares, regions, strict=True)
+            ],
         )
 
     def chunks(self) -> Iterator[Chunk]:
         """Conversation starts, sorted by time."""
-        for day in range(int(self.start_s // DAY_S), int(-(-self.horizon_s // DAY_S))):
-            slices = self._day(day)
-            while slices:
-                yield from self._sorted(day, *slices.pop(0))
+        first, last = int(self.start_s * 1e9 // SLICE_NS), int(-(-self.horizon_s * 1e9 // SLICE_NS))
+        days = [region.days(self.start_s, self.horizon_s) for region in self.regions]
+        stop = max(each.stop for each in days)
+        ahead_ns = max(round(region.offset_s * 1e9) for region in self.regions)
+        parts: list[PartDay] = []
+        tables: dict[tuple[float, ...], ActivityTables] = {}
+        for day in range(min(each.start for each in days), stop):
+            for part in self._parts(day, tables):
+                for begin in range(0, self.num_users, BLOCK_USERS):
+                    part.draw(begin, min(begin + BLOCK_USERS, self.num_users), first, last)
+                parts.append(part)
+            # The next day begins first where local time is most ahead; until then all is known.
+            until = last if day == stop - 1 else min(last, ((day + 1) * DAY_NS - ahead_ns) // SLICE_NS)
+            for index in range(first, until):
+                yield from self._sorted(index, parts)
+            first = max(first, until)
+            parts = [part for part in parts if part.slices]
 
-    def _day(self, day: int) -> list[Slice]:
-        """One day's conversations by half hours, in order of users."""
-        first = max(0, int((self.start_s - day * DAY_S) // SLICE_S))
-        last = min(SLICES, int(-(-(self.horizon_s - day * DAY_S) // SLICE_S)))
-        slices: list[Slice] = [(index, [], []) for index in range(first, last)]
-        times_s, number = self.starts.times_s, np.uint64(day + FIRST_DAY)
-        key = draws.key(self.seed, draws.START)
-        for begin in range(0, self.num_users, BLOCK_USERS):
-            block = np.arange(begin, min(begin + BLOCK_USERS, self.num_users), dtype=np.uint64)
-            come, counts = self._tables.conversations(self.seed, block, number)
-            users = np.repeat(come, counts)
-            k = np.arange(len(users)) - np.repeat(np.cumsum(counts) - counts, counts)
-            u = draws.uniform(draws.bits(key, users, (number << np.uint64(12)) + k.view(np.uint64), _ZERO))
-            time_s = lookup(times_s, u)
-            index = np.minimum((time_s * (1.0 / SLICE_S)).astype(np.uint8), SLICES - 1)
-            in_slice_ns = (time_s * 1e9 + 0.5).astype(np.int64) - index.astype(np.int64) * SLICE_NS
-            words = (in_slice_ns << _K_BITS) + k
-            order = np.argsort(index, kind="stable")
-            ends = np.cumsum(np.bincount(index, minlength=SLICES))
-            words, users = words[order], users[order]
-            for at, word_parts, user_parts in slices:
-                part = slice(ends[at - 1] if at else 0, ends[at])
-                word_parts.append(words[part])
-                user_parts.append(users[part])
-        return slices
+    def _parts(self, day: int, tables: dict[tuple[float, ...], ActivityTables]) -> Iterator[PartDay]:
+        """A local day's conversations, usual and of each crowd, still to be drawn; `tables` are used again."""
+        here = np.array([day in region.days(self.start_s, self.horizon_s) for region in self.regions])
+        usual = np.array([float(region.calendar.factors(day, day + 1)[0]) for region in self.regions])
+        yield self._part(day, 0, np.where(here, usual, 0.0), tuple(region.starts for region in self.regions), tables)
+        for number, crowd in enumerate(self.crowds, 1):
+            rates = tuple(DailyRate(region.crowd_starts(crowd, day)) for region in self.regions)
+            extra = usual * [rate.by_minute.mean() for rate in rates]
+            if (here & (extra > 0.0)).any():
+                yield self._part(day, number, np.where(here, extra, 0.0), rates, tables)
 
-    def _sorted(
-        self, day: int, index: int, word_parts: list[NDArray[np.int64]], user_parts: list[NDArray[np.uint64]]
-    ) -> Iterator[Chunk]:
-        """One half hour's conversations in order of time, then user."""
-        words, users = np.concatenate(word_parts), np.concatenate(user_parts)
-        in_slice_ns = words >> _K_BITS
-        order = time_order(in_slice_ns)
-        begin_ns = day * round(DAY_S * 1e9) + index * SLICE_NS
-        times_s: NDArray[np.float64] = (in_slice_ns[order] + begin_ns) / 1e9
+    def _part(
+        self,
+        day: int,
+        crowd: int,
+        factors: NDArray[np.float64],
+        rates: tuple[DailyRate, ...],
+        tables: dict[tuple[float, ...], ActivityTables],
+    ) -> PartDay:
+        distinct = tuple(sorted(set(factors[factors > 0.0].tolist())))
+        if distinct not in tables:
+            self.activity.hold(distinct[-1])
+            if len(tables) >= KEPT_TABLES:
+                tables.clear()
+            tables[distinct] = self.activity.tables(distinct)
+        return PartDay(
+            people=self.people,
+            day=day,
+            crowd=crowd,
+            tables=tables[distinct],
+            factor=np.array([distinct.index(factor) if factor > 0.0 else -1 for factor in factors.tolist()]),
+            times_s=np.stack([rate.times_s for rate in rates]),
+            offset_ns=np.array([round(region.offset_s * 1e9) for region in self.regions]),
+        )
+
+    def _sorted(self, index: int, parts: list[PartDay]) -> Iterator[Chunk]:
+        """One slice's conversations in order of time; of equal times, the usual first, then by user."""
+        taken = [part.take(index) for part in parts]
+        ns, users, region, numbers = (np.concatenate(column) for column in zip(*taken, strict=True))
+        order = time_order(ns - index * SLICE_NS)
+        times_s: NDArray[np.float64] = ns[order] / 1e9
         low, high = np.searchsorted(times_s, (self.start_s, self.horizon_s))
         for begin in range(low, high, MAX_CHUNK_ROWS):
             part = slice(begin, min(begin + MAX_CHUNK_ROWS, high))
             rows = order[part]
-            conversations = ((day + FIRST_DAY) << 12) + (words[rows] & _K_MASK)
-            yield Chunk(self._arrivals(times_s[part], users[rows], conversations))
+            yield Chunk(self._arrivals(times_s[part], users[rows], region[rows], numbers[rows]))
 
     def _arrivals(
-        self, times_s: NDArray[np.float64], users: NDArray[np.uint64], conversations: NDArray[np.int64]
+        self,
+        times_s: NDArray[np.float64],
+        users: NDArray[np.uint64],
+        region: NDArray[np.int64],
+        conversations: NDArray[np.int64],
     ) -> NDArray[np.void]:
-        tier = self._tables.tier(self.seed, users)
-        rows = np.zeros(len(users), dtype=ARRIVAL)
+        seed, rows = self.people.seed, np.zeros(len(users), dtype=ARRIVAL)
+        tier = self.activity.tier(seed, users)
         rows["t_s"], rows["user"], rows["conversation"] = times_s, users, conversations
-        rows["class_id"], rows["bucket"] = tier, self.bucket_of[tier]
-        # The lengths are those of the workload, the same for every tier.
-        fill(rows, self.seed, self.turns, self.classes[0])
+        rows["bucket"] = self.bucket_of[tier]
+        rows["language"] = self.people.language(users, region)
+        use = np.zeros(len(rows), dtype=np.int64)
+        if len(self.uses) > 1:
+            word = draws.bits(draws.key(seed, draws.APP), users, conversations.view(np.uint64), _ZERO)
+            use = chosen(thresholds([each.share for each in self.uses]), word)
+        rows["class_id"] = tier * len(self.uses) + use
+        # What a conversation of a use is like is the same in every tier, but for the factors of its tier's model.
+        for index, each in enumerate(self.uses):
+            mine = slice(None) if len(self.uses) == 1 else np.flatnonzero(use == index)
+            part = rows[mine]
+            factor = None if self._factors is None else self._factors[part["class_id"], part["language"]]
+            fill(part, seed, each.turns, self.classes[index], factor)
+            rows[mine] = part
         return rows
+
+    @cached_property
+    def _factors(self) -> NDArray[np.float64] | None:
+        """Factor of lengths of each class and language; None where languages are not told apart."""
+        factors = [kind.length_factor for kind in self.classes]
+        return np.array([each for each in factors if each is not None]) if factors[0] is not None else None
+
+
+def _user_tokens(kind: TrafficClass, turns: Table, factor: float) -> float:
+    """Expected new tokens of a whole conversation in one language."""
+    first = kind.user_tokens if kind.first_user_tokens is None else kind.first_user_tokens
+    return table_mean(factor * first) + (table_mean(turns) - 1.0) * table_mean(factor * kind.user_tokens)
+
+
+def _region(region: LocalTime, share: float, found: Expected, by_hour: NDArray[np.float64]) -> dict[str, Any]:
+    """One region's inputs in numbers."""
+    return {
+        "name": region.name,
+        "user_frac": share,
+        "utc_offset_h": region.utc_offset_h,
+        "weekend_frac": region.calendar.weekend_frac,
+        "usual_days": found.starts,
+        "hourly_requests": [float(value) for value in by_hour],
+    }

@@ -1,9 +1,11 @@
 """Renewal arrivals of many senders at once, each with its own rate and burstiness, on one daily curve.
 
-Sender c's gaps are gamma with mean 1 / rate_c and coefficient of variation cv_c, in operational time: a clock that runs
-as fast as the daily curve is high. So each sender's rate follows the curve, and its bursts keep their shape. The first
-gap is the equilibrium residual, U G with G ~ gamma(shape + 1), which makes the process stationary from the start (Cox,
-Renewal Theory, 1962, section 5.4).
+Sender c's gaps are gamma or Weibull with mean 1 / rate_c and coefficient of variation cv_c, in operational time: a
+clock that runs as fast as the daily curve is high. So each sender's rate follows the curve, and its bursts keep their
+shape. The first gap is the equilibrium residual, which makes the process stationary from the start: its density is the
+gaps' survival over their mean (Cox, Renewal Theory, 1962, section 5.4). Of gamma gaps it is U G with
+G ~ gamma(shape + 1). Of Weibull gaps with shape k and scale s it is s Y^(1/k) with Y ~ gamma(1/k), for the integral of
+exp(-(t/s)^k) up to x is (s/k) times the lower incomplete gamma function of 1/k at (x/s)^k.
 
 A gap is drawn from its inverse CDF, a table over the binary logarithm of the nearer tail: for bursty senders nearly all
 of the mean lies in the last percent, for regular ones the first percent matters too.
@@ -14,11 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammainccinv, gammaincinv
+from scipy.special import gamma, gammainccinv, gammaincinv
 
 from sim.traffic import draws
 from sim.traffic.daily import DailyRate
-from sim.traffic.lengths import lookup
+from sim.traffic.lengths import lookup, weibull_shape
 from sim.traffic.order import time_order
 from sim.units import DAY_S
 
@@ -37,11 +39,31 @@ def gamma_tables(cv: NDArray[np.float64], extra_shape: float = 0.0) -> NDArray[n
     Half 0 holds the values at lower-tail probabilities, half 1 those at upper-tail ones: at (1 + b/32) 2**(e - 53) for
     bin b of octave e, the last at 1/2. Rows are scaled to their exact mean.
     """
-    tail = tail_probabilities()
     shape = 1.0 / np.square(cv)[:, np.newaxis]
-    halves = np.stack([inverse(shape + extra_shape, tail) / shape for inverse in (gammaincinv, gammainccinv)], axis=1)
-    mean = (0.5 * (halves[:, :, 1:] + halves[:, :, :-1]) @ np.diff(tail)).sum(axis=1)[:, np.newaxis]
-    return np.asarray(halves * ((1.0 + extra_shape / shape) / mean)[:, np.newaxis])
+    halves = [inverse(shape + extra_shape, tail_probabilities()) / shape for inverse in (gammaincinv, gammainccinv)]
+    return _scaled(np.stack(halves, axis=1), 1.0 + extra_shape / shape)
+
+
+def weibull_tables(cv: NDArray[np.float64], *, residual: bool = False) -> NDArray[np.float64]:
+    """Inverse CDFs of Weibull gaps of mean 1, or of their equilibrium residuals, in the form of `gamma_tables`.
+
+    The mean residual is (1 + cv^2) / 2.
+    """
+    shape = np.array([weibull_shape(each) for each in cv.tolist()])[:, np.newaxis]
+    scale = 1.0 / gamma(1.0 + 1.0 / shape)
+    # Gaps are s Y^(1/k) with Y ~ gamma(1), which is exponential.
+    halves = [
+        scale * inverse(1.0 / shape if residual else np.ones_like(shape), tail_probabilities()) ** (1.0 / shape)
+        for inverse in (gammaincinv, gammainccinv)
+    ]
+    mean = 0.5 * (1.0 + np.square(cv)[:, np.newaxis]) if residual else np.ones_like(shape)
+    return _scaled(np.stack(halves, axis=1), mean)
+
+
+def _scaled(halves: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rows scaled so that the lookup has exactly this mean."""
+    found = (0.5 * (halves[:, :, 1:] + halves[:, :, :-1]) @ np.diff(tail_probabilities())).sum(axis=1)
+    return np.asarray(halves * (mean / found[:, np.newaxis])[:, np.newaxis])
 
 
 def tail_probabilities() -> NDArray[np.float64]:
@@ -50,8 +72,8 @@ def tail_probabilities() -> NDArray[np.float64]:
     return np.asarray(np.ldexp(1.0 + (bins % _BINS) / _BINS, bins // _BINS - _OCTAVES - 1))
 
 
-def gamma_lookup(tables: NDArray[np.float64], row: NDArray[np.int64], u: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values of rows of `gamma_tables` at u in (0, 1)."""
+def gap_lookup(tables: NDArray[np.float64], row: NDArray[np.int64], u: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values of rows of such tables at u in (0, 1)."""
     upper = u > 0.5
     word = np.where(upper, 1.0 - u, u).view(np.int64)
     inside = (word & ((1 << _BIN_SHIFT) - 1)) * 2.0**-_BIN_SHIFT
@@ -82,6 +104,8 @@ class Renewals:
         The curve.
     start_s, end_s
         Arrivals fall in [start_s, end_s).
+    weibull : shape (senders,)
+        Whether a sender's gaps are Weibull; None: nobody's are.
     """
 
     seed: int
@@ -92,6 +116,7 @@ class Renewals:
     daily: DailyRate
     start_s: float
     end_s: float
+    weibull: NDArray[np.bool_] | None = None
 
     def slices(self) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]]:
         """Slice by slice, sorted by time: (times [s], sender, number of the arrival among the sender's)."""
@@ -117,14 +142,19 @@ class _Gaps:
     def __init__(self, renewals: Renewals) -> None:
         self.key = draws.key(renewals.seed, draws.CLIENT_GAP)
         self.tables = gamma_tables(renewals.cv)
-        self.level = renewals.level
+        residuals = gamma_tables(renewals.cv, 1.0)
+        is_weibull = np.zeros(len(renewals.level), dtype=np.bool_) if renewals.weibull is None else renewals.weibull
+        if is_weibull.any():
+            self.tables = np.concatenate([self.tables, weibull_tables(renewals.cv)])
+            residuals = np.concatenate([residuals, weibull_tables(renewals.cv, residual=True)])
+        self.row = renewals.level + len(renewals.cv) * is_weibull
         self.cv = renewals.cv[renewals.level]
         self.mean_ns = 1e9 / renewals.rate_per_s
         self.entity = np.arange(len(self.mean_ns), dtype=np.uint64) + np.uint64(renewals.first_sender)
         self.number = np.zeros(len(self.mean_ns), dtype=np.int64)
         u = draws.uniform(draws.bits(self.key, self.entity, _ZERO, _ZERO))
         v = draws.uniform(draws.bits(self.key, self.entity, _ZERO, _ONE))
-        residual = u * gamma_lookup(gamma_tables(renewals.cv, 1.0), self.level, v)
+        residual = np.where(is_weibull, 1.0, u) * gap_lookup(residuals, self.row, v)
         start_ns = round(renewals.daily.volume(0.0, renewals.start_s) * _DAY_NS)
         self.next_ns = start_ns + self._whole(residual * self.mean_ns)
 
@@ -142,7 +172,7 @@ class _Gaps:
             number = self.number[who] + step
             # Entry 0 of each sender is its next arrival, known already; every other adds the gap before it.
             u = draws.uniform(draws.bits(self.key, self.entity[who], number.view(np.uint64), _ZERO))
-            gap_ns = self._whole(gamma_lookup(self.tables, self.level[who], u) * self.mean_ns[who])
+            gap_ns = self._whole(gap_lookup(self.tables, self.row[who], u) * self.mean_ns[who])
             gap_ns[first] = self.next_ns[senders]
             # Integers add up exactly, so one running sum serves all senders.
             total = np.cumsum(gap_ns)

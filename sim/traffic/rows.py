@@ -5,13 +5,23 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.spec.distribution import MAX_TOKENS
 from sim.traffic import draws
 from sim.traffic.arrivals import MAX_CHUNK_ROWS, NO_SEGMENTS, Chunk, TrafficClass
-from sim.traffic.lengths import Table, tokens
+from sim.traffic.lengths import Table, lookup, tokens
 
 
-def fill(rows: NDArray[np.void], seed: int, turns: Table, traffic_class: TrafficClass) -> None:
-    """Draw the number of turns and the first turn's lengths of rows that have user and conversation."""
+def fill(
+    rows: NDArray[np.void],
+    seed: int,
+    turns: Table,
+    traffic_class: TrafficClass,
+    length_factor: NDArray[np.float64] | None = None,
+) -> None:
+    """Draw the number of turns and the first turn's lengths of rows that have user and conversation.
+
+    `length_factor` has the factor of each row; the rows may then be of several classes that differ in nothing else.
+    """
     first = traffic_class.first_user_tokens
     user, conversation = rows["user"].astype(np.uint64), rows["conversation"].astype(np.uint64)
     for column, stream, table in (
@@ -19,8 +29,11 @@ def fill(rows: NDArray[np.void], seed: int, turns: Table, traffic_class: Traffic
         ("user_tokens", draws.USER_TOKENS, traffic_class.user_tokens if first is None else first),
         ("output_tokens", draws.OUTPUT_TOKENS, traffic_class.output_tokens),
     ):
-        word = draws.bits(draws.key(seed, stream), user, conversation, np.uint64(0))
-        rows[column] = tokens(table, draws.uniform(word))
+        u = draws.uniform(draws.bits(draws.key(seed, stream), user, conversation, np.uint64(0)))
+        if length_factor is None or column == "num_turns":
+            rows[column] = tokens(table, u)
+        else:
+            rows[column] = np.clip(length_factor * lookup(table, u) + 0.5, 1.0, MAX_TOKENS).astype(np.int32)
 
 
 def in_chunks(rows: NDArray[np.void], segments: NDArray[np.void] = NO_SEGMENTS) -> Iterator[Chunk]:

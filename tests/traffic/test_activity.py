@@ -40,7 +40,7 @@ def test_counts_are_poisson_given_tier_and_level(activity):
     come, counts = tables.conversations(1, USERS, DAY)
     number = np.zeros(len(USERS))
     number[come.astype(int)] = counts
-    tier = tables.tier(1, USERS)
+    tier = activity.tier(1, USERS)
     assert abs((tier == 1).mean() - 0.1) < 4 * np.sqrt(0.09 / len(USERS))
     for index, rate in enumerate(RATE):
         mine = number[tier == index]

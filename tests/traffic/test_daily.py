@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.spec import Distribution
-from sim.traffic.daily import MINUTES, DailyRate, start_rate, turn_survival
+from sim.traffic.daily import MINUTES, DailyRate, Delay, start_rate, turn_survival
 from sim.traffic.lengths import CELLS, lookup, quantile_table, stretched, table_mean, tokens
 
 TURNS = stretched(
@@ -21,6 +21,7 @@ TURNS = stretched(
 GAP = quantile_table(
     Distribution.from_dict({"distribution_type": "lognormal", "mean": 212.8, "standard_deviation": 270.2, "max": 3600})
 )
+DELAY = Delay.of(TURNS, GAP)
 FINE = (np.arange(1 << 20) + 0.5) / (1 << 20)
 
 
@@ -37,7 +38,7 @@ def test_survival_is_that_of_the_drawn_number_of_turns():
 def test_messages_have_the_wanted_hourly_means(waves):
     hour = np.arange(24) * 2 * np.pi / 24
     hourly = 1 + sum(height * np.cos(k * hour + phase) for k, (height, phase) in enumerate(waves, 1))
-    starts, messages = start_rate(hourly.tolist(), TURNS, GAP)
+    starts, messages = start_rate(hourly.tolist(), DELAY)
     assert starts.by_minute.min() >= 0
     assert starts.by_minute.mean() == pytest.approx(1.0)
     assert messages.by_hour == pytest.approx(hourly, abs=1e-9)
@@ -47,7 +48,7 @@ def test_messages_lag_behind_starts_by_the_gaps():
     # One sharp hour of starts, conversations of exactly two turns, ten minutes apart.
     hourly = [0.0] * 24
     hourly[5] = 1.0
-    starts, messages = start_rate(hourly, np.full(CELLS + 1, 2.0), np.full(CELLS + 1, 600.0))
+    starts, messages = start_rate(hourly, Delay.of(np.full(CELLS + 1, 2.0), np.full(CELLS + 1, 600.0)))
     later = np.roll(starts.by_minute, 10)
     assert messages.by_minute == pytest.approx((starts.by_minute + later) / 2, abs=1e-9)
 
@@ -55,7 +56,7 @@ def test_messages_lag_behind_starts_by_the_gaps():
 def test_a_curve_sharper_than_conversations_is_met_as_nearly_as_can_be():
     hourly = np.zeros(24)
     hourly[5] = 24.0
-    starts, messages = start_rate(hourly, TURNS, GAP)
+    starts, messages = start_rate(hourly, DELAY)
     assert starts.by_minute.min() >= 0
     assert messages.by_hour.argmax() == 5
     assert messages.by_hour.mean() == pytest.approx(1.0)

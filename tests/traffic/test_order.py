@@ -1,5 +1,7 @@
 """Several sources become one, in order of time and then of source."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,18 +12,26 @@ from sim.traffic.order import merge, time_order
 from sim.traffic.summary import Volume, described
 
 
+@dataclass
+class Kind:
+    """What merging asks of a class."""
+
+    name: str
+    length_factor: np.ndarray | None
+
+
 class Listed:
     """A source of given chunks of times."""
 
     def __init__(self, name, chunks, num_buckets=0):
-        self.classes = (name,)
+        self.classes = (Kind(name, np.array([2.0, 3.0]) if num_buckets else None),)
         self.languages = ("both", name)
         self.buckets = np.zeros(num_buckets, dtype=BUCKET)
         self.times = chunks
 
     def describe(self):
-        volume = Volume(self.classes[0], "tier", 2.0, 4.0, 100.0, 50.0, 80.0)
-        return described(self.classes[0], [volume], np.ones(24))
+        volume = Volume(self.classes[0].name, "tier", 2.0, 4.0, 100.0, 50.0, 80.0)
+        return described(self.classes[0].name, [volume], np.ones(24))
 
     def chunks(self):
         for number, times in enumerate(self.times):
@@ -59,7 +69,11 @@ def test_merging_is_a_stable_sort_of_all(drawn):
     assert spoken.tolist() == [
         f"s{i}" if n % 2 else "both" for i, n in zip(source[expected], number[expected], strict=True)
     ]
-    assert merged.classes == tuple(f"s{i}" for i in range(len(drawn)))
+    assert [kind.name for kind in merged.classes] == [f"s{i}" for i in range(len(drawn))]
+    for i, kind in enumerate(merged.classes):
+        told = kind.length_factor
+        expected = [2.0 if name == "both" else 3.0 if name == f"s{i}" else 1.0 for name in merged.languages]
+        assert told is None if i % 2 == 0 else told.tolist() == expected
     assert len(merged.buckets) == len(drawn) // 2
 
 

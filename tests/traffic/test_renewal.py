@@ -8,7 +8,7 @@ from scipy import special
 
 from sim.traffic import renewal
 from sim.traffic.daily import MINUTES, DailyRate
-from sim.traffic.renewal import Renewals, gamma_lookup, gamma_tables, tail_probabilities
+from sim.traffic.renewal import Renewals, gamma_tables, gap_lookup, tail_probabilities
 
 FLAT = DailyRate(np.ones(MINUTES))
 
@@ -30,7 +30,7 @@ def test_tables_are_the_inverse_cdf_of_gamma(cv, extra_shape):
     shape = 1 / cv**2
     u = np.array([1e-9, 1e-4, 1e-2, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 0.9999, 1 - 1e-9])
     expected = special.gammaincinv(shape + extra_shape, u) / shape
-    got = gamma_lookup(table, np.zeros(len(u), dtype=np.int64), u)
+    got = gap_lookup(table, np.zeros(len(u), dtype=np.int64), u)
     # Straight lines miss the steep lower end of bursty gaps by a hundred-thousandth of the mean gap.
     assert got == pytest.approx(expected, rel=2e-3, abs=1e-5)
     # Mean and variance over the table's own straight lines: of x from a to b they are (a + b) / 2 and (b - a)^2 / 12.
