@@ -18,7 +18,7 @@ MAX_BLOCKS = 2_000_000
 """Blocks of prompts of which reuse is told; the prompts after them are left out of it."""
 MOST_TURNS = 20
 CURVE = tuple(np.linspace(0.0, 1.0, 201).tolist())
-QUANTITIES = ("prompt_tokens", "output_tokens", "new_tokens", "gap")
+QUANTITIES = ("prompt_tokens", "output_tokens", "new_tokens", "first_prompt_tokens", "later_prompt_tokens", "gap")
 _SERIES = ("tier", "use case")  # the first of these that there is gets a rate over time
 
 
@@ -43,7 +43,7 @@ class Statistics:
         self._spacing, self._series = Spacing(), Series()
         self._series_names: Sequence[str] = ("all",)
         self._tokens = {"prompt_tokens": 0, "output_tokens": 0}
-        self._values = {name: Values() for name in (*QUANTITIES, "first_prompt_tokens", "later_prompt_tokens")}
+        self._values = {name: Values(whole=name != "gap") for name in QUANTITIES}
         self._pairs = Pairs()
         self._turns = np.zeros(0, dtype=np.int64)
         self._shares: dict[str, Shares] = {}

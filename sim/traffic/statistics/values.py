@@ -23,14 +23,21 @@ class Values:
     Quantiles are interpolated between the two nearest of the values in order, as by `numpy.quantile`. Of more than
     EXACT_ROWS values they come from bins of 2**11 an octave, each value taken for the middle of its bin: within a
     relative 2**-12, and exact for whole numbers below 4,096. Mean and deviation are of the values themselves.
+
+    Parameters
+    ----------
+    whole
+        The values are whole numbers.
+    exact_rows
+        So many are kept as they are.
     """
 
-    def __init__(self, exact_rows: int = EXACT_ROWS) -> None:
+    def __init__(self, *, whole: bool = False, exact_rows: int = EXACT_ROWS) -> None:
         self.num = 0
         self.mean = 0.0
         self.min, self.max = np.inf, -np.inf
         self._squares = 0.0  # sum of squared distances from the mean
-        self._room = exact_rows
+        self._whole, self._room = whole, exact_rows
         self._parts: list[NDArray[np.float64]] = []
         self._counts: NDArray[np.int64] | None = None
 
@@ -74,9 +81,16 @@ class Values:
         below = np.floor(at)
         ends = np.cumsum(self._counts)
         low, high = (
-            _middle(np.searchsorted(ends, np.minimum(below + more, self.num - 1), side="right")) for more in (0, 1)
+            self._middle(np.searchsorted(ends, np.minimum(below + more, self.num - 1), side="right")) for more in (0, 1)
         )
         return np.asarray(np.clip(low + (at - below) * (high - low), self.min, self.max))
+
+    def _middle(self, bins: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The values that bins stand for: the middle of those that may be in each."""
+        low = ((bins + _LOWEST).astype(np.uint64) << _SHIFT).view(np.float64)
+        width = 2.0 ** (np.floor(np.log2(low)) - BITS)
+        middle = low + 0.5 * (np.maximum(width - 1.0, 0.0) if self._whole else width)
+        return np.where(bins == 0, 0.0, middle)
 
     def described(self, unit: str) -> dict[str, Any] | None:
         """Number, mean, deviation, extremes and quantiles, named with a unit; None of no values."""
@@ -92,11 +106,3 @@ class Values:
 def _binned(values: NDArray[np.float64]) -> NDArray[np.int64]:
     at = (np.maximum(values, 0.0).view(np.uint64) >> _SHIFT).astype(np.int64) - _LOWEST
     return np.bincount(np.clip(at, 0, _NUM - 1), minlength=_NUM)
-
-
-def _middle(bins: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The values that bins stand for. Whole numbers that have a bin of their own stand at its lower end."""
-    low = ((bins + _LOWEST).astype(np.uint64) << _SHIFT).view(np.float64)
-    width = 2.0 ** (np.floor(np.log2(low)) - BITS)
-    middle = np.where(width > 1.0, low + 0.5 * (width - 1.0), np.where(low == np.floor(low), low, low + 0.5 * width))
-    return np.where(bins == 0, 0.0, middle)
