@@ -5,7 +5,7 @@ import pytest
 
 from sim.traffic import build
 from sim.traffic.reuse import Unlimited, reuse
-from sim.traffic.statistics.sessions import infer
+from sim.traffic.statistics.sessions import MAX_USES, infer
 from sim.traffic.texts import Texts, sampled
 from sim.traffic.unfold import Requests, unfold
 
@@ -79,6 +79,8 @@ def test_ids_are_equal_where_texts_are(scenario, changes, block_tokens):
 def test_sessions_told_by_blocks_are_the_conversations(scenario):
     made = scenario(traffic=PEOPLE, tiers__pro__max_context_tokens=None)
     source, requests = all_of(made)
+    # Of a longer one, the first turns are in more prompts than those of one session are taken to be.
+    requests = Requests(requests.rows[requests.rows["num_turns"] <= MAX_USES])
     found = infer(Texts(source.classes, made.seed).hash_ids(requests, 1))
     talk = requests.rows["user"] * 10**9 + requests.rows["conversation"]
     # Exactly those: as many, and none of two.
