@@ -45,13 +45,9 @@ class SourceView:
     def seen(self, blocks: Iterable[Requests]) -> Iterator[Seen]:
         """Unfolded requests from t = 0 on; those of a run-in are left out."""
         for requests in blocks:
-            rows, segments = requests
-            before = int(np.searchsorted(rows["t_s"], 0.0))
-            if before:
-                segments = segments[int(rows["num_segments"][:before].sum()) :]
-                rows = rows[before:]
-            if len(rows):
-                yield self._seen(Requests(rows, segments))
+            part = requests.from_start()
+            if len(part.rows):
+                yield self._seen(part)
 
     def _seen(self, requests: Requests) -> Seen:
         rows = requests.rows
