@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +17,7 @@ from sim.errors import Problem, SpecError
 from sim.metrics.rundata import RunData
 from sim.report import tables, text
 from sim.report.figures import panels
+from sim.report.panel import Panel
 
 CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
 """plotly.js offers to send a figure to its makers' cloud unless it is told not to."""
@@ -29,7 +31,11 @@ def write_report(run: RunData, path: Path) -> None:
     SpecError
         The file cannot be written.
     """
-    page = render(run)
+    write_page(render(run), path)
+
+
+def write_page(page: str, path: Path) -> None:
+    """Write a page; raises SpecError where that cannot be."""
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
@@ -39,39 +45,47 @@ def write_report(run: RunData, path: Path) -> None:
 
 def render(run: RunData) -> str:
     """Return the report of a run as the text of an HTML file."""
-    shown = panels(run)
-    figures = {
-        panel.key: {"data": figure["data"], "layout": figure["layout"]}
-        for panel in shown
-        for figure in (json.loads(panel.figure.to_json()),)
-    }
-    return _template().render(
+    return fill(
+        "report.html.j2",
+        panels(run),
         result=run.result,
         verdict=tables.verdict(run.result),
         saturated=run.result["sim"]["saturation"]["verdict"] == "saturated",
         warnings=[s for s in (text.not_answered(run.result), text.extrapolated(run.result)) if s is not None],
         headline=tables.headline(run.result),
-        panels=shown,
         by_tier=tables.by_tier(run.result),
         by_pool=tables.by_pool(run.result),
         by_language=tables.by_language(run.result),
         assumptions=tables.assumptions(run),
         identity=tables.identity(run),
         scenario_yaml=run.scenario_yaml,
+    )
+
+
+def fill(template: str, panels: Sequence[Panel], **parts: Any) -> str:
+    """Return a template of the folder templates/ filled with figures, the house's style and script, and other parts."""
+    figures = {
+        panel.key: {"data": figure["data"], "layout": figure["layout"]}
+        for panel in panels
+        for figure in (json.loads(panel.figure.to_json()),)
+    }
+    return _template(template).render(
+        panels=panels,
         figures=_json(figures),
         config=_json(CONFIG),
         plotlyjs=Markup(get_plotlyjs()),  # noqa: S704  (the library's own file, not a user's text)
         style=_asset("report.css"),
         script=_asset("report.js"),
+        **parts,
     )
 
 
 @cache
-def _template() -> jinja2.Template:
+def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.from_string(_asset("report.html.j2"))
+    return environment.from_string(_asset("table.html.j2") + _asset(name))
 
 
 def _asset(name: str) -> Markup:

@@ -140,7 +140,7 @@ def prompts(chunks: Iterable[Chunk], block_size: int) -> Iterator[tuple[float, i
         for begin in range(0, len(rows), _ROWS):
             part = rows[begin : begin + _ROWS]
             num_segments = int(part["num_segments"].sum())
-            blocks, num_blocks = _blocks(part, segments[:num_segments], block_size)
+            blocks, num_blocks = blocks_of(part, segments[:num_segments], block_size)
             segments = segments[num_segments:]
             at = 0
             for t_s, tokens, count in zip(part["t_s"], part["user_tokens"], num_blocks, strict=True):
@@ -148,7 +148,7 @@ def prompts(chunks: Iterable[Chunk], block_size: int) -> Iterator[tuple[float, i
                 at += count
 
 
-def _blocks(
+def blocks_of(
     rows: NDArray[np.void], segments: NDArray[np.void], block_size: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Blocks of all rows, one row's after the other's, and how many each row has."""

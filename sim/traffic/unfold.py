@@ -31,6 +31,11 @@ class Requests(NamedTuple):
     segments: NDArray[np.void] = NO_SEGMENTS
     """dtype SEGMENT: those of each row that has any, one row's after the other's."""
 
+    def from_start(self) -> "Requests":
+        """Those from t = 0 on, without a run-in."""
+        before = int(np.searchsorted(self.rows["t_s"], 0.0))
+        return Requests(self.rows[before:], self.segments[int(self.rows["num_segments"][:before].sum()) :])
+
 
 def unfold(
     source: Source,

@@ -1,0 +1,91 @@
+"""Traffic as one HTML file that needs nothing else, and as a text for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+import sim
+from sim.report import text, traffic_tables
+from sim.report.page import fill, write_page
+from sim.report.panel import Table
+from sim.report.traffic import panels
+
+
+def write_traffic_page(statistics: Mapping[str, Any], path: Path) -> None:
+    """Write the page of some statistics; raises SpecError where that cannot be."""
+    page = fill(
+        "traffic.html.j2",
+        panels(statistics),
+        traffic=statistics["traffic"],
+        version=sim.__version__,
+        warnings=list(_notes(statistics)),
+        headline=traffic_tables.headline(statistics),
+        shares=traffic_tables.shares(statistics),
+        users=traffic_tables.users(statistics),
+        identity=traffic_tables.identity(statistics),
+        errors=_errors(statistics),
+    )
+    write_page(page, path)
+
+
+def render_traffic(statistics: Mapping[str, Any]) -> RenderableType:
+    """Return statistics as text for `rich`."""
+    traffic, reuse = statistics["traffic"], statistics["reuse"]
+    tables = [
+        _table(f"Traffic: {traffic['name']}", Table(("", ""), traffic_tables.headline(statistics))),
+        _table("Lengths and times", traffic_tables.lengths(statistics)),
+    ]
+    if reuse is not None:
+        tables.append(_table("Prefix reuse", traffic_tables.reuse(reuse)))
+    tables += [_table(f"By {name}", table) for name, table in traffic_tables.shares(statistics).items()]
+    if (users := traffic_tables.users(statistics)) is not None:
+        tables.append(_table("Who sends how much", users))
+    notes = [Text(note, style="yellow") for note in _notes(statistics)]
+    return Group(*tables, *notes, Text(_errors(statistics), style="dim"))
+
+
+def _notes(statistics: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a reader should know before believing the numbers."""
+    if (note := statistics["traffic"]["note"]) is not None:
+        yield f"{note[:1].upper()}{note[1:]}."
+    rows = statistics["traffic"]["rows"]
+    if rows is not None and rows["repairs"]:
+        done = ", ".join(f"{text.number(count)} {kind}" for kind, count in rows["repairs"].items())
+        yield f"Repaired before it was read: {done}."
+    reuse = statistics["reuse"]
+    if reuse is not None and reuse["sample_frac"] == 1.0 and reuse["num_requests"] < statistics["num_requests"]:
+        yield (
+            f"Text is told of the first {text.number(reuse['num_requests'])} requests only: reuse, and sessions that "
+            "are inferred from it, are theirs."
+        )
+
+
+def _errors(statistics: Mapping[str, Any]) -> str:
+    """Return how exact the quantiles are."""
+    worst = max(
+        (found["quantile_error_frac"] for found in statistics.values() if isinstance(found, dict) and _is_told(found)),
+        default=0.0,
+    )
+    if worst == 0.0:
+        return "Quantiles are those of the values themselves."
+    return f"Quantiles of more than a million values are within a relative {worst:.2g} of the values' own."
+
+
+def _is_told(found: Mapping[str, Any]) -> bool:
+    return "quantile_error_frac" in found
+
+
+def _table(title: str, content: Table) -> RichTable:
+    table = RichTable(box=box.SIMPLE, title=title, title_justify="left", show_header=any(content.header))
+    for i, name in enumerate(content.header):
+        table.add_column(Text(name), justify="left" if i == 0 else "right")
+    for row in content.rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
