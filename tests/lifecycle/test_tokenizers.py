@@ -2,6 +2,8 @@
 
 import csv
 import math
+import re
+import runpy
 
 import pytest
 
@@ -9,6 +11,7 @@ from sim import catalog
 from sim.errors import CatalogError, SpecError
 from sim.lifecycle.tokenizers import COUNTED_ERROR, known_languages, length_factor, length_factors, tokenizer_of
 from sim.spec.model import read_model
+from sim.spec.text import read_text
 from sim.spec.tokenizer import read_tokenizers
 
 COUNTED = "flores_dev_token_premiums_measured.csv"
@@ -195,3 +198,14 @@ def test_every_model_names_a_tokenizer_of_its_size():
             assert tokenizer.vocab_size <= model.vocab_size <= 1.006 * tokenizer.vocab_size
             named += 1
     assert named > 50
+
+
+def test_the_page_says_what_is_counted_and_fitted(repository):
+    page = repository / "docs" / "languages.md"
+    made = runpy.run_path(str(repository / "docs" / "make_language_tables.py"))["page"]()
+    assert page.read_text(encoding="utf-8") == made, "run: python docs/make_language_tables.py"
+    mixes = [read_text(block).data["languages"] for block in re.findall(r"```yaml\n(.*?)```", made, re.DOTALL)]
+    assert len(mixes) == 2
+    for mix in mixes:
+        assert math.fsum(mix.values()) == pytest.approx(1, abs=1e-12)
+        assert mix.keys() <= set(known_languages())
