@@ -5,6 +5,7 @@ import pytest
 from sim import catalog
 from sim.errors import CatalogError
 from sim.lifecycle.tokenizers import length_factor
+from sim.traffic import build
 from sim.traffic.classes import table, workload_tables
 from sim.traffic.languages import class_factors, language_share
 from sim.traffic.lengths import table_mean
@@ -45,3 +46,20 @@ def test_an_unknown_language_is_said(scenario):
     chosen = scenario(model="llama-2-7b", hardware="h100-sxm-80gb")
     with pytest.raises(CatalogError, match=r"no language Klingon\. Known: English, "):
         class_factors(chosen, chosen.tiers["free"], catalog.load_workload("voice"), ("Klingon",))
+
+
+def test_a_population_speaks_them(scenario):
+    chosen = scenario(
+        model="llama-2-7b",
+        hardware="h100-sxm-80gb",
+        traffic__languages={"English": 0.5, "Hindi": 0.5},
+        traffic__workload={"interactive-chat": 0.5, "image-understanding": 0.3, "code-completion": 0.2},
+    )
+    source = build(chosen)
+    assert source.languages == ("English", "Hindi")
+    for kind in source.classes:
+        workload = catalog.load_workload(kind.name.split("/")[1])
+        wanted = class_factors(chosen, chosen.tiers[kind.tier], workload, source.languages)
+        assert list(kind.length_factor) == list(wanted)
+    chat, images, code = (kind.length_factor for kind in source.classes[:3])
+    assert chat[1] > images[1] > code[1] == 1.0
