@@ -55,8 +55,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping | tuple):
         return ", ".join(f"{key} {item}" for key, item in _named(value).items())
     if isinstance(value, Spec):
-        given = value.model_dump(exclude_none=True)
-        return ", ".join(f"{key} {item}" for key, item in given.items())
+        given = {name: getattr(value, name) for name in type(value).model_fields}
+        inner = {name: f"({plain(item)})" if isinstance(item, Spec) else plain(item) for name, item in given.items()}
+        return ", ".join(f"{name} {item}" for name, item in inner.items() if given[name] is not None)
     return value
 
 
