@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from sim import catalog
 from sim.errors import Problem, SpecError
-from sim.lifecycle.tokenizers import length_factors, tokenizer_of
 from sim.spec import Distribution, PopulationTraffic, ProgramTraffic, Scenario, Tier
 from sim.spec.population import BatchTraffic, Region
 from sim.spec.workload import Workload
@@ -28,6 +27,7 @@ from sim.traffic.clients import Clients, burstiness_levels, client_shares
 from sim.traffic.crowd import Crowd
 from sim.traffic.daily import DailyRate, Delay, start_rate
 from sim.traffic.expect import conversation_tokens
+from sim.traffic.languages import class_factors
 from sim.traffic.lengths import Table, quantile_table, stretched, table_mean
 from sim.traffic.order import merge
 from sim.traffic.part_day import MAX_DAY
@@ -109,14 +109,18 @@ def _people(scenario: Scenario, traffic: PopulationTraffic, workloads: Mapping[s
     rate_per_day = messages_per_day / mean_turns * use / (frac @ use)
     languages, language_frac = _languages(traffic)
     classes, buckets, bucket_of = [], [buckets_of(None, 0)], []
+    problems: list[Problem] = []
     for name, tier in tiers.items():
         for key, workload in workloads.items():
-            factor = None if languages == ONE_LANGUAGE else _factors(scenario, tier, languages)
+            factor = None
+            with collected(problems, "traffic.languages"):
+                factor = None if languages == ONE_LANGUAGE else class_factors(scenario, tier, workload, languages)
             own = name if len(workloads) == 1 else f"{name}/{workload.name}"
             manners = _manners(workload)
             classes.append(class_of(own, name, tier, **tables[key], **manners, is_program=False, length_factor=factor))
         bucket_of.append(-1 if tier.rate_limit is None else sum(map(len, buckets)))
         buckets.append(buckets_of(tier.rate_limit, 1))
+    SpecError.raise_if(dict.fromkeys(problems))
     regions = _regions(traffic)
     activity = Activity.fitted(frac.tolist(), rate_per_day.tolist(), traffic.daily_active_frac)
     highest, crowds = (
@@ -138,13 +142,6 @@ def _people(scenario: Scenario, traffic: PopulationTraffic, workloads: Mapping[s
         start_s=-scenario.run_in_s,
         horizon_s=scenario.horizon_s,
     )
-
-
-def _factors(scenario: Scenario, tier: Tier, languages: tuple[str, ...]) -> NDArray[np.float64]:
-    """By language, how much longer texts are for the model that answers a tier's requests."""
-    answering = scenario.fleet.paths[tier.path][-1].pool
-    tokenizer = tokenizer_of(catalog.load_model(str(scenario.pool(answering).model)))
-    return np.array([each.value for each in length_factors(languages, tokenizer)])
 
 
 def _turns(tables: dict[str, Table], traffic: PopulationTraffic) -> dict[str, Table]:

@@ -249,6 +249,14 @@ def test_one_region_in_utc_is_no_regions(scenario):
     assert np.array_equal(arrivals(build(scenario(traffic=base))), arrivals(whole))
 
 
+def test_an_unknown_language_is_told_once(people):
+    with pytest.raises(SpecError) as caught:
+        people(regions={}, languages={"Hindu": 0.5, "English": 0.5})
+    (problem,) = caught.value.problems
+    assert problem.path == "traffic.languages"
+    assert problem.message.startswith("no language Hindu. Known: English, Spanish")
+
+
 def test_a_horizon_beyond_the_numbers_of_days_is_refused(people):
     with pytest.raises(SpecError, match="a population's days have numbers up to 28671, got 3e"):
         people(horizon="30000 d", report_interval="1 d", monthly_users=1000)
