@@ -117,7 +117,10 @@ def test_names_that_lead_nowhere_are_said_with_their_lines(tmp_path, monkeypatch
 
 def test_names_in_a_population(tmp_path):
     text = catalog.read("scenarios", "meridian-1")[0]
-    _write(tmp_path / "one.yaml", text.replace("workload: api-service", "workload: api").replace("one-region", "x"))
+    _write(
+        tmp_path / "one.yaml",
+        text.replace("workload: api-service", "workload: api").replace("curve: one-region", "curve: x"),
+    )
     with pytest.raises(SpecError) as caught:
         catalog.load(tmp_path / "one.yaml")
     assert [problem.path for problem in caught.value.problems] == ["traffic.curve", "traffic.api.workload"]

@@ -81,7 +81,8 @@ class Activity:
         if _num_counts(np.array([most]))[0] > MAX_PER_DAY:
             raise SpecError(
                 f"tiers: the most active of 1024 users would hold {most:.0f} conversations a day, more than the"
-                f" {MAX_PER_DAY} that have numbers; lower relative_use or messages_per_active_user_per_day"
+                f" {MAX_PER_DAY} that have numbers; lower relative_use, messages_per_active_user_per_day or what makes"
+                " days busier"
             )
 
     def tables(self, factors: Sequence[float] = (1.0,)) -> "ActivityTables":

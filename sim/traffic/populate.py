@@ -45,6 +45,7 @@ def populate(scenario: Scenario, traffic: PopulationTraffic) -> Source:
     days = (scenario.run_in_s + scenario.horizon_s) / DAY_S
     messages_per_day = traffic.daily_active_frac * traffic.messages_per_active_user_per_day
     requests = traffic.monthly_users * messages_per_day * days * _highest_factor(traffic, scenario.horizon_s)
+    requests *= 1.0 + sum(event.peak_factor - 1.0 for event in traffic.events)
     hold_size(requests, "traffic.monthly_users or horizon")
     if (last := scenario.horizon_s / DAY_S) > MAX_DAY:
         raise SpecError(
@@ -85,11 +86,10 @@ def populate(scenario: Scenario, traffic: PopulationTraffic) -> Source:
 
 
 def _highest_factor(traffic: PopulationTraffic, horizon_s: float) -> float:
-    """At most so many times the conversations of a usual day are held on any."""
+    """At most so many times the conversations of a usual day are held on any, crowds left out."""
     weekend = max([traffic.weekend_frac, *(region.weekend_frac or 0.0 for region in traffic.regions.values())])
     months = max(traffic.growth_per_month, 0.0) and math.log1p(traffic.growth_per_month) * horizon_s / (30.4375 * DAY_S)
-    crowds = 1.0 + sum(event.peak_factor - 1.0 for event in traffic.events)
-    return max(weekend, 1.0) * traffic.season_frac * math.exp(min(months, 700.0)) * crowds
+    return max(weekend, 1.0) * traffic.season_frac * math.exp(min(months, 700.0))
 
 
 def _people(scenario: Scenario, traffic: PopulationTraffic, workloads: Mapping[str, Workload]) -> Population:
@@ -109,17 +109,25 @@ def _people(scenario: Scenario, traffic: PopulationTraffic, workloads: Mapping[s
     rate_per_day = messages_per_day / mean_turns * use / (frac @ use)
     languages, language_frac = _languages(traffic)
     classes, buckets, bucket_of = [], [buckets_of(None, 0)], []
+    problems: list[Problem] = []
     for name, tier in tiers.items():
         for key, workload in workloads.items():
-            factor = None if languages == ONE_LANGUAGE else class_factors(scenario, tier, workload, languages)
+            factor = None
+            with collected(problems, "traffic.languages"):
+                factor = None if languages == ONE_LANGUAGE else class_factors(scenario, tier, workload, languages)
             own = name if len(workloads) == 1 else f"{name}/{workload.name}"
             manners = _manners(workload)
             classes.append(class_of(own, name, tier, **tables[key], **manners, is_program=False, length_factor=factor))
         bucket_of.append(-1 if tier.rate_limit is None else sum(map(len, buckets)))
         buckets.append(buckets_of(tier.rate_limit, 1))
+    SpecError.raise_if(dict.fromkeys(problems))
     regions = _regions(traffic)
     activity = Activity.fitted(frac.tolist(), rate_per_day.tolist(), traffic.daily_active_frac)
-    activity.hold(1.0)
+    highest, crowds = (
+        _highest_factor(traffic, scenario.horizon_s),
+        [event.peak_factor - 1.0 for event in traffic.events],
+    )
+    activity.hold(highest * max([1.0, *crowds]))
     return Population(
         people=People(scenario.seed, np.array([each.user_frac for each in regions.values()]), language_frac),
         num_users=traffic.monthly_users,

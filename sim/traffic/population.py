@@ -202,10 +202,13 @@ class Population:
         usual = np.array([float(region.calendar.factors(day, day + 1)[0]) for region in self.regions])
         yield self._part(day, 0, np.where(here, usual, 0.0), tuple(region.starts for region in self.regions), tables)
         for number, crowd in enumerate(self.crowds, 1):
-            rates = tuple(DailyRate(region.crowd_starts(crowd, day)) for region in self.regions)
-            extra = usual * [rate.by_minute.mean() for rate in rates]
-            if (here & (extra > 0.0)).any():
-                yield self._part(day, number, np.where(here, extra, 0.0), rates, tables)
+            rates = [DailyRate(region.crowd_starts(crowd, day)) for region in self.regions]
+            extra = np.where(here, usual * [rate.by_minute.mean() for rate in rates], 0.0)
+            if extra.any():
+                # Where nobody comes there are no times; any others stand in.
+                pairs = zip(rates, extra, self.regions, strict=True)
+                times = tuple(rate if many else region.starts for rate, many, region in pairs)
+                yield self._part(day, number, extra, times, tables)
 
     def _part(
         self,
@@ -217,7 +220,6 @@ class Population:
     ) -> PartDay:
         distinct = tuple(sorted(set(factors[factors > 0.0].tolist())))
         if distinct not in tables:
-            self.activity.hold(distinct[-1])
             if len(tables) >= KEPT_TABLES:
                 tables.clear()
             tables[distinct] = self.activity.tables(distinct)
