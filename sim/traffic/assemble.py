@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+from sim import catalog
 from sim.errors import Problem, SpecError
 from sim.spec import (
     ClosedLoopTraffic,

@@ -12,6 +12,7 @@ little less, because their mean is their own: the variance of the total over n^2
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,12 +104,18 @@ def windows_of(recorded: Recorded) -> list[float]:
 
 def expected_fano(window_s: float, slow: Slow, kinds: Sequence[Excess]) -> float:
     """The Fano factor that n windows of one realisation show, in the mean (of variance over mean)."""
-    volumes = slow.volumes(window_s)
-    num, mean = len(volumes), float(volumes.mean())
+    num, mean, between = _of_windows(slow, window_s)
     one, all_of_them = (_excess(length, slow, kinds) for length in (window_s, num * window_s))
     # n - 1 in the sample variance; the total varies too.
     within = mean * (1.0 + one) - mean * (1.0 + all_of_them) / num
-    return float(within * num / (num - 1) / mean + volumes.var(ddof=1) / mean)
+    return float(within * num / (num - 1) / mean + between / mean)
+
+
+@lru_cache(maxsize=64)
+def _of_windows(slow: Slow, window_s: float) -> tuple[int, float, float]:
+    """Number, mean and variance of the volumes of whole windows: what a fit asks again and again."""
+    volumes = slow.volumes(window_s)
+    return len(volumes), float(volumes.mean()), float(volumes.var(ddof=1))
 
 
 def count_variance(width_s: float, rate_per_s: float, mean_rate_per_s: float, kinds: Sequence[Excess]) -> float:

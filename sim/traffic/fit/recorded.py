@@ -61,10 +61,12 @@ def time_grid(time_s: NDArray[np.float64]) -> float:
     steps = np.diff(np.unique(time_s))
     if len(steps) == 0 or len(steps) > 0.5 * len(time_s):
         return 0.0
-    step = float(np.median(steps))
+    # Steps of a millisecond or so are times of the same step, told a little differently.
+    step = float(np.median(steps[steps > 0.1 * steps.max()]))
     ratio = steps / step
-    even = np.abs(ratio - np.rint(ratio)) < 0.02
-    return round(step, 3) if even.mean() > 0.9 else 0.0
+    if np.mean(np.abs(ratio - np.rint(ratio)) < 0.02) < 0.9:
+        return 0.0
+    return round(float(steps.sum() / np.rint(ratio).sum()), 3)
 
 
 def shared_prefix_tokens(recorded: Recorded) -> int:
