@@ -207,9 +207,8 @@ def _written(path, rates, cv, kinds=("Gamma",)):
     lines = ["client,t_s,rate_rps,iat_cv,arrival_dist,p1,p2"]
     for t_s in range(0, 2 * 86400, 3600):
         for client, rate in enumerate(rates):
-            lines.append(
-                f"{client},{t_s},{rate * (1 + (t_s // 3600) % 24):.9g},{cv[client]:.6g},{kinds[client % len(kinds)]},0,0"
-            )
+            now = rate * (1 + (t_s // 3600) % 24)
+            lines.append(f"{client},{t_s},{now:.9g},{cv[client]:.6g},{kinds[client % len(kinds)]},0,0")
     path.write_text("\n".join(lines) + "\n")
 
 
@@ -243,7 +242,7 @@ def test_recorded_clients_have_the_skew_and_burstiness_that_is_generated(service
     assert found.fields["weibull_frac"] == pytest.approx(stats["arrival_dist_share_rate_weighted"]["Weibull"], abs=0.01)
 
 
-def test_lengths_of_clients_count_by_their_rate(tmp_path, traces):
+def test_lengths_of_clients_count_by_their_rate(tmp_path):
     windows, lengths = tmp_path / "windows.csv", tmp_path / "lengths.csv"
     _written(windows, [3.0, 1.0], [1.0, 1.0])
     points = "p1,p10,p25,p50,p75,p90,p95,p99,max"

@@ -26,8 +26,8 @@ from sim.traffic.turns import Service
 NUM_DRAWS = 1_000_000
 FANO_WINDOWS_S = (1.0, 10.0, 60.0)
 TTL_S = (30.0, 60.0, 120.0, 300.0, 600.0, 1200.0)
-TEXT_REPLICATIONS = 20
-"""Replications whose text is compared: each takes half a second."""
+TEXT_EVERY = 10
+"""Of so many replications the text of one is compared: it takes half a second."""
 MAX_REPLICATIONS = 20_000
 _MEAN_ERROR = 0.01  # of a mean over replications: a third of what is aimed at
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sim.spec.workload import Workload
 from sim.traffic.fit.goodness import (
-    TEXT_REPLICATIONS,
+    TEXT_EVERY,
     Row,
     arrival_rows,
     independence_row,
@@ -84,7 +84,7 @@ def compared(model: Model, recorded: Recorded, *, seed: int, service: Service, r
     yield independence_row(recorded)
     yield from arrival_rows(model, recorded, source, seed, service, replications)
     if len(model.later_tokens):
-        yield from text_rows(model, recorded, source, seed, service, min(replications, TEXT_REPLICATIONS))
+        yield from text_rows(model, recorded, source, seed, service, max(replications // TEXT_EVERY, 2))
 
 
 __all__ = ["SERVICE", "Fitted", "compared", "fit_trace"]
