@@ -25,7 +25,7 @@ from sim.spec.speculation import AcceptanceTable, SpeculativeConfig, read_accept
 from sim.spec.spelling import Resolved, Spellings, read_spellings, resolve
 from sim.spec.text import read_text
 from sim.spec.tokenizer import Tokenizers, read_tokenizers
-from sim.spec.traffic import PopulationTraffic
+from sim.spec.traffic import PopulationTraffic, SessionTraffic
 from sim.spec.variant import parse_variant, vary
 from sim.spec.workload import Curve, PercentileTable, Workload, read_curves, read_percentile_tables
 
@@ -208,6 +208,8 @@ def _references(scenario: Scenario) -> Iterator[tuple[str, Callable[[str], objec
             yield "traffic.workload", load_workload, name
         for field, part in traffic.programs.items():
             yield f"traffic.{field}.workload", load_workload, part.workload
+    elif isinstance(traffic, SessionTraffic):
+        yield "traffic.workload", load_workload, traffic.workload
 
 
 def load_model(name: str) -> ModelSpec:

@@ -29,7 +29,7 @@ from sim.metrics.collector import Collector
 from sim.metrics.rundata import RunData
 from sim.metrics.summary import RunFacts, summarise, tier_histograms
 from sim.plane.owner import Plane
-from sim.spec import ClosedLoopTraffic, OpenLoopTraffic, Scenario, TraceTraffic
+from sim.spec import ClosedLoopTraffic, OpenLoopTraffic, Scenario, SessionTraffic, TraceTraffic
 from sim.traffic import draws
 
 if TYPE_CHECKING:
@@ -154,8 +154,10 @@ class Player:
         self.beside = Beside()
         self.num_done = 0
         self.last_end_s = 0.0
-        # A load generator without a number of requests is billed to its horizon, however few it happened to send.
-        endless = isinstance(scenario.traffic, OpenLoopTraffic) and scenario.traffic.num_requests is None
+        # What goes on without end is billed to the horizon, however few requests it happened to send.
+        traffic = scenario.traffic
+        endless = isinstance(traffic, SessionTraffic)
+        endless |= isinstance(traffic, OpenLoopTraffic) and traffic.num_requests is None
         self.least_end_s = scenario.horizon_s if endless else 0.0
         self.cost_usd = 0.0
         self.operations: list[dict[str, Any]] = []

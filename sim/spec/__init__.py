@@ -12,6 +12,7 @@ from sim.spec.traffic import (
     OpenLoopTraffic,
     PopulationTraffic,
     ProgramTraffic,
+    SessionTraffic,
     TraceTraffic,
     Traffic,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "ProgramTraffic",
     "RateLimit",
     "Scenario",
+    "SessionTraffic",
     "Slo",
     "Spec",
     "SpeculativeConfig",

@@ -228,7 +228,10 @@ def _plain_scalar(text: str) -> str | float | bool | None:
     return text
 
 
-def write_text(data: Any) -> str:
-    """Return plain data as YAML that `read_text` reads back unchanged."""
-    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+def write_text(data: Any, *, compact: bool = False) -> str:
+    """Return plain data as YAML that `read_text` reads back unchanged; compact: one line for what is not nested."""
+    style = None if compact else False
+    text: str = yaml.dump(
+        data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=style
+    )
     return text

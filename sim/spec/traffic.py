@@ -1,4 +1,4 @@
-"""Who sends requests: a population of users, a recorded trace, or a load generator (open or closed loop)."""
+"""Who sends requests: a population, a recorded trace, a workload, or a load generator (open or closed loop)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import Field
 from sim.spec.base import Key, PositiveInt, PositiveNumber, PositiveRate, Seconds, Spec, Text
 from sim.spec.distribution import TokenDistribution
 from sim.spec.population import PopulationTraffic, ProgramTraffic
+from sim.spec.sessions import SessionTraffic
 
 
 class TraceTraffic(Spec):
@@ -75,7 +76,8 @@ class ClosedLoopTraffic(Spec):
 
 
 Traffic: TypeAlias = Annotated[
-    PopulationTraffic | TraceTraffic | OpenLoopTraffic | ClosedLoopTraffic, Field(discriminator="kind")
+    PopulationTraffic | TraceTraffic | OpenLoopTraffic | ClosedLoopTraffic | SessionTraffic,
+    Field(discriminator="kind"),
 ]
 
 __all__ = [
@@ -83,6 +85,7 @@ __all__ = [
     "OpenLoopTraffic",
     "PopulationTraffic",
     "ProgramTraffic",
+    "SessionTraffic",
     "TraceTraffic",
     "Traffic",
 ]

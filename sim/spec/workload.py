@@ -7,13 +7,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from sim.spec.arrival_process import ArrivalProcess, Justification
 from sim.spec.base import Fraction, NonNegativeInt, NonNegativeNumber, PositiveInt, Seconds, Spec, Text
 from sim.spec.distribution import Distribution, Percentile, TimeDistribution, TokenDistribution
 from sim.spec.parts import Files, Pieces
 from sim.spec.text import read_text
-
-Justification = Annotated[Text, Field(min_length=10)]
-"""Where a number comes from, or the word assumed."""
 
 
 class Workload(Spec):
@@ -30,6 +28,11 @@ class Workload(Spec):
     input_sequence_length_first_turn: TokenDistribution | None = None
     """New tokens of a conversation's first turn, where it differs [tokens]. Default: as every turn."""
     input_sequence_length_first_turn_justification: Justification | None = None
+    """Why; needed where it is given."""
+    input_sequence_length_single_turn: TokenDistribution | None = None
+    """New tokens of a conversation that has one turn, where they differ from other first turns' [tokens]. Default: as
+    every first turn."""
+    input_sequence_length_single_turn_justification: Justification | None = None
     """Why; needed where it is given."""
     system_prompt: NonNegativeInt = 0
     """Text that begins every prompt of the application, the same for all [tokens]; a tier's own comes before it, so the
@@ -81,6 +84,8 @@ class Workload(Spec):
     """Daily curve of programs of this workload (people have the population's): a name in workloads/_curves.yaml."""
     curve_justification: Justification
     """Why."""
+    arrivals: ArrivalProcess | None = None
+    """When conversations start, for traffic of kind `sessions`; each number has its reason there. Default: not said."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield numbers without a reason."""

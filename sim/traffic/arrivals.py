@@ -92,6 +92,7 @@ class TrafficClass:
     is_program: bool
     truncates: bool = True
     first_user_tokens: NDArray[np.float64] | None = None  # of turn 0, where it differs; None: as every turn
+    single_user_tokens: NDArray[np.float64] | None = None  # of turn 0 of conversations of one turn; None: as turn 0
     length_factor: NDArray[np.float64] | None = None  # on user and output tokens, by language; None: 1 for all
     reaction: Reaction | None = None  # None: goes on with the next turn, whatever became of the last
     reissue_interval_s: float = 0.0  # turns after the first of all conversations of the class are so far apart

@@ -7,18 +7,21 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+from sim import catalog
 from sim.errors import Problem, SpecError
 from sim.spec import (
     ClosedLoopTraffic,
     OpenLoopTraffic,
     PopulationTraffic,
     Scenario,
+    SessionTraffic,
     TraceTraffic,
 )
 from sim.traffic.arrivals import Source, TrafficClass
 from sim.traffic.classes import buckets_of, class_of, collected, table
 from sim.traffic.populate import populate
 from sim.traffic.replay import Replay
+from sim.traffic.sessions import sessions
 from sim.traffic.size import hold_size
 from sim.traffic.synthetic import ClosedLoop, OpenLoop
 
@@ -39,6 +42,8 @@ def build(scenario: Scenario) -> Source:
             return populate(scenario, traffic)
         case TraceTraffic() as traffic:
             return _replay(scenario, traffic)
+        case SessionTraffic() as traffic:
+            return _sessions(scenario, traffic)
         case OpenLoopTraffic() as traffic:
             requests = traffic.rate_per_s * (scenario.run_in_s + scenario.horizon_s)
             hold_size(min(requests, traffic.num_requests or math.inf), "traffic.rate_per_s or horizon")
@@ -69,6 +74,17 @@ def build(scenario: Scenario) -> Source:
                 buckets=buckets_of(scenario.tiers[traffic.tier].rate_limit, 1),
                 start_s=-scenario.run_in_s,
             )
+
+
+def _sessions(scenario: Scenario, traffic: SessionTraffic) -> Source:
+    return sessions(
+        traffic,
+        catalog.load_workload(traffic.workload),
+        scenario.tiers[traffic.tier],
+        seed=scenario.seed,
+        start_s=-scenario.run_in_s,
+        end_s=scenario.horizon_s,
+    )
 
 
 def _replay(scenario: Scenario, traffic: TraceTraffic) -> Replay:

@@ -76,6 +76,8 @@ def workload_tables(workload: Workload) -> dict[str, Any]:
         found["user_tokens"] = _turn(text, workload, begins=False)
         if begins is not None or workload.files is not None:
             found["first_user_tokens"] = _turn(first_text, workload, begins=True)
+        if workload.input_sequence_length_single_turn is not None:
+            found["single_user_tokens"] = _turn(read("input_sequence_length_single_turn"), workload, begins=True)
     SpecError.raise_if(problems)
     return found
 

@@ -40,6 +40,9 @@ LEAVE = 23
 BACKOFF = 24
 JOB_SIZE = 30
 RELEASE = 31
+BURST_BEGIN = 40
+BURST_SIZE = 41
+BURST_DELAY = 42
 
 # 2**64 divided by the golden ratio, made odd: the increment of SplitMix64 (same source as `mix`).
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)

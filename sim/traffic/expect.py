@@ -37,17 +37,25 @@ def conversation_tokens(traffic_class: TrafficClass, turns: Table, factor: float
     prompt_tokens, output_tokens : float
     """
     survival = turn_survival(turns)
-    first = traffic_class.user_tokens if traffic_class.first_user_tokens is None else traffic_class.first_user_tokens
+    first, single = first_tables(traffic_class)
     lengths = factor * np.array([first, traffic_class.user_tokens, traffic_class.output_tokens])
     first_user, user, output = map(table_mean, lengths)
-    num_turns = float(survival.sum())
-    prompt = num_turns * traffic_class.prefix_tokens + first_user + (num_turns - 1.0) * user
+    num_turns, alone = float(survival.sum()), 1.0 - float(survival[1:2].sum())
+    prompt = num_turns * traffic_class.prefix_tokens + (num_turns - 1.0) * user
+    prompt += (1.0 - alone) * first_user + alone * table_mean(factor * single)
     if traffic_class.keep_history:
         later = survival[1:]
         earlier = (first_user + output) * float(later.sum()) + (user + output) * float(np.arange(len(later)) @ later)
         limit = traffic_class.max_context_tokens - traffic_class.prefix_tokens
         prompt += earlier - _dropped(lengths, survival, limit)
     return prompt, num_turns * output
+
+
+def first_tables(traffic_class: TrafficClass) -> tuple[Table, Table]:
+    """The quantile tables of the first turn's new tokens: of conversations that go on, and of those that do not."""
+    first, single = traffic_class.first_user_tokens, traffic_class.single_user_tokens
+    first = traffic_class.user_tokens if first is None else first
+    return first, first if single is None else single
 
 
 def _dropped(lengths: NDArray[np.float64], survival: Table, limit: int) -> float:

@@ -30,10 +30,14 @@ def fill(
         ("output_tokens", draws.OUTPUT_TOKENS, traffic_class.output_tokens),
     ):
         u = draws.uniform(draws.bits(draws.key(seed, stream), user, conversation, np.uint64(0)))
-        if length_factor is None or column == "num_turns":
+        if column == "num_turns":
             rows[column] = tokens(table, u)
-        else:
-            rows[column] = np.clip(length_factor * lookup(table, u) + 0.5, 1.0, MAX_TOKENS).astype(np.int32)
+            continue
+        values = lookup(table, u)
+        if column == "user_tokens" and traffic_class.single_user_tokens is not None:
+            values = np.where(rows["num_turns"] == 1, lookup(traffic_class.single_user_tokens, u), values)
+        values = values if length_factor is None else length_factor * values
+        rows[column] = np.clip(values + 0.5, 1.0, MAX_TOKENS).astype(np.int32)
 
 
 def in_chunks(rows: NDArray[np.void], segments: NDArray[np.void] = NO_SEGMENTS) -> Iterator[Chunk]:

@@ -1,0 +1,140 @@
+"""Programs' traffic fitted to a description in ServeGen's form (arXiv:2505.09999): clients, their rates and burstiness.
+
+A description has one row for each client and window with traffic (client, t_s, rate_rps, iat_cv, arrival_dist), and
+quantiles of lengths by client and time (client, t_s, field, mean, p1, p10, ..., p99, max); CSV, gzip or not.
+"""
+
+import csv
+import gzip
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.errors import Problem, TraceError
+from sim.traffic.arrivals import FIRST_PROGRAM
+from sim.traffic.clients import burstiness_levels, client_shares
+from sim.traffic.fit.goodness import Row
+from sim.traffic.fit.lengths import thinned
+from sim.traffic.lengths import CELLS
+from sim.units import DAY_S, HOUR_S
+
+_POINTS = ("p1", "p10", "p25", "p50", "p75", "p90", "p95", "p99", "max")
+_SEEDS = 400
+
+
+@dataclass(frozen=True, eq=False)
+class FittedClients:
+    """The fields of `traffic.api` that a description gives, and how well they fit."""
+
+    fields: dict[str, float]
+    """num_clients, client_rate_sigma, burstiness_cv, burstiness_cv_p90, weibull_frac."""
+    hourly: tuple[float, ...]
+    """Rate in the hours of the day relative to their mean."""
+    goodness: tuple[Row, ...]
+
+
+def fit_clients(path: str | Path) -> FittedClients:
+    """Fit clients to a description of their windows.
+
+    ln(rate) is normal over clients, a client's rate being its mean over all windows; burstiness is weighted by rate, as
+    what counts is what a fleet sees. Shares of the largest clients, of one draw of so many clients, are then compared
+    with their 5 to 95 % band over 400 seeds.
+    """
+    columns = _columns(path, ("client", "t_s", "rate_rps", "iat_cv", "arrival_dist"))
+    client, t_s, rate = columns["client"], columns["t_s"].astype(float), columns["rate_rps"].astype(float)
+    names, of = np.unique(client, return_inverse=True)
+    volume = np.bincount(of, rate)
+    shares = np.sort(volume / volume.sum())[::-1]
+    told = columns["iat_cv"] != ""
+    cv, weight = columns["iat_cv"][told].astype(float), rate[told]
+    median, p90 = weighted_quantiles(cv, weight, np.array([0.5, 0.9]))
+    weibull = columns["arrival_dist"] == "Weibull"
+    fields = {
+        "num_clients": len(names),
+        "client_rate_sigma": float(np.log(volume).std()),
+        "burstiness_cv": float(median),
+        "burstiness_cv_p90": float(p90),
+        "weibull_frac": float(rate[weibull].sum() / rate.sum()),
+    }
+    by_hour = np.bincount((t_s % DAY_S // HOUR_S).astype(np.int64), rate, 24)
+    return FittedClients(
+        fields={name: round(value, 4) for name, value in fields.items()},
+        hourly=tuple(round(float(value), 4) for value in by_hour / by_hour.mean()),
+        goodness=tuple(_rows(shares, cv, weight, fields)),
+    )
+
+
+def _rows(
+    shares: NDArray[np.float64], cv: NDArray[np.float64], weight: NDArray[np.float64], fields: dict[str, float]
+) -> Iterator[Row]:
+    num, sigma = int(fields["num_clients"]), fields["client_rate_sigma"]
+    generated = [np.sort(client_shares(seed, FIRST_PROGRAM, num, sigma))[::-1] for seed in range(_SEEDS)]
+    for count in (1, 10):
+        values = [float(each[:count].sum()) for each in generated]
+        low, middle, high = np.quantile(values, [0.05, 0.5, 0.95])
+        aim = f"in {low:.3g} to {high:.3g} (5-95 %)"
+        yield Row(f"share of the largest {count}", float(shares[:count].sum()), middle, low, high, aim)
+    levels = burstiness_levels(fields["burstiness_cv"], fields["burstiness_cv_p90"])
+    # Levels are equally likely for every client, so that quantiles weighted by rate are, in the mean, those of levels.
+    for percent in (10, 25, 50, 75, 90):
+        own = float(weighted_quantiles(cv, weight, np.array([percent / 100.0]))[0])
+        made = float(weighted_quantiles(levels, np.ones(len(levels)), np.array([percent / 100.0]))[0])
+        aimed = percent in (50, 90)
+        allowed = 0.05 * own
+        aim = "5 %" if aimed else ""
+        yield Row(f"CV of a client's gaps, p{percent}", own, made, made - allowed, made + allowed, aim)
+
+
+def fit_client_lengths(windows: str | Path, quantiles: str | Path) -> dict[str, dict[float, float]]:
+    """Percentile tables of the lengths by field, each client's weighted by its rate.
+
+    A client without quantiles (its file was too large for the description at hand) does not count.
+    """
+    rates: dict[str, float] = {}
+    columns = _columns(windows, ("client", "rate_rps"))
+    for name, value in zip(columns["client"].tolist(), columns["rate_rps"].astype(float).tolist(), strict=True):
+        rates[name] = rates.get(name, 0.0) + value
+    rows = _columns(quantiles, ("client", "t_s", "field", *_POINTS))
+    grid = np.arange(CELLS + 1) / CELLS
+    at = np.array([1, 10, 25, 50, 75, 90, 95, 99, 100]) / 100.0
+    points = np.column_stack([rows[name].astype(float) for name in _POINTS])
+    weight = np.array([rates.get(name, 0.0) for name in rows["client"].tolist()])
+    # A client that is told of at more times must not count more.
+    _, of, times = np.unique(rows["client"] + rows["field"], return_inverse=True, return_counts=True)
+    weight = weight / times[of]
+    found = {}
+    middles = (np.arange(200) + 0.5) / 200
+    for field in np.unique(rows["field"]).tolist():
+        some = rows["field"] == field
+        values = np.array([np.interp(middles, at, each) for each in points[some]])
+        pooled = weighted_quantiles(values.ravel(), np.repeat(weight[some], len(middles)), grid)
+        found[str(field)] = thinned(grid, pooled)
+    return found
+
+
+def weighted_quantiles(
+    values: NDArray[np.float64], weights: NDArray[np.float64], u: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The smallest values at or below which so large a share of the weight lies."""
+    order = np.argsort(values)
+    done = np.cumsum(weights[order])
+    at = np.searchsorted(done, u * done[-1])
+    return np.asarray(values[order[np.minimum(at, len(values) - 1)]])
+
+
+def _columns(path: str | Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """Columns of a CSV file as text."""
+    opener: Any = gzip.open if str(path).endswith(".gz") else open
+    with opener(path, "rt", encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in names if name not in (reader.fieldnames or ())]
+        if missing:
+            raise TraceError(Problem(f"no column {', '.join(missing)}; is it a description of clients?", str(path), 1))
+        rows = [tuple(row[name] or "" for name in names) for row in reader]
+    if not rows:
+        raise TraceError(Problem("no clients", str(path)))
+    return {name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
