@@ -7,12 +7,12 @@ from sim.spec.load import read_file, read_scenario
 from sim.spec.scenario import Scenario
 from sim.spec.speculation import SpeculativeConfig
 from sim.spec.tier import RateLimit, Slo, Tier
+from sim.spec.trace import TraceOperation, TraceTraffic
 from sim.spec.traffic import (
     ClosedLoopTraffic,
     OpenLoopTraffic,
     PopulationTraffic,
     ProgramTraffic,
-    TraceTraffic,
     Traffic,
 )
 
@@ -33,6 +33,7 @@ __all__ = [
     "Tier",
     "TimeDistribution",
     "TokenDistribution",
+    "TraceOperation",
     "TraceTraffic",
     "Traffic",
     "Visit",

@@ -19,6 +19,7 @@ from sim.spec.base import (
     Text,
 )
 from sim.spec.distribution import TokenDistribution
+from sim.spec.trace import TraceTraffic
 
 
 class ProgramTraffic(Spec):
@@ -70,23 +71,6 @@ class PopulationTraffic(Spec):
     """Programs that call the API. Default: none."""
     agents: ProgramTraffic | None = None
     """Agents, whose calls come in chains. Default: none."""
-
-
-class TraceTraffic(Spec):
-    """A recorded trace, replayed."""
-
-    kind: Literal["trace"]
-    """A recorded trace."""
-    format: Literal["azure", "mooncake"]
-    """azure: CSV with TIMESTAMP, ContextTokens, GeneratedTokens. mooncake: JSON lines with timestamp, input_length,
-    output_length, hash_ids."""
-    path: Text
-    """File name of the trace, such as --set traffic.path=FILE; as seen from the current folder. No default: traces are
-    not part of tokenfleet."""
-    rate_scale: PositiveNumber = 1.0
-    """Arrivals come this many times as fast. Default 1: as recorded."""
-    tier: Key = "default"
-    """Tier that all requests belong to."""
 
 
 class OpenLoopTraffic(Spec):

@@ -38,6 +38,8 @@ ACCEPT = 21
 RETRY = 22
 LEAVE = 23
 BACKOFF = 24
+THIN = 50
+TRACE_GAP = 51
 
 # 2**64 divided by the golden ratio, made odd: the increment of SplitMix64 (same source as `mix`).
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
