@@ -44,7 +44,8 @@ def batches(chunks: Iterator[Chunk], reader: LineReader, report: Report) -> Iter
         report.num_rows += len(line) + sum(flaw.kind != "blank" for flaw in flaws)
         if (rule := reader.keep(columns)) is not None:
             reason, kept = rule
-            report.left_out[reason] += int(len(kept) - kept.sum())
+            if not kept.all():
+                report.left_out[reason] += int(len(kept) - kept.sum())
             columns, line = {name: values[kept] for name, values in columns.items()}, line[kept]
         if len(line) or flaws:
             yield Batch(block_of(columns, reader.block_tokens), line, flaws)

@@ -161,10 +161,9 @@ def _vectorised(names: list[str], found: dict[str, Column], unit: TimeUnit) -> C
         # Arrow takes 0x5 for 5.
         if len(set(names)) < len(names) or not data or b"0x" in data or b"0X" in data:
             return None
-        zone = "UTC" if b"Z" in data[:64] or b"+00:00" in data[:64] else None
         types = {
             "count": pa.int64(),
-            "stamp": pa.timestamp("ns", zone),
+            "stamp": pa.string(),
             "time": pa.float64(),
             "seconds": pa.float64(),
             "text": pa.string(),
@@ -217,12 +216,28 @@ def _checked(column: Any, about: Column, unit: TimeUnit) -> Any:
     if column.null_count:
         return None
     if about.kind == "stamp":
-        values = column.cast("int64").to_numpy()
-        return values if np.all((values >= _FIRST_NS) & (values < _LAST_NS)) else None
+        return _instants(column)
     values = column.to_numpy()
     if about.kind == "time":
         return None if too_late(values, unit) else instants(values, unit)
     return values if np.all((values >= about.minimum) & (values <= MAX_TOKENS)) else None
+
+
+def _instants(column: Any) -> Any:
+    """Dates and times as nanoseconds, or None if a text is not a whole one."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    # Arrow would take a date alone, or one without seconds.
+    if not pc.all(pc.equal(pc.utf8_slice_codeunits(column, 16, 17), ":")).as_py():
+        return None
+    first = column[0].as_py()
+    try:
+        instants = column.cast(pa.timestamp("ns", "UTC" if first.endswith(("Z", "+00:00")) else None))
+    except pa.ArrowInvalid:
+        return None
+    values = instants.cast("int64").to_numpy()
+    return values if np.all((values >= _FIRST_NS) & (values < _LAST_NS)) else None
 
 
 def _stripped(column: Any) -> Any:
