@@ -80,36 +80,36 @@ def thin(blocks: Blocks, frac: float, seed: int) -> Iterator[TraceBlock]:
 
 def splice(*traces: Blocks, gap_s: float = 0.0) -> Iterator[TraceBlock]:
     """Traces one after the other: each begins `gap_s` after the last request of the one before."""
-    begin_ns: int | None = None
+    end_ns: int | None = None
     for number, trace in enumerate(traces):
-        first_ns: int | None = None
-        last_ns = begin_ns
+        later_ns: int | None = None if end_ns is not None else 0
         for block in apart(trace, number):
             if not len(block):
                 continue
-            if first_ns is None:
-                first_ns = int(block.time_ns[0])
-            moved = block if begin_ns is None else block.at(block.time_ns - first_ns + begin_ns)
-            last_ns = int(moved.time_ns[-1])
+            if later_ns is None:
+                later_ns = (end_ns or 0) + _ns(gap_s) - int(block.time_ns[0])
+            moved = block.at(block.time_ns + later_ns)
+            end_ns = int(moved.time_ns[-1])
             yield moved
-        begin_ns = None if last_ns is None else last_ns + (0 if last_ns == begin_ns else _ns(gap_s))
 
 
 def merge(*traces: Blocks) -> Iterator[TraceBlock]:
     """Traces at the same time, each on its own clock; of equal times, the trace named first goes first."""
     streams = [iter(apart(trace, number)) for number, trace in enumerate(traces)]
     held: list[TraceBlock | None] = [_next(stream) for stream in streams]
+    sizes: set[int] = set()
     while any(block is not None for block in held):
-        # Whatever is held up to the earliest of the blocks' ends can go: nothing can come before it any more.
-        until_ns = min(int(block.time_ns[-1]) for block in held if block is not None)
+        # Whatever is held up to the earliest of the blocks' ends can go: nothing can come before it any more. Of that
+        # very time, more of the same trace may come, so the traces named after it wait.
+        until_ns, first = min((int(block.time_ns[-1]), k) for k, block in enumerate(held) if block is not None)
         ready = []
         for number, block in enumerate(held):
             if block is None:
                 continue
-            end = int(np.searchsorted(block.time_ns, until_ns, side="right"))
+            end = int(np.searchsorted(block.time_ns, until_ns, side="right" if number <= first else "left"))
             ready.append(block.take(slice(end)))
             held[number] = block.take(slice(end, None)) if end < len(block) else _next(streams[number])
-        sizes = {block.block_tokens for block in ready if block.hash_ids and len(block)}
+        sizes |= {block.block_tokens for block in ready if block.hash_ids}
         if len(sizes) > 1:
             raise TraceError(f"traces with hash ids of {' and '.join(map(str, sorted(sizes)))} tokens cannot be merged")
         whole = joined([block for block in ready if len(block)])
