@@ -7,13 +7,13 @@ from sim.spec.load import read_file, read_scenario
 from sim.spec.scenario import Scenario
 from sim.spec.speculation import SpeculativeConfig
 from sim.spec.tier import RateLimit, Slo, Tier
+from sim.spec.trace import TraceOperation, TraceTraffic
 from sim.spec.traffic import (
     ClosedLoopTraffic,
     OpenLoopTraffic,
     PopulationTraffic,
     ProgramTraffic,
     SessionTraffic,
-    TraceTraffic,
     Traffic,
 )
 
@@ -35,6 +35,7 @@ __all__ = [
     "Tier",
     "TimeDistribution",
     "TokenDistribution",
+    "TraceOperation",
     "TraceTraffic",
     "Traffic",
     "Visit",

@@ -6,27 +6,11 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from sim.spec.base import Key, PositiveInt, PositiveNumber, PositiveRate, Seconds, Spec, Text
+from sim.spec.base import Key, PositiveInt, PositiveNumber, PositiveRate, Seconds, Spec
 from sim.spec.distribution import TokenDistribution
 from sim.spec.population import PopulationTraffic, ProgramTraffic
 from sim.spec.sessions import SessionTraffic
-
-
-class TraceTraffic(Spec):
-    """A recorded trace, replayed."""
-
-    kind: Literal["trace"]
-    """A recorded trace."""
-    format: Literal["azure", "mooncake"]
-    """azure: CSV with TIMESTAMP, ContextTokens, GeneratedTokens. mooncake: JSON lines with timestamp, input_length,
-    output_length, hash_ids."""
-    path: Text
-    """File name of the trace, such as --set traffic.path=FILE; as seen from the current folder. No default: traces are
-    not part of tokenfleet."""
-    rate_scale: PositiveNumber = 1.0
-    """Arrivals come this many times as fast. Default 1: as recorded."""
-    tier: Key = "default"
-    """Tier that all requests belong to."""
+from sim.spec.trace import TraceTraffic
 
 
 class OpenLoopTraffic(Spec):

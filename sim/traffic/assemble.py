@@ -24,6 +24,7 @@ from sim.traffic.replay import Replay
 from sim.traffic.sessions import sessions
 from sim.traffic.size import hold_size
 from sim.traffic.synthetic import ClosedLoop, OpenLoop
+from sim.traffic.traces import Options
 
 
 def build(scenario: Scenario) -> Source:
@@ -99,6 +100,16 @@ def _replay(scenario: Scenario, traffic: TraceTraffic) -> Replay:
         buckets=buckets_of(tier.rate_limit, 1),
         start_s=-scenario.run_in_s,
         horizon_s=scenario.horizon_s,
+        options=Options(
+            time_unit=traffic.time_unit,
+            block_tokens=traffic.block_tokens,
+            rate_per_s=traffic.rate_per_s,
+            turn_gap_s=traffic.turn_gap_s,
+            chars_per_token=traffic.chars_per_token,
+            seed=scenario.seed,
+        ),
+        operations=traffic.operations,
+        repair=traffic.repair,
     )
     trace.describe()  # reads the file through: its mistakes come now, not in the middle of a run
     return trace

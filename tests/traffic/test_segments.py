@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.traffic import ARRIVAL, BUCKET, SEGMENT, Chunk, build, merge, rows, traces
+from sim.traffic import ARRIVAL, BUCKET, SEGMENT, Chunk, build, merge, rows
 from sim.traffic.replay import segments_of
+from sim.traffic.traces import files
 
 
 def by_row(chunks):
@@ -51,7 +52,7 @@ def test_a_segment_for_each_id_and_one_for_the_rest(source):
     assert len(set(zip(names, flat, strict=True))) == len(set(names)) == len(set(flat))
 
 
-@pytest.mark.parametrize(("name", "where", "size"), [("BLOCK_LINES", traces, 2), ("MAX_CHUNK_ROWS", rows, 3)])
+@pytest.mark.parametrize(("name", "where", "size"), [("CHUNK_BYTES", files, 100), ("MAX_CHUNK_ROWS", rows, 3)])
 def test_segments_do_not_depend_on_how_the_file_is_cut(source, monkeypatch, name, where, size):
     expected = by_row(source.chunks())
     monkeypatch.setattr(where, name, size)

@@ -1,0 +1,487 @@
+"""Every format: written and read again it is the same, its sample is read as it stands, its shape tells it."""
+
+import gzip
+import json
+import tracemalloc
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sim.errors import TraceError
+from sim.spec.trace import TraceFormat
+from sim.traffic.traces import (
+    FORMATS,
+    MAX_TOKENS,
+    UNKNOWN,
+    Options,
+    Report,
+    TraceBlock,
+    checks,
+    files,
+    format_of,
+    joined,
+    read_trace,
+    write_trace,
+)
+from sim.traffic.traces.array import items
+
+SAMPLES = Path(__file__).parent / "samples"
+UNTIMED = ("sharegpt", "vllm_custom")
+AT_A_RATE = Options(rate_per_s=2.0, turn_gap_s=5.0)
+
+
+def whole(path, trace_format="auto", options=AT_A_RATE, report=None):
+    """A trace as one block."""
+    return joined(list(read_trace(path, trace_format, options, report)))
+
+
+def texts(*values):
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
+def same(one, other, names):
+    """Assert that two blocks agree in some columns."""
+    for name in names:
+        left, right = (getattr(block, name) for block in (one, other))
+        if name == "hash_ids":
+            assert (left or [[]] * len(one)) == (right or [[]] * len(other)), name
+        elif name in UNKNOWN:
+            np.testing.assert_array_equal(one.column(name), other.column(name), err_msg=name)
+        else:
+            np.testing.assert_array_equal(left, right, err_msg=name)
+
+
+BASICS = ("time_ns", "prompt_tokens", "output_tokens")
+words = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"], exclude_characters=","), max_size=4)
+# Whole tens of nanoseconds within two years: what every timed format holds.
+rows = st.lists(
+    st.tuples(
+        st.integers(0, 2 * 365 * 86400 * 10**8).map(lambda tick: tick * 10),
+        st.integers(1, MAX_TOKENS),
+        st.integers(1, MAX_TOKENS),
+        words,
+        words,
+        st.integers(0, 10**9).map(lambda number: number / 1000),
+        st.lists(st.integers(0, 2**63 - 1), max_size=3),
+        st.integers(0, MAX_TOKENS),
+    ),
+    min_size=1,
+    max_size=30,
+    unique_by=lambda row: row[:3],
+).map(lambda drawn: sorted(drawn, key=lambda row: row[0]))
+
+
+def block_of(drawn):
+    time_ns, prompt, output, session, model, elapsed_s, ids, shared = zip(*drawn, strict=True)
+    prefix = texts(*(str(len(name)) if name else "" for name in session))
+    return TraceBlock(
+        np.array(time_ns),
+        np.array(prompt),
+        np.array(output),
+        hash_ids=list(ids) if any(ids) else [],
+        session=texts(*session),
+        user=texts(*model),
+        turn=np.arange(len(drawn)) - 1,
+        elapsed_s=np.array(elapsed_s),
+        model=texts(*model),
+        tier=texts(*model),
+        language=texts(*session),
+        use_case=texts(*model),
+        prefix=prefix,
+        prefix_tokens=np.where(prefix == "", 0, np.minimum(shared, prompt)),
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name not in UNTIMED])
+@pytest.mark.parametrize("ending", ["", ".gz"])
+@settings(deadline=None, max_examples=40)
+@given(drawn=rows, cut=st.integers(0, 30), chunk_bytes=st.integers(1, 3000))
+def test_what_is_written_is_read_again(name, ending, drawn, cut, chunk_bytes):
+    block, kind = block_of(drawn), FORMATS[name]
+    if name == "parquet":
+        # A float holds nanoseconds for 97 days from the first request on.
+        block.time_ns = block.time_ns[0] + (block.time_ns - block.time_ns[0]) // 8
+    if name == "inference_perf":
+        block = block.take(slice(None))
+        empty = block.prefix_tokens == 0
+        block.prefix[empty], block.prefix_tokens[block.prefix == ""] = "", 0
+    if name == "inference_perf_requests":
+        block.elapsed_s = np.round(block.elapsed_s, 2)  # the end, too, is a time in seconds
+    parts = [block.take(slice(cut)), block.take(slice(cut, None))]
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "CHUNK_BYTES", chunk_bytes)
+        ending *= name != "parquet"
+        path = Path(folder) / f"trace{ending}"
+        written = write_trace(path, (part for part in parts if len(part)), name)
+        assert written.num_rows == len(block)
+        assert set(written.lost) == set(block.optional) - set(kind.holds)
+        found = whole(path, name, Options(time_unit=kind.unit))
+        assert format_of(path).name == ("mooncake" if name == "timed_trace" else name)
+        held = [column for column in kind.holds if column != "elapsed_s"]
+        same(found, block, (*BASICS, *held))
+        if "elapsed_s" in kind.holds:
+            np.testing.assert_allclose(found.elapsed_s, block.elapsed_s, atol=2e-8)
+        assert set(found.optional) <= set(kind.holds)
+        again = write_trace(Path(folder) / f"again{ending}", [found], name)
+        assert again.num_rows == len(block)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    lengths=st.lists(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 300)), min_size=1, max_size=4), min_size=1)
+)
+def test_conversations_are_read_again(lengths):
+    rows = []
+    for number, turns in enumerate(lengths, 1):
+        history = 0
+        for turn, (new, output) in enumerate(turns):
+            rows.append((history + new, output, f"c#{number}", turn))
+            history += new + output
+    prompt, output, session, turn = zip(*rows, strict=True)
+    block = TraceBlock(
+        np.zeros(len(rows), dtype=np.int64),
+        np.array(prompt),
+        np.array(output),
+        session=texts(*session),
+        turn=np.array(turn),
+        prefix=texts(*session),
+        prefix_tokens=np.array(prompt),
+    )
+    with TemporaryDirectory() as folder:
+        for name in UNTIMED:
+            path = Path(folder) / name
+            write_trace(path, [block], name)
+            assert format_of(path).name == name
+            found = whole(path, name)
+            key = np.array(prompt) * 1000 + np.array(output)
+            order = np.lexsort((found.output_tokens, found.prompt_tokens))
+            assert np.array_equal(np.sort(key), (found.prompt_tokens * 1000 + found.output_tokens)[order])
+            if name == "sharegpt":
+                back = sorted(zip(found.session, found.turn.tolist(), found.prompt_tokens.tolist(), strict=True))
+                assert back == sorted(zip(session, turn, prompt, strict=True))
+                same(found, found, ("prefix_tokens", "prompt_tokens"))
+                assert np.array_equal(found.prefix_tokens, found.prompt_tokens)
+
+
+def test_every_format_may_stand_in_a_scenario():
+    assert set(get_args(TraceFormat)) == {"auto", *FORMATS}
+
+
+# Our own small samples, by hand: (prompts, answers, gaps between arrivals in ms).
+GOLDEN = {
+    "azure2023.csv": ("azure", [374, 396, 879], [44, 109, 55], [0.0001, 4314.579]),
+    "azure2024.csv": ("azure", [2162, 2399, 76], [5, 6, 15], [990.07, 0.035]),
+    "burstgpt.csv": ("burstgpt", [472, 1087], [18, 230], [40_000]),
+    "burstgpt3.csv": ("burstgpt", [906, 36, 41], [446, 29, 7], [51_000, 500]),
+    "mooncake.jsonl": ("mooncake", [1000, 1500, 600], [7, 9, 1], [0, 3000.5]),
+    "servegen.csv": ("servegen", [275, 4826], [101, 1857], [123.456]),
+    "vidur.csv": ("vidur", [374, 396], [44, 109], [4314.579]),
+    "inference_perf.jsonl": ("inference_perf", [250, 250, 450], [150, 150, 20], [10, 1500]),
+    "per_request_lifecycle_metrics.json": ("inference_perf_requests", [12, 30], [5, 8], [250]),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_samples_are_read_as_they_stand(name):
+    kind, prompt, output, gaps_ms = GOLDEN[name]
+    assert format_of(SAMPLES / name).name == kind
+    found = whole(SAMPLES / name)
+    assert found.prompt_tokens.tolist() == prompt
+    assert found.output_tokens.tolist() == output
+    np.testing.assert_allclose(np.diff(found.time_ns) / 1e6, gaps_ms, atol=1e-8)
+
+
+def test_burstgpt_tells_sessions_and_leaves_failures_out():
+    report = Report()
+    found = whole(SAMPLES / "burstgpt3.csv", report=report)
+    assert found.session.tolist() == ["a-1", "a-1", ""]
+    assert found.elapsed_s[:2].tolist() == [43.0, 2.5]
+    assert np.isnan(found.elapsed_s[2])
+    assert found.model.tolist() == ["GPT-4", "ChatGPT", "ChatGPT"]
+    assert found.use_case.tolist() == ["Conversation log", "Conversation log", "API log"]
+    assert dict(report.left_out) == {"failed requests (no response tokens)": 1}
+    assert (report.num_rows, report.num_kept, report.num_changes) == (4, 3, 0)
+    assert "1 failed requests (no response tokens) left out" in str(report)
+
+
+def test_inference_perf_tells_prefixes_and_leaves_failures_out():
+    found = whole(SAMPLES / "inference_perf.jsonl")
+    assert found.prefix.tolist() == ["1", "1", ""]
+    assert found.prefix_tokens.tolist() == [200, 200, 0]
+    report = Report()
+    # The report is in the order in which answers ended.
+    found = whole(SAMPLES / "per_request_lifecycle_metrics.json", report=report)
+    np.testing.assert_allclose(found.elapsed_s, [3.0, 0.5])
+    assert report.left_out.total() == 1
+
+
+def test_text_counts_by_its_characters_where_nothing_else_is_said(tmp_path):
+    conversations = [
+        {"id": "x", "conversations": [{"from": "gpt", "value": "a greeting"}]},
+        {
+            "id": "x",
+            "conversations": [
+                {"from": "system", "value": "s" * 40},
+                {"from": "human", "value": "h" * 20},
+                {"from": "gpt", "value": "g" * 8},
+                {"from": "human", "value": ""},
+                {"from": "gpt", "value": "g" * 400, "tokens": 7},
+            ],
+        },
+    ]
+    options = Options(rate_per_s=1.0, chars_per_token=4.0, turn_gap_s=30.0)
+    for text in (json.dumps(conversations, indent=1), "\n".join(map(json.dumps, conversations))):
+        path = tmp_path / "share.json"
+        path.write_text(text)
+        found = whole(path, options=options)
+        assert found.prompt_tokens.tolist() == [15, 15 + 2 + 1]
+        assert found.output_tokens.tolist() == [2, 7]
+        assert found.session.tolist() == ["x#2", "x#2"]
+        assert found.turn.tolist() == [0, 1]
+        assert found.time_ns.tolist() == [0, 30 * 10**9]
+    path = tmp_path / "custom.jsonl"
+    path.write_text('{"prompt": "12345678", "output_tokens": 3}\n')
+    assert format_of(path).name == "vllm_custom"
+    assert whole(path, options=options).prompt_tokens.tolist() == [2]
+
+
+def test_a_file_without_times_needs_a_rate(tmp_path):
+    path = tmp_path / "lengths.csv"
+    path.write_text("num_prefill_tokens,num_decode_tokens,pd_ratio\n" + "10,20,0.5\n" * 5000)
+    with pytest.raises(TraceError, match=r"lengths.csv  a vidur file without times: say at which rate"):
+        list(read_trace(path))
+    found = whole(path, options=Options(rate_per_s=20.0))
+    assert found.time_ns[0] == 0
+    # 4999 exponential gaps: five standard errors, so false once in two million seeds.
+    assert np.mean(np.diff(found.time_ns)) / 1e9 == pytest.approx(1 / 20, rel=5 / np.sqrt(4999))
+    assert np.array_equal(found.time_ns, whole(path, options=Options(rate_per_s=20.0)).time_ns)
+
+
+def test_timed_rows_of_conversations_do_not_depend_on_chunks(tmp_path, monkeypatch):
+    conversation = {"conversations": [{"from": who, "value": "x", "tokens": 3} for who in ("human", "gpt") * 3]}
+    path = tmp_path / "many.json"
+    path.write_text(json.dumps([conversation] * 400))
+    expected = whole(path)
+    assert np.all(np.diff(expected.time_ns) >= 0)
+    by_session = {}
+    for name, turn, time_ns in zip(expected.session, expected.turn.tolist(), expected.time_ns.tolist(), strict=True):
+        by_session.setdefault(name, {})[turn] = time_ns
+    assert all(np.diff([times[k] for k in range(3)]).tolist() == [5 * 10**9] * 2 for times in by_session.values())
+    monkeypatch.setattr("sim.traffic.traces.array.BATCH_ROWS", 7)
+    monkeypatch.setattr(files, "CHUNK_BYTES", 50)
+    same(whole(path), expected, (*BASICS, "session", "turn"))
+
+
+@given(
+    values=st.lists(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5)),
+    indent=st.sampled_from([None, 1]),
+    chunk_bytes=st.integers(1, 40),
+)
+def test_an_array_is_read_item_by_item(values, indent, chunk_bytes):
+    values = [{"value": value} for value in values]
+    text = json.dumps(values, indent=indent, ensure_ascii=False)
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "CHUNK_BYTES", chunk_bytes)
+        path = Path(folder) / "array"
+        path.write_bytes(text.encode("utf-8", "surrogatepass") if text.isascii() else text.encode("utf-8", "replace"))
+        found = list(items(path, Report()))
+        assert len(found) == len(values)
+        assert [item.number for item in found] == list(range(1, len(values) + 1))
+        for item in found:
+            assert text.split("\n")[item.line - 1].lstrip(" [").startswith("{") or indent is None
+
+
+def test_shapes_are_named_where_none_fits(tmp_path):
+    path = tmp_path / "what"
+    path.write_text("a,b,c\n1,2,3\n")
+    with pytest.raises(TraceError) as caught:
+        list(read_trace(path))
+    assert f"{path}:1  looks like no trace" in str(caught.value)
+    assert all(f"{name}: {kind.shape}" in str(caught.value) for name, kind in FORMATS.items())
+    with pytest.raises(TraceError, match=r'"azur" is no trace format. Did you mean azure\?'):
+        list(read_trace(path, "azur"))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_trace_that_cannot_be_written_leaves_nothing(tmp_path, name):
+    def broken():
+        yield TraceBlock(np.array([0]), np.array([1]), np.array([1]))
+        raise TraceError("enough")
+
+    with pytest.raises(TraceError, match="enough"):
+        write_trace(tmp_path / "trace", broken(), name)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(TraceError, match="cannot be written: No such file or directory"):
+        write_trace(tmp_path / "absent" / "trace", [], name)
+
+
+def test_what_a_format_cannot_say_is_refused(tmp_path):
+    early = TraceBlock(np.array([-1]), np.array([1]), np.array([1]))
+    for name in ("azure", "burstgpt", "mooncake", "vidur", "servegen", "inference_perf"):
+        with pytest.raises(TraceError, match="times must be from"):
+            write_trace(tmp_path / "trace", [early], name)
+    with pytest.raises(TraceError, match="parquet is compressed within"):
+        write_trace(tmp_path / "trace.gz", [early], "parquet")
+    comma = TraceBlock(np.array([1]), np.array([1]), np.array([1]), model=texts("a,b"))
+    with pytest.raises(TraceError, match='model "a,b" of row 1 cannot stand in a table'):
+        write_trace(tmp_path / "trace", [comma], "burstgpt")
+    two = [TraceBlock(np.array([1]), np.array([1]), np.array([1]), [[1]], size) for size in (16, 512)]
+    with pytest.raises(TraceError, match="hash ids of 16 and of 512 tokens cannot share a file"):
+        write_trace(tmp_path / "trace", two, "parquet")
+
+
+def many(num_blocks, num_rows=20_000):
+    """A generated trace, of which one block is held at a time."""
+    for number in range(num_blocks):
+        at = number * num_rows + np.arange(num_rows)
+        yield TraceBlock(at * 1_000_000, 1 + at % 1000, 1 + at % 77, [[int(k), int(k) + 1] for k in at % 5000])
+
+
+@pytest.mark.parametrize("name", ["azure", "mooncake", "parquet", "vllm_custom", "inference_perf_requests"])
+def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(files, "CHUNK_BYTES", 1 << 16)
+    monkeypatch.setattr("sim.traffic.traces.sharegpt.FILLER", "a ")
+    monkeypatch.setattr("sim.traffic.traces.vllm.FILLER", "a")
+    monkeypatch.setattr("sim.traffic.traces.array.BATCH_ROWS", 1000)
+    monkeypatch.setattr("sim.traffic.traces.order.WINDOW_ROWS", 1000)
+    monkeypatch.setattr("sim.traffic.traces.parquet.ROW_GROUP_ROWS", 1000)
+    peaks, sizes = {}, {}
+    for num_blocks in (2, 8):
+        path = tmp_path / f"{name}{num_blocks}{'.gz' * (name != 'parquet')}"
+        write_trace(path, many(1, 10), name)  # imports
+        tracemalloc.start()
+        write_trace(path, (block.take(slice(5000)) for block in many(num_blocks, 5000)), name)
+        peaks["write", num_blocks] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        num_rows = sum(len(block) for block in read_trace(path, name, Options(rate_per_s=1e6, time_unit="s")))
+        peaks["read", num_blocks] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        sizes[num_blocks] = path.stat().st_size
+        assert num_rows == num_blocks * 5000
+    for way in ("write", "read"):
+        assert peaks[way, 8] < 1.3 * peaks[way, 2] + 2**20, (way, peaks, sizes)
+
+
+def test_a_parquet_file_of_another_program_is_read(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "plain.parquet"
+    columns = {"prompt_tokens": pa.array([3, 4], pa.int32()), "arrived_s": [0.5, 1.0], "output_tokens": [1, 2]}
+    pq.write_table(pa.table(columns | {"session": [None, "s"], "other": [1, 2]}), path)
+    found = whole(path)
+    assert found.time_ns.tolist() == [500_000_000, 10**9]
+    assert found.session.tolist() == ["", "s"]
+    assert found.optional == ["session"]
+    for name, wrong, said in (
+        ("prompt_tokens", [0, 4], ":1  prompt_tokens must be a whole number from 1 on, got 0"),
+        ("prompt_tokens", [3, None], ":2  prompt_tokens must be a whole number from 1 on, got None"),
+        ("output_tokens", [1, 2**40], ":2  output_tokens must be at most 10,000,000, got"),
+        ("arrived_s", [float("nan"), 1.0], ":1  arrived_s must be a time"),
+        ("arrived_s", [2.0, 1.0], ":2  the time goes back by 1 s"),
+        ("arrived_s", ["soon", "later"], "cannot be read: "),
+        ("prefix_tokens", [9, 0], ":1  prefix_tokens must not exceed prompt_tokens, got 9"),
+        ("turn", [0, -7], ":2  turn must not be negative, got -7"),
+        ("hash_ids", [[1], [-2]], ":2  hash_ids must be whole numbers from 0 on"),
+    ):
+        pq.write_table(pa.table(columns | {name: wrong}), path)
+        with pytest.raises(TraceError) as caught:
+            whole(path)
+        assert said in str(caught.value)
+    pq.write_table(pa.table({"prompt_tokens": [1]}), path)
+    with pytest.raises(TraceError, match="arrived_s, output_tokens missing"):
+        whole(path)
+    pq.write_table(pa.table(columns).replace_schema_metadata({"tokenfleet_trace": "2"}), path)
+    with pytest.raises(TraceError, match="a trace of version 2; this program reads up to 1"):
+        whole(path)
+    path.write_bytes(path.read_bytes()[:-20] + b"PAR1")
+    with pytest.raises(TraceError, match="cannot be read"):
+        whole(path)
+
+
+SECONDS = [(f"{n * 0.3:.1f}", n % 50 + 1) for n in range(3000)]
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "factor", "said"),
+    [
+        ("mooncake", '{{"timestamp": {t}, "input_length": {n}, "output_length": 5}}', 1, "a second is too many"),
+        ("burstgpt", "{t},m,{n},5,9,log", 1000 * 3600, "years; are they in a smaller unit"),
+        ("vidur", "{t},{n},5", 1000 * 3600, "years; are they in a smaller unit"),
+    ],
+)
+def test_a_unit_that_cannot_be_is_refused(tmp_path, name, line, factor, said):
+    header = {"burstgpt": "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"}
+    header["vidur"] = "arrived_at,num_prefill_tokens,num_decode_tokens\n"
+    path = tmp_path / "trace"
+    rows = [line.format(t=float(t) * factor, n=n) for t, n in SECONDS]
+    path.write_text(header.get(name, "") + "\n".join(rows) + "\n")
+    for report in (Report(), Report(repair=True)):
+        with pytest.raises(TraceError, match=said) as caught:
+            list(read_trace(path, name, report=report))
+        assert f"{path}:{len(rows) + (name in header)}  " in str(caught.value)
+        assert "say the unit: time_unit: s, ms or us" in str(caught.value)
+    found = whole(path, name, Options(time_unit="s"))
+    assert np.ptp(found.time_ns) == pytest.approx(0.3 * 2999 * factor * 1e9)
+
+
+def test_equal_rows_at_one_tick_are_requests_unless_most_are(tmp_path):
+    row = '{{"timestamp": {}, "input_length": {}, "output_length": 5, "hash_ids": [1]}}\n'
+    path = tmp_path / "trace"
+    path.write_text("".join(row.format(n // 2 * 3000, 7) for n in range(checks.MIN_ROWS_DOUBLED - 2)))
+    assert len(whole(path)) == checks.MIN_ROWS_DOUBLED - 2
+    path.write_text("".join(row.format(n // 3 * 3000, 7) for n in range(300)))
+    with pytest.raises(TraceError, match=r":2  the row repeats an earlier one, time and all"):
+        whole(path)
+    assert len(whole(path, report=Report(repair=True))) == 100
+
+
+def test_gzip_files_are_the_same_bytes_every_time(tmp_path):
+    for name in ("a.gz", "b.gz"):
+        write_trace(tmp_path / name, many(1, 50), "mooncake")
+    assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
+    assert gzip.decompress((tmp_path / "a.gz").read_bytes()).count(b"\n") == 50
+
+
+# Totals of the public files (rows, prompt tokens, output tokens), counted with awk.
+PUBLIC = {
+    "azure2023/AzureLLMInferenceTrace_conv.csv": ("azure", 19_366, 22_361_870, 4_088_665),
+    "azure2023/AzureLLMInferenceTrace_code.csv": ("azure", 8819, 18_059_974, 245_896),
+    "mooncake/conversation_trace.jsonl": ("mooncake", 12_031, 144_793_823, 4_122_048),
+    "vidur/splitwise_conv.csv": ("vidur", 19_366, 22_361_870, 4_088_665),
+    "vidur/splitwise_code.csv": ("vidur", 8819, 18_059_974, 245_896),
+    "vidur/arxiv_summarization_stats_llama2_tokenizer_filtered_v2.csv": ("vidur", 28_257, 73_131_321, 8_234_948),
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_traces_are_told_and_read_whole(shared, tmp_path, name):
+    path = shared / "data" / "traces" / name
+    kind, *totals = PUBLIC[name]
+    assert format_of(path).name == kind
+    found = whole(path)
+    assert [len(found), found.prompt_tokens.sum(), found.output_tokens.sum()] == totals
+    # Any other timed format holds it as well.
+    for other in ("parquet", "azure", "mooncake", "vidur"):
+        write_trace(tmp_path / other, [found], other)
+        again = whole(tmp_path / other)
+        same(again, found, BASICS[1:])
+        begin_ns = found.time_ns[0] if kind == "azure" and other in {"mooncake", "vidur"} else 0
+        assert np.array_equal(again.time_ns, found.time_ns - begin_ns)
+        if kind == "mooncake" and other == "parquet":
+            assert again.hash_ids == found.hash_ids
+
+
+def test_vidur_and_azure_tell_the_same_requests(shared):
+    folder = shared / "data" / "traces"
+    azure = whole(folder / "azure2023/AzureLLMInferenceTrace_conv.csv")
+    vidur = whole(folder / "vidur/splitwise_conv.csv")
+    same(azure, vidur, BASICS[1:])
+    assert np.abs(azure.time_ns - azure.time_ns[0] - vidur.time_ns).max() < 1000
