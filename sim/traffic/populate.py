@@ -152,6 +152,9 @@ def _turns(tables: dict[str, Table], traffic: PopulationTraffic) -> dict[str, Ta
     shares = traffic.workloads
     beyond = sum(share * (table_mean(tables[name]) - 1.0) for name, share in shares.items())
     wanted = traffic.turns_per_conversation - 1.0
+    if beyond == 0.0 and wanted > 0.0:
+        message = f"{', '.join(tables)} has one turn a conversation; set turns_per_conversation to 1"
+        raise SpecError(Problem(message, path="traffic.turns_per_conversation"))
     if len(tables) == 1 or beyond == 0.0:
         return {name: stretched(each, 1.0 + wanted, whole=True) for name, each in tables.items()}
     factor = wanted / beyond

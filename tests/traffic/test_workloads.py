@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from sim import catalog
+from sim.errors import SpecError
 from sim.spec import Tier
 from sim.spec.workload import read_curves, read_percentile_tables
+from sim.traffic import build
 from sim.traffic.arrivals import ARRIVAL
 from sim.traffic.classes import class_of, workload_tables
 from sim.traffic.expect import conversation_tokens
@@ -137,6 +139,12 @@ def test_conversations_cost_what_is_expected(name, max_context_tokens, expand, w
     prompt, output = conversation_tokens(traffic_class, turns)
     for values, expected in ((found.prompt_tokens, prompt), (found.output_tokens, output)):
         within(np.bincount(found.row, values) - expected, 0.0, name)
+
+
+def test_people_with_single_turns_are_told_what_to_set(scenario):
+    with pytest.raises(SpecError, match="code-completion has one turn a conversation; set turns_per_conversation to 1"):
+        build(scenario(traffic__workload="code-completion"))
+    build(scenario(traffic__workload="code-completion", traffic__turns_per_conversation=1))
 
 
 def test_the_chat_is_as_planned():
