@@ -101,3 +101,23 @@ def test_burstiness_has_the_wanted_median_and_p90():
 def test_no_tokens_no_programs(scenario):
     source = build(scenario(traffic={**TRAFFIC, "api": {**API, "tokens_per_chat_token": 0}, "agents": None}))
     assert [traffic_class.name for traffic_class in source.classes] == ["free", "plus", "pro"]
+
+
+def test_the_wanted_share_of_clients_is_weibull(scenario, within):
+    def clients(**changes):
+        return build(scenario(traffic={**TRAFFIC, "agents": None, "api": API | changes})).sources[1]
+
+    assert not clients().renewals().weibull.any()
+    source = clients(weibull_frac=0.3, num_clients=4000)
+    within(source.renewals().weibull, 0.3 * 4000)
+    assert source.describe()["inputs"]["api"]["weibull_frac"] == 0.3
+    # Who is Weibull has nothing to do with who is large or bursty.
+    weibull = source.renewals().weibull
+    for values in (np.log(source.shares), source.renewals().level):
+        gap = values[weibull].mean() - values[~weibull].mean()
+        assert abs(gap) < 4 * values.std() * np.sqrt(1 / weibull.sum() + 1 / (~weibull).sum())
+    some, none = (arrivals(clients(weibull_frac=frac)) for frac in (0.3, 0.0))
+    gamma_clients = np.flatnonzero(~clients(weibull_frac=0.3).renewals().weibull) + FIRST_PROGRAM
+    names = [name for name in some.dtype.names if name != "bucket"]
+    a, b = (rows[np.isin(rows["user"], gamma_clients)][names] for rows in (some, none))
+    assert np.array_equal(a, b)

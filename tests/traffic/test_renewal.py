@@ -8,7 +8,8 @@ from scipy import special
 
 from sim.traffic import renewal
 from sim.traffic.daily import MINUTES, DailyRate
-from sim.traffic.renewal import Renewals, gamma_tables, gap_lookup, tail_probabilities
+from sim.traffic.lengths import weibull_shape
+from sim.traffic.renewal import Renewals, gamma_tables, gap_lookup, tail_probabilities, weibull_tables
 
 FLAT = DailyRate(np.ones(MINUTES))
 
@@ -112,3 +113,63 @@ def test_a_longer_run_only_adds():
 def test_a_rare_sender_is_no_trouble():
     times_s, _, _ = arrivals(renewals([1e-12, 1e-2], 30.0, 86400.0))
     assert len(times_s) < 20_000
+
+
+@pytest.mark.parametrize("cv", [0.3, 1.0, 2.0, 6.0, 20.0])
+def test_tables_are_the_inverse_cdf_of_weibull_and_of_its_residual(cv):
+    u = np.array([1e-9, 1e-4, 1e-2, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 0.9999, 1 - 1e-9])
+    row = np.zeros(len(u), dtype=np.int64)
+    shape = weibull_shape(cv)
+    scale = 1 / special.gamma(1 + 1 / shape)
+    table = weibull_tables(np.array([cv]))
+    got = gap_lookup(table, row, u)
+    assert got == pytest.approx(scale * (-np.log1p(-u)) ** (1 / shape), rel=3e-3, abs=1e-5)
+    widths = np.tile(np.diff(tail_probabilities()), 2)
+    middle, half = ((table[0, :, 1:] + sign * table[0, :, :-1]).ravel() / 2 for sign in (1, -1))
+    mean = middle @ widths
+    assert mean == pytest.approx(1.0, rel=1e-9)
+    assert np.sqrt((middle**2 + half**2 / 3) @ widths - mean**2) == pytest.approx(cv, rel=5e-3)
+    # The residual's distribution is the integral of the gaps' survival over their mean, done here step by step.
+    residual = gap_lookup(weibull_tables(np.array([cv]), residual=True), row, u)
+    for p, x in zip(u[2:-2], residual[2:-2], strict=True):
+        t = np.append(0.0, np.geomspace(x * 1e-12, x, 20_001))
+        survival = np.exp(-((t / scale) ** shape))
+        assert np.trapezoid(survival, t) == pytest.approx(p, rel=2e-3), p
+
+
+def weibull_renewals(rate_per_s, cv, end_s, seed=1):
+    return replace(renewals(rate_per_s, cv, end_s, seed=seed), weibull=np.ones(len(rate_per_s), dtype=bool))
+
+
+@pytest.mark.parametrize("cv", [0.5, 3.0])
+def test_weibull_gaps_have_the_wanted_distribution(cv):
+    times_s, _, _ = arrivals(weibull_renewals([2.0], cv, 50_000.0))
+    gaps = np.diff(times_s) * 2.0
+    shape = weibull_shape(cv)
+    scale = 1 / special.gamma(1 + 1 / shape)
+    # Kolmogorov-Smirnov; the critical value of a false-alarm rate of 1e-4 is 2.23 / sqrt(n). Times are whole
+    # nanoseconds, so the shortest gaps stand on a grid.
+    gaps = np.sort(gaps)
+    cdf = -np.expm1(-((gaps / scale) ** shape))
+    empirical = np.arange(len(gaps) + 1) / len(gaps)
+    distance = max(np.abs(cdf - empirical[1:]).max(), np.abs(cdf - empirical[:-1]).max())
+    assert distance < 2.23 / np.sqrt(len(gaps))
+
+
+@pytest.mark.parametrize("cv", [0.5, 4.0])
+def test_weibull_arrivals_are_stationary_from_the_start(cv, within):
+    num = 4000
+    times_s, sender, _ = arrivals(weibull_renewals(np.full(num, 1e-3), cv, 4000.0))
+    for begin in range(0, 4000, 500):
+        inside = (times_s >= begin) & (times_s < begin + 500)
+        within(np.bincount(sender[inside] - 100, minlength=num), num * 0.5, f"from {begin} s")
+
+
+def test_a_weibull_sender_leaves_the_others_alone():
+    plain = renewals([0.5, 0.1, 0.2], 2.0, 5000.0)
+    mixed = replace(plain, weibull=np.array([False, True, False]))
+    (a, who, k), (b, whose, j) = arrivals(plain), arrivals(mixed)
+    for one in (100, 102):
+        assert np.array_equal(a[who == one], b[whose == one])
+        assert np.array_equal(k[who == one], j[whose == one])
+    assert not np.array_equal(a[who == 101], b[whose == 101])
