@@ -22,7 +22,7 @@ from sim.traffic.arrivals import ARRIVAL, NO_SEGMENTS, ONE_LANGUAGE, SEGMENT, Ch
 from sim.traffic.reuse import Unlimited
 from sim.traffic.rows import in_chunks
 from sim.traffic.summary import Volume, described
-from sim.traffic.traces import HASH_BLOCK_TOKENS, Options, Report, TraceBlock
+from sim.traffic.traces import HASH_BLOCK_TOKENS, Options, Report, TraceBlock, format_of
 from sim.traffic.traces.hashing import text_words
 from sim.traffic.traces.playing import played
 from sim.traffic.traces.reading import DEFAULTS
@@ -172,7 +172,8 @@ class Replay:
             output_tokens=output_tokens,
             user_tokens=prompt_tokens,
         )
-        inputs: dict[str, Any] = {"path": str(self.path), "format": self.trace_format, "rate_scale": self.rate_scale}
+        kind = format_of(self.path, self.trace_format).name
+        inputs: dict[str, Any] = {"path": str(self.path), "format": kind, "rate_scale": self.rate_scale}
         if ideal.said:
             inputs["ideal_prefix_hit_frac"] = ideal.hit_tokens / max(prompt_tokens, 1)
         inputs |= {

@@ -39,7 +39,10 @@ class RowError(Exception):
 
 def shown(value: Any) -> str:
     """A value as it stands in the file, in short."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value)
+    except RecursionError:
+        text = "a value nested too deeply"
     return (text if len(text) <= 80 else text[:80] + "...") or "nothing"
 
 

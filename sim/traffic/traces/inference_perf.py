@@ -100,6 +100,7 @@ class Requests(Format):
         def rows(item: Any) -> Iterator[tuple[Any, ...]]:
             data = with_keys(item, ("start_time", "end_time", "info"))
             if data.get("error"):
+                report.num_rows += 1
                 report.left_out[FAILED] += 1
                 return
             start = instant(data["start_time"], "start_time", options.time_unit or "s")
