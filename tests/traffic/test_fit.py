@@ -12,7 +12,7 @@ from sim.spec.workload import Workload
 from sim.traffic import build
 from sim.traffic.arrivals import FIRST_PROGRAM
 from sim.traffic.clients import client_shares
-from sim.traffic.fit import SERVICE, fit_trace, table
+from sim.traffic.fit import SERVICE, fit_trace, goodness, table
 from sim.traffic.fit.delays import delays, run_in_s, starts_of
 from sim.traffic.fit.lengths import percentiles_of
 from sim.traffic.fit.links import links_of
@@ -151,10 +151,11 @@ def test_a_fitted_model_gives_back_what_it_was_fitted_to(seen):
 
 
 @pytest.mark.parametrize("name", TRACES)
-def test_a_fit_to_a_recorded_trace_meets_its_aims(name, traces, tmp_path, capsys):
+def test_a_fit_to_a_recorded_trace_meets_its_aims(name, traces, tmp_path, capsys, monkeypatch):
     """With few replications: the mean of many is asked by the slow test."""
+    monkeypatch.setattr(goodness, "MAX_REPLICATIONS", 40)
     file, trace_format = TRACES[name]
-    fitted = fit_trace(traces / file, trace_format, replications=20, say=print)
+    fitted = fit_trace(traces / file, trace_format, replications=40, say=print)
     shown = capsys.readouterr().out
     assert shown == table(fitted.goodness) + "\n"
     assert [row.quantity for row in fitted.goodness if row.passed is False and "requests/s" not in row.quantity] == []

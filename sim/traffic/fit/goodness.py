@@ -56,7 +56,7 @@ def table(rows: Iterable[Row]) -> str:
     """The rows as text."""
     lines = [f"{'quantity':<34}{'trace':>11}{'generated':>11}{'off':>9}   aim"]
     for row in rows:
-        off = f"{row.generated / row.trace - 1.0:+.1%}" if row.trace else ""
+        off = f"{row.generated / row.trace - 1.0:+.1%}" if row.trace and row.generated else ""
         verdict = {None: "", True: "  ok", False: "  MISSED"}[row.passed]
         lines.append(
             f"{row.quantity:<34}{row.trace:>11.5g}{row.generated:>11.5g}{off:>9}   {row.aim or '(no aim)'}{verdict}"
