@@ -6,7 +6,7 @@ Modules of the simulator are imported inside the verbs' bodies, so that ``--help
 import typer
 
 import sim
-from sim.cli import calibrate, check, compile_, conform, import_, list_, microbench, run, validate
+from sim.cli import calibrate, check, compile_, conform, import_, list_, microbench, run, traffic, validate
 from sim.cli.exit_codes import Verbs
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ app.command("check")(check.check)
 app.command("list")(list_.list_entries)
 app.command("conform")(conform.conform)
 app.command("validate")(validate.validate)
+app.command("traffic")(traffic.traffic)
 app.command("import")(import_.import_results)
 app.command("microbench")(microbench.microbench)
 app.add_typer(calibrate.app, name="calibrate")

@@ -10,7 +10,7 @@ Report = Callable[[float, int], None]
 
 
 @contextmanager
-def watch(name: str, *, start_s: float, end_s: float) -> Iterator[Report]:
+def watch(name: str, *, start_s: float, end_s: float, first: str = "compiling") -> Iterator[Report]:
     """Show a bar on standard error, where that is a terminal; yield what is called with (simulated time, requests).
 
     Parameters
@@ -19,6 +19,8 @@ def watch(name: str, *, start_s: float, end_s: float) -> Iterator[Report]:
         What is simulated.
     start_s, end_s : float
         Simulated time at which the run begins and at which arrivals stop [s].
+    first : str
+        What is done before the first report.
     """
     console = Console(stderr=True)
     columns = (
@@ -29,7 +31,7 @@ def watch(name: str, *, start_s: float, end_s: float) -> Iterator[Report]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(name, total=end_s - start_s, clock=_clock(start_s), requests="compiling")
+        task = bar.add_task(name, total=end_s - start_s, clock=_clock(start_s), requests=first)
 
         def report(sim_time_s: float, num_requests: int) -> None:
             elapsed_s = bar.tasks[task].elapsed or 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,15 @@ from sim.report import text, traffic_tables
 from sim.report.page import fill, write_page
 from sim.report.panel import Table
 from sim.report.traffic import panels
+from sim.traffic.traces.repair import KINDS
+
+PAGE, STATISTICS = "traffic.html", "traffic.json"
+
+
+def write_folder(statistics: Mapping[str, Any], folder: Path) -> None:
+    """Write statistics and their page into a folder that is there; raises SpecError where that cannot be."""
+    write_page(json.dumps(statistics, indent=2, allow_nan=False) + "\n", folder / STATISTICS)
+    write_traffic_page(statistics, folder / PAGE)
 
 
 def write_traffic_page(statistics: Mapping[str, Any], path: Path) -> None:
@@ -51,13 +61,19 @@ def render_traffic(statistics: Mapping[str, Any]) -> RenderableType:
     return Group(*tables, *notes, Text(_errors(statistics), style="dim"))
 
 
+def render_compared(one: Mapping[str, Any], other: Mapping[str, Any]) -> RenderableType:
+    """Return the statistics of two kinds of traffic side by side."""
+    notes = [Text(note, style="yellow") for found in (one, other) for note in _notes(found)]
+    return Group(_table("Traffic compared", traffic_tables.compared(one, other)), *notes)
+
+
 def _notes(statistics: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a reader should know before believing the numbers."""
     if (note := statistics["traffic"]["note"]) is not None:
         yield f"{note[:1].upper()}{note[1:]}."
     rows = statistics["traffic"]["rows"]
     if rows is not None and rows["repairs"]:
-        done = ", ".join(f"{text.number(count)} {kind}" for kind, count in rows["repairs"].items())
+        done = "; ".join(f"{text.number(count)} {KINDS[kind]}" for kind, count in rows["repairs"].items())
         yield f"Repaired before it was read: {done}."
     reuse = statistics["reuse"]
     if reuse is not None and reuse["sample_frac"] == 1.0 and reuse["num_requests"] < statistics["num_requests"]:

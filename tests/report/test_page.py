@@ -3,43 +3,14 @@ import json
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 
 import pytest
+from html_page import Page
 from synthetic import finished
 
 from sim.errors import SpecError
 from sim.report.figures import figures
 from sim.report.page import render, write_report
-
-VOID = {"meta", "link", "br", "hr", "img", "input"}
-
-
-class Page(HTMLParser):
-    """What a test must know of a page: its elements, its scripts' text, and whether its tags are closed."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.scripts, self.open, self.errors = [], [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "script":
-            self.scripts.append("")
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.errors.append((tag, self.getpos()))
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] == "script":
-            self.scripts[-1] += data
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.elements if name == tag]
 
 
 @pytest.fixture(scope="module")

@@ -99,10 +99,13 @@ class Statistics:
 
     def _add_text(self, seen: Seen, rows: NDArray[np.int64]) -> None:
         names_sessions = seen.gap_s is not None
-        for row, blocks in zip(rows.tolist(), seen.blocks, strict=True):
+        shared = seen.shared or ((0, -np.inf),) * len(rows)
+        for row, blocks, (num_shared, used_s) in zip(rows.tolist(), seen.blocks, shared, strict=True):
             self._room -= len(blocks)
             if self._room < 0:
                 return
+            if num_shared and used_s > -np.inf:
+                self._prefixes.touch(used_s, blocks[:num_shared])
             t_s, prompt, output = float(seen.t_s[row]), int(seen.prompt_tokens[row]), int(seen.output_tokens[row])
             self._prefixes.add(t_s, prompt, blocks)
             if not names_sessions:

@@ -42,6 +42,12 @@ class Prefixes:
         self._blocks = np.zeros_like(self._tokens)
         self._num_with_hit = 0
 
+    def touch(self, t_s: float, blocks: Sequence[int]) -> None:
+        """Let blocks be used at a time, by somebody who does not count."""
+        self._used_s.update(dict.fromkeys(blocks, t_s))
+        for _, cache in self._caches:
+            cache.use(t_s, blocks)
+
     def add(self, t_s: float, prompt_tokens: int, blocks: Sequence[int]) -> None:
         """Take the next prompt, in order of time; its last block may not be full."""
         used_s = self._used_s

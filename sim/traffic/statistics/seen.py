@@ -39,3 +39,6 @@ class Seen:
     """Rows whose text is told by `blocks`; None: no text is told."""
     blocks: Sequence[Sequence[int]] = ()
     """Of each of these, the blocks of its prompt; the last one may not be full."""
+    shared: Sequence[tuple[int, float]] = ()
+    """Where only a sample tells its text: of each, how many of its blocks others may have used without being told, and
+    when the last did [s]; -infinity: nobody yet."""

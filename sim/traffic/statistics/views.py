@@ -40,6 +40,10 @@ class SourceView:
         self.sample_frac = min(1.0, max_blocks / max(num_blocks, 1.0)) if own else 1.0
         self._tiers = list(dict.fromkeys(each.tier for each in source.classes))
         self._tier = np.array([self._tiers.index(each.tier) for each in source.classes])
+        groups = list(dict.fromkeys(each.prefix_group for each in source.classes))
+        self._group = np.array([groups.index(each.prefix_group) for each in source.classes])
+        self._num_shared = np.array([each.prefix_tokens // block_tokens for each in source.classes])
+        self._used_s = np.full(len(groups), -np.inf)  # last use of each shared prefix
         self._has_people = not all(each.is_program for each in source.classes)
 
     def seen(self, blocks: Iterable[Requests]) -> Iterator[Seen]:
@@ -53,7 +57,9 @@ class SourceView:
         rows = requests.rows
         kind, user = rows["class_id"].astype(np.int64), rows["user"]
         labels = {"tier": Labels(self._tier[kind], self._tiers)}
-        labels["class"] = Labels(kind, [each.name for each in self._source.classes])
+        names = [each.name for each in self._source.classes]
+        if names != self._tiers:
+            labels["class"] = Labels(kind, names)
         if len(self._source.languages) > 1:
             labels["language"] = Labels(rows["language"].astype(np.int64), self._source.languages)
         told = self._has_people or bool(user.max() >= FIRST_PROGRAM)
@@ -72,7 +78,20 @@ class SourceView:
             user=user % FIRST_PROGRAM if told else None,
             sampled=some,
             blocks=self._texts.hash_ids(part, self._block_tokens),
+            shared=self._shared(rows, some) if self.sample_frac < 1.0 else (),
         )
+
+    def _shared(self, rows: NDArray[np.void], some: NDArray[np.int64]) -> list[tuple[int, float]]:
+        """Of some requests, the blocks of the shared prefix, and when it was used last."""
+        group, t_s = self._group[rows["class_id"]], rows["t_s"]
+        order = np.argsort(group, kind="stable")
+        is_first = np.diff(group[order], prepend=-1) != 0
+        before_s = np.append(0.0, t_s[order][:-1])
+        before_s[is_first] = self._used_s[group[order][is_first]]
+        used_s = np.empty(len(rows))
+        used_s[order] = before_s
+        self._used_s[group] = t_s  # of several, the last one stays
+        return list(zip(self._num_shared[rows["class_id"][some]].tolist(), used_s[some].tolist(), strict=True))
 
 
 class TraceView:

@@ -1,0 +1,40 @@
+"""``tokenfleet traffic --fit``: a workload fitted to a trace, and how well it fits."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sim.cli import output
+
+if TYPE_CHECKING:
+    from sim.traffic.subject import Subject
+    from sim.traffic.turns import Service
+
+
+def fit_trace(subject: "Subject", *, service: "Service | None", out: Path | None, json: bool) -> None:
+    """Fit a workload to the trace of `subject`, write it, and print the comparison."""
+    from sim.errors import Problem, SpecError
+    from sim.metrics.writer import check_output
+    from sim.report.page import write_page
+    from sim.spec import TraceTraffic
+    from sim.traffic.fit import SERVICE
+    from sim.traffic.fit import fit_trace as fit
+
+    traffic = subject.scenario.traffic
+    if not isinstance(traffic, TraceTraffic):
+        message = f"a workload is fitted to the file of a trace; this is a {subject.kind}"
+        raise SpecError(Problem(message, file="--fit"))
+    if subject.operations or traffic.operations or traffic.repair:
+        message = "a fit reads the file as it is; write what you want to fit with --export first, and fit that"
+        raise SpecError(Problem(message, file="--fit"))
+    folder = out or Path("runs") / subject.scenario.name
+    path = Path(traffic.path).expanduser()
+    check_output(folder)
+    said = output.say if json else output.show
+    fitted = fit(path, traffic.format, seed=subject.scenario.seed, service=service or SERVICE, say=said)
+    file = folder / "workload.yaml"
+    write_page(fitted.text, file)
+    if json:
+        rows = [{**asdict(row), "passed": row.passed} for row in fitted.goodness]
+        output.print_json({"workload": str(file), "passed": fitted.passed, "goodness": rows})
+    output.say(f"Workload: {file}; look at it with `tokenfleet traffic {file}`")

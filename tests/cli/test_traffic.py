@@ -1,0 +1,236 @@
+"""``tokenfleet traffic``."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+from sim.traffic.traces import read_trace
+
+AZURE = """\
+TIMESTAMP,ContextTokens,GeneratedTokens
+2023-11-16 18:15:46.0000000,374,44
+2023-11-16 18:15:56.0000000,396,109
+2023-11-16 18:16:06.0000000,879,55
+2023-11-16 18:16:26.0000000,91,16
+"""
+PEOPLE = """\
+model: llama-3.1-8b
+hardware: h100-sxm-80gb
+horizon: 2 h
+traffic: {kind: population, monthly_users: 3000}
+tiers:
+  free: {user_frac: 0.9}
+  paid: {user_frac: 0.1, relative_use: 3, system_prompt_tokens: 600}
+fleet:
+  pools:
+    main: {replicas: 1}
+  paths:
+    default: [{pool: main}]
+overrides:
+  more: {traffic.monthly_users: 6000}
+"""
+CLOSED = (
+    "{kind: closed_loop, concurrency: 3, requests_per_user: 5, input_sequence_length: 9, output_sequence_length: 4}"
+)
+
+
+@pytest.fixture
+def azure(tmp_path):
+    path = tmp_path / "azure.csv"
+    path.write_text(AZURE)
+    return "azure.csv"
+
+
+@pytest.fixture
+def people(tmp_path):
+    path = tmp_path / "people.yaml"
+    path.write_text(PEOPLE)
+    return "people.yaml"
+
+
+@pytest.fixture
+def statistics(tokenfleet):
+    """A function of arguments that returns what the command prints as JSON."""
+
+    def told(*arguments):
+        ran = tokenfleet("traffic", *arguments, "--json")
+        assert ran.exit_code == 0, ran.stderr
+        return json.loads(ran.stdout)
+
+    return told
+
+
+def test_a_trace(statistics, azure):
+    found = statistics(azure)
+    assert found["num_requests"] == 4
+    assert found["span_s"] == 40.0
+    assert found["prompt_tokens"]["p50_tokens"] == 385.0
+    assert found["arrivals"]["spacing"]["max_s"] == 20.0
+    assert (found["sessions"], found["reuse"]) == (None, None)
+    assert found["traffic"]["kind"] == "trace"
+
+
+def test_a_scenario(statistics, people):
+    found = statistics(people, "--ttft", "1 s", "--tpot", "20 ms")
+    assert found["span_s"] == 7200.0
+    assert found["traffic"]["tpot_s"] == 0.02
+    assert set(found["shares"]["tier"]) == {"free", "paid"}
+    assert found["sessions"]["mean_turns"] > 1
+    assert not found["sessions"]["inferred"]
+    assert found["gap"]["min_s"] > 2.0
+    assert found["users"]["people"]["num_users"] > 100
+    more = statistics(people, "--override", "more")
+    assert 1.6 < more["num_requests"] / found["num_requests"] < 2.5
+
+
+def test_a_change_of_seed_and_duration(statistics, people):
+    found = statistics(people)
+    assert statistics(people, "--seed", "2")["num_requests"] != found["num_requests"]
+    assert statistics(people, "--duration", "1 h")["span_s"] == 3600.0
+    assert statistics(people, "--set", "traffic.monthly_users=300")["num_requests"] < found["num_requests"] / 4
+
+
+def test_a_workload(tokenfleet, statistics):
+    ran = tokenfleet("traffic", "interactive-chat", "--duration", "1 h")
+    assert ran.exit_code == 0, ran.stderr
+    assert "does not say when conversations start: 1 a second" in ran.stdout
+    found = statistics("interactive-chat", "--rate", "30/min", "--duration", "1 h")
+    assert found["traffic"]["note"] is None
+    assert 1500 < found["sessions"]["num_sessions"] < 2100  # 1,800, with four standard errors to spare
+
+
+def test_a_closed_loop_needs_to_know_how_long_answers_take(tokenfleet, statistics, people):
+    changes = ("--set", f"traffic={CLOSED}", "--set", "tiers={default: {}}")
+    ran = tokenfleet("traffic", people, *changes)
+    assert ran.exit_code == 2
+    assert "--ttft" in ran.stderr
+    found = statistics(people, *changes, "--ttft", "1 s")
+    assert (found["num_requests"], found["span_s"]) == (15, 4.0)
+
+
+def test_a_folder_holds_the_statistics_and_the_figures(tokenfleet, people, tmp_path):
+    ran = tokenfleet("traffic", people, "--out", "here/it/is")
+    assert ran.exit_code == 0, ran.stderr
+    folder = tmp_path / "here" / "it" / "is"
+    told = json.loads((folder / "traffic.json").read_text())
+    page = (folder / "traffic.html").read_text()
+    assert told["num_requests"] > 100
+    for key in ("rates", "dispersion", "lengths", "gaps", "turns", "reuse"):
+        assert f'id="{key}"' in page
+    assert "<script src" not in page
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "csv.gz"])
+def test_what_is_exported_is_read_again(tokenfleet, statistics, people, tmp_path, ending):
+    found = statistics(people)
+    ran = tokenfleet("traffic", people, "--export", f"out.{ending}")
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.stdout == ""
+    again = statistics(f"out.{ending}")
+    assert again["num_requests"] == found["num_requests"]
+    assert again["prompt_tokens"] == found["prompt_tokens"]
+    assert again["output_tokens"] == found["output_tokens"]
+    if ending == "parquet":
+        assert again["gap"]["p50_s"] == pytest.approx(found["gap"]["p50_s"], abs=1e-6)
+        assert again["shares"]["tier"] == found["shares"]["tier"]
+    if ending in ("parquet", "jsonl"):
+        assert again["reuse"]["unlimited"] == pytest.approx(found["reuse"]["unlimited"])
+    if ending == "csv.gz":
+        first = gzip.decompress((tmp_path / "out.csv.gz").read_bytes()).splitlines()[0]
+        assert first == b"TIMESTAMP,ContextTokens,GeneratedTokens"
+
+
+def test_the_format_can_be_named(tokenfleet, azure, tmp_path):
+    ran = tokenfleet("traffic", azure, "--export", "out.txt", "--to", "vidur")
+    assert ran.exit_code == 0, ran.stderr
+    blocks = list(read_trace(tmp_path / "out.txt", "vidur"))
+    assert np.array_equal(blocks[0].prompt_tokens, [374, 396, 879, 91])
+
+
+@pytest.mark.parametrize(
+    ("options", "num", "span_s"),
+    [
+        (("--cut", "5 s:25 s"), 2, 10.0),
+        (("--cut", "15s:"), 2, 20.0),
+        (("--cut", ":15s"), 2, 10.0),
+        (("--scale", "2"), 4, 20.0),
+        (("--shift", "1 h"), 4, 40.0),
+        (("--duration", "25 s"), 3, 20.0),
+        (("--cut", "5s:", "--scale", "10"), 3, 3.0),
+    ],
+)
+def test_operations(statistics, azure, options, num, span_s):
+    found = statistics(azure, *options)
+    assert (found["num_requests"], found["span_s"]) == (num, pytest.approx(span_s))
+    assert len(found["traffic"]["operations"]) == len(options) // 2
+
+
+def test_thinning_keeps_whole_sessions(statistics, people):
+    whole, some = statistics(people), statistics(people, "--thin", "0.3")
+    assert some["num_requests"] == pytest.approx(0.3 * whole["num_requests"], rel=0.25)
+    assert some["sessions"]["mean_turns"] > 1.5
+
+
+def test_a_bad_trace_is_repaired_only_when_asked(tokenfleet, statistics, tmp_path):
+    lines = AZURE.splitlines()
+    (tmp_path / "bad.csv").write_text(
+        "\n".join([*lines[:2], lines[4], "2023-11-16 18:15:50.0,-4,3", *lines[2:4]]) + "\n"
+    )
+    ran = tokenfleet("traffic", "bad.csv")
+    assert ran.exit_code == 2
+    assert "bad.csv:4" in ran.stderr
+    found = statistics("bad.csv", "--repair")
+    assert found["num_requests"] == 4
+    assert found["traffic"]["rows"]["repairs"] == {"length": 1, "order": 2}
+    assert "Repaired before it was read" in tokenfleet("traffic", "bad.csv", "--repair").stdout
+
+
+def test_two_kinds_of_traffic_side_by_side(tokenfleet, statistics, azure):
+    told = statistics(azure, "--compare", "interactive-chat", "--duration", "1 h")
+    assert told["compared_with"]["traffic"]["name"] == "interactive-chat"
+    ran = tokenfleet("traffic", azure, "--compare", "interactive-chat", "--duration", "1 h")
+    line = next(line for line in ran.stdout.splitlines() if line.strip().startswith("prompt [tokens], p50"))
+    assert line.split()[-1].endswith("%")
+
+
+@pytest.mark.usefixtures("azure")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("meridian1",), "Did you mean meridian-1?"),
+        (("nowhere.csv",), "no file nowhere.csv"),
+        (("azure.csv", "--format", "azur"), "azur"),
+        (("azure.csv", "--cut", "3s"), "FROM:TO"),
+        (("azure.csv", "--cut", "3s:1s"), "ends before it begins"),
+        (("azure.csv", "--cut", "3 apples:"), "unknown unit"),
+        (("azure.csv", "--cut", "2 h:3 h"), "no request is left"),
+        (("azure.csv", "--thin", "2"), "at most 1"),
+        (("azure.csv", "--scale", "0"), "more than 0"),
+        (("azure.csv", "--shift", "-1s"), "at least 0"),
+        (("azure.csv", "--rate", "3/s"), "--scale"),
+        (("azure.csv", "--override", "x"), "--override"),
+        (("azure.csv", "--export", "out.xyz"), "does not tell a format"),
+        (("azure.csv", "--export", "out.csv", "--to", "azurre"), "Did you mean azure?"),
+        (("azure.csv", "--export", "no/such/folder/out.csv"), "cannot be written"),
+        (("azure.csv", "--out", "azure.csv"), "azure.csv"),
+        (("interactive-chat", "--repair"), "only the file of a trace"),
+        (("interactive-chat", "--fit"), "--fit"),
+        (("azure.csv", "--fit", "--scale", "2"), "--export"),
+        (("quickstart", "--set", "traffic.rate=2"), "traffic.rate"),
+        (("quickstart", "--ttft", "fast"), "--ttft"),
+    ],
+)
+def test_mistakes_are_explained(tokenfleet, arguments, said):
+    ran = tokenfleet("traffic", *arguments)
+    assert ran.exit_code == 2, ran.stdout
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_several_mistakes_are_told_at_once(tokenfleet, azure):
+    ran = tokenfleet("traffic", azure, "--thin", "2", "--ttft", "fast", "--cut", "1")
+    assert ran.exit_code == 2
+    for option in ("--thin", "--ttft", "--cut"):
+        assert option in ran.stderr
