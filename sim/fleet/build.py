@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from sim.plane.world import Bucket, Pool, Visit, World
 from sim.spec import PopulationTraffic, Scenario
 from sim.spec.fleet import Pool as PoolSpec
 from sim.spec.hardware import GpuSpec, Sourced
+from sim.traffic.arrivals import TrafficClass
 from sim.traffic.replay import Replay
 from sim.traffic.synthetic import OpenLoop
 
@@ -196,11 +197,18 @@ def make_world(
         balance_abs_threshold=scenario.fleet.balance_abs_threshold,
         balance_rel_threshold=scenario.fleet.balance_rel_threshold,
         prefix_token_count=scenario.fleet.prefix_token_count,
+        itl_groups=rows_by_tier(source.classes),
         seed=scenario.seed,
         start_s=0.0 - scenario.run_in_s,
         horizon_s=scenario.horizon_s,
         has_segments=isinstance(source, Replay) or (isinstance(source, OpenLoop) and source.num_prompts is not None),
     )
+
+
+def rows_by_tier(classes: Sequence[TrafficClass]) -> list[int]:
+    """Histogram row of each class: one for each tier that has any, since gaps are told by tier."""
+    tiers = list(dict.fromkeys(kind.tier for kind in classes))
+    return [tiers.index(kind.tier) for kind in classes]
 
 
 def speculation_and_stages(profile: cost.Profile) -> dict[str, Any]:
@@ -225,7 +233,10 @@ def make_groups(
     people = {kind.tier for kind in source.classes if not kind.is_program}
     users = scenario.traffic.monthly_users if isinstance(scenario.traffic, PopulationTraffic) else 0
     return Groups(
-        classes=tuple(ClassFacts(kind.name, kind.tier, kind.is_program) for kind in source.classes),
+        classes=tuple(
+            ClassFacts(kind.name, kind.tier, kind.is_program, row, kind.length_factor)
+            for kind, row in zip(source.classes, rows_by_tier(source.classes), strict=True)
+        ),
         tiers=tuple(
             TierFacts(name, scenario.slo_of(name), users * tier.user_frac if name in people else None)
             for name, tier in scenario.tiers.items()

@@ -13,7 +13,7 @@ class LawBrokenError(RuntimeError):
     """A conservation law does not hold: a bug of ours, never the user's mistake."""
 
 
-def hold(plane: Plane, num_done: int, cost_usd: float, *, drained: bool) -> None:
+def hold(plane: Plane, num_done: int, num_retries: int, cost_usd: float, *, drained: bool) -> None:
     """Check the laws of a run that has ended.
 
     Parameters
@@ -22,6 +22,8 @@ def hold(plane: Plane, num_done: int, cost_usd: float, *, drained: bool) -> None
         After `Plane.end`.
     num_done
         Records taken from it.
+    num_retries
+        Those of them that are retries.
     cost_usd
         Sum of their cost shares [USD].
     drained
@@ -30,12 +32,16 @@ def hold(plane: Plane, num_done: int, cost_usd: float, *, drained: bool) -> None
     Raises
     ------
     LawBrokenError
-        Requests that came in but did not end, or ended twice; cost shares that do not add up to busy replica time x
+        Requests that came in but did not end, or ended twice; more or fewer of them retries than were made, so that
+        messages are not attempts less retries; cost shares that do not add up to busy replica time x
         price; KV blocks still held by nobody.
     """
     issued = plane.scalar("next_serial")
     if issued != num_done:
         raise LawBrokenError(f"{issued:,} requests were issued, {num_done:,} have ended")
+    retried = plane.scalar("num_retries")
+    if retried != num_retries:
+        raise LawBrokenError(f"{retried:,} attempts were made again, {num_retries:,} requests are retries")
     replicas = plane["replicas"]
     busy_usd = float(replicas["busy_s"] @ plane["pools"]["usd_per_s"][replicas["pool"]])
     if not math.isclose(busy_usd, cost_usd, rel_tol=1e-6, abs_tol=1e-9):

@@ -152,7 +152,7 @@ class Player:
         )
         self.take: Callable[[NDArray[np.void]], None] = self.collector.add
         self.beside = Beside()
-        self.num_done = 0
+        self.num_done = self.num_retries = 0
         self.last_end_s = 0.0
         # A load generator without a number of requests is billed to its horizon, however few it happened to send.
         endless = isinstance(scenario.traffic, OpenLoopTraffic) and scenario.traffic.num_requests is None
@@ -191,7 +191,7 @@ class Player:
         for rows in plane.end(end_s):
             self.keep(rows)
         self.beside.catch_up()
-        hold(plane, self.num_done, self.cost_usd, drained=scenario.drains)
+        hold(plane, self.num_done, self.num_retries, self.cost_usd, drained=scenario.drains)
         return timeline.rows, end_s
 
     def stride(self, clock: Clock) -> float:
@@ -218,6 +218,7 @@ class Player:
         """Take finished requests."""
         self.beside.do(self.take, rows)
         self.num_done += len(rows)
+        self.num_retries += int(np.count_nonzero(rows["attempt"]))
         self.cost_usd += float(rows["cost_usd"].sum())
         self.last_end_s = max(self.last_end_s, float(np.fmax.reduce(rows["end_s"], initial=0.0)))
         self.progress(float(self.plane.scalar("now_s")), self.num_done)
@@ -279,7 +280,7 @@ class Records:
     rows: NDArray[np.void]
     """Every request (dtype DONE), in the order they ended."""
     gaps: NDArray[np.int64]
-    """Histogram of the times between tokens since t = 0 (`sim.metrics.histogram`), shape [classes, NUM_BINS]."""
+    """Histogram of the times between tokens since t = 0 (`sim.metrics.histogram`), shape [tiers used, NUM_BINS]."""
     timeline: NDArray[np.void]
     """Dtype INTERVAL."""
     end_s: float

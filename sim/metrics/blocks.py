@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from sim.metrics.collector import COST_BIN_USD, METRICS, MISSES, SLO_PARTS, Collector
 from sim.metrics.records import COMPLETED, ENDINGS, IN_FLIGHT
-from sim.metrics.statistics import ratio, statistics
+from sim.metrics.statistics import finite, ratio, statistics
 
 JOULES_PER_KWH = 3.6e6
+ENGLISH_WORDS_PER_TOKEN = 0.75
+"""OpenAI help centre, "What are tokens and how to count them?": 100 tokens are about 75 words of English."""
 Cells = NDArray[np.bool_]
 """Which cells (class and language) of a collector a block is about, shape [cell]."""
 
@@ -35,12 +37,19 @@ def endings(collector: Collector, cells: Cells) -> dict[str, int]:
 
 
 def messages(collector: Collector, cells: Cells) -> dict[str, Any]:
-    """Return how many messages were sent and which part of those with a known fate was answered."""
+    """Return how many messages were sent, which part of those with a known fate was answered, and what senders did.
+
+    A message is a turn's first attempt; at most one of its attempts is answered, or in flight.
+    """
     by_ending = collector.num_requests[cells].sum(axis=0)
-    num = int(by_ending.sum())
+    num_retries = int(collector.num_retries[cells].sum())
+    num = int(by_ending.sum()) - num_retries
     return {
         "num_user_messages": num,
         "user_message_success_frac": ratio(by_ending[COMPLETED], num - by_ending[IN_FLIGHT]),
+        "num_retries": num_retries,
+        "retries_per_user_message": ratio(num_retries, num),
+        "num_left": int(collector.num_left[cells].sum()),
     }
 
 
@@ -116,7 +125,8 @@ def costs(collector: Collector, cells: Cells, cost_usd: NDArray[np.float64]) -> 
     usd = float(cost_usd[cells].sum())
     num = int(collector.num_requests[cells, COMPLETED].sum())
     output_tokens = int(collector.output_tokens[cells, COMPLETED].sum())
-    per_token, per_request = ratio(usd, output_tokens), ratio(usd, num)
+    sent = int(collector.num_requests[cells].sum() - collector.num_retries[cells].sum())
+    per_token, per_request, per_message = ratio(usd, output_tokens), ratio(usd, num), ratio(usd, sent)
     own = statistics(
         "busy_cost_usd",
         collector.histograms[cells, i].sum(axis=0),
@@ -128,5 +138,21 @@ def costs(collector: Collector, cells: Cells, cost_usd: NDArray[np.float64]) -> 
         "cost_usd": usd,
         "cost_usd_per_1m_output_tokens": None if per_token is None else per_token * 1e6,
         "cost_usd_per_1k_requests": None if per_request is None else per_request * 1e3,
+        "cost_usd_per_1k_user_messages": None if per_message is None else per_message * 1e3,
         **own,
+    }
+
+
+def english(collector: Collector, cells: Cells, cost_usd: NDArray[np.float64]) -> dict[str, Any]:
+    """Return how many tokens one of English takes, and the cost of what is 1,000 words in English.
+
+    Both are about the answers; None where a class does not know its factors.
+    """
+    factors = collector.groups.length_factors[cells]
+    output_tokens = collector.output_tokens[cells, COMPLETED]
+    in_english = float((output_tokens[output_tokens > 0] / factors[output_tokens > 0]).sum())
+    per_word = ratio(float(cost_usd[cells].sum()), in_english * ENGLISH_WORDS_PER_TOKEN)
+    return {
+        "length_factor": None if not in_english else finite(float(output_tokens.sum()) / in_english),
+        "cost_usd_per_1k_english_words": None if per_word is None else finite(per_word * 1e3),
     }

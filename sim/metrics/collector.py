@@ -64,6 +64,8 @@ _HOUR_S = 3600.0
 _BIN_UNIT = np.array([COST_BIN_USD if name == "cost" else 1.0 for name in METRICS])[:, None]
 
 ENTITY = ("user", "conversation", "turn")
+ATTEMPT_SHIFT = np.uint64(32)
+"""Each attempt at a turn has a hash of its own."""
 Words = NDArray[np.uint64]
 Bits = Callable[[Words, Words, Words], Words]
 """The hash of (user, conversation, turn) that chooses the sample, keyed by the run's seed."""
@@ -104,6 +106,8 @@ class Collector:
         self.cached_tokens = np.zeros(shape, dtype=np.int64)
         self.output_tokens = np.zeros(shape, dtype=np.int64)
         self.num_preemptions = np.zeros(shape, dtype=np.int64)
+        self.num_retries = np.zeros(self._num_cells, dtype=np.int64)
+        self.num_left = np.zeros(self._num_cells, dtype=np.int64)
         self.cost_usd = np.zeros(shape)
         self.guard_s = np.zeros(self._num_cells)
         self._busy_s = np.zeros((self._num_cells, num_pools + 1))
@@ -149,7 +153,8 @@ class Collector:
         self._add_totals(rows, cell)
         self._add_counts(rows, class_id)
         stratum = self.groups.tier_of_class[class_id] * len(self.groups.languages) + language
-        columns = (rows[name].astype(np.int64).view(np.uint64) for name in ENTITY)
+        columns = [rows[name].astype(np.int64).view(np.uint64) for name in ENTITY]
+        columns[-1] |= rows["attempt"].astype(np.uint64) << ATTEMPT_SHIFT
         kept = Rows.of(rows, stratum, self._bits(*columns))
         completed = np.flatnonzero(rows["ending"] == COMPLETED)
         if len(completed) < len(rows):
@@ -165,8 +170,9 @@ class Collector:
         num_hours = self.hourly_arrivals.shape[1]
         hour = np.minimum((rows["arrived_s"] / _HOUR_S).astype(np.int64), num_hours - 1)
         np.add.at(self.hourly_arrivals.reshape(-1), class_id * num_hours + hour, 1)
+        first = rows["attempt"] == 0
         turn = np.minimum(rows["turn"], MAX_TURNS - 1)
-        np.add.at(self.turns.reshape(-1), class_id * MAX_TURNS + turn, 1)
+        np.add.at(self.turns.reshape(-1), class_id * MAX_TURNS + turn, first)
 
     def _add_totals(self, rows: NDArray[np.void], cell: NDArray[np.int64]) -> None:
         """Count by cell and ending; sums run row by row, so chunks do not change their rounding."""
@@ -176,6 +182,8 @@ class Collector:
             np.add.at(getattr(self, name).reshape(-1), index, rows[name].astype(np.int64))
         np.add.at(self.cost_usd.reshape(-1), index, rows["cost_usd"])
         np.add.at(self.guard_s, cell, rows["guard_s"])
+        self.num_retries += np.bincount(cell[rows["attempt"] > 0], minlength=self._num_cells)
+        self.num_left += np.bincount(cell[rows["left"] > 0], minlength=self._num_cells)
         num_columns = self._busy_s.shape[1]
         pool = np.where(rows["pool"] < 0, num_columns - 1, rows["pool"])
         np.add.at(self._busy_s.reshape(-1), cell * num_columns + pool, rows["busy_s"])
@@ -208,7 +216,7 @@ class Collector:
         return values
 
     def sample(self) -> tuple[NDArray[np.void], NDArray[np.float64], NDArray[np.int64]]:
-        """Return kept records by (arrived_s, user, conversation, turn), weights, reasons.
+        """Return kept records by (arrived_s, user, conversation, turn, attempt), weights, reasons.
 
         A record's weight is the number of measured requests it stands for. Its reason is an index into `KEPT`.
         """
@@ -220,7 +228,7 @@ class Collector:
         weight = np.concatenate([chosen_weight, np.ones(len(slowest.bits)), rest_weight])
         sizes = [len(chosen.bits), len(slowest.bits), len(rest.bits)]
         reason = np.repeat(np.arange(len(KEPT)), sizes)
-        keys = ("turn", "conversation", "user", "arrived_s")
+        keys = ("attempt", "turn", "conversation", "user", "arrived_s")
         order = np.lexsort([records[key] for key in keys])
         return records[order], weight[order], reason[order]
 

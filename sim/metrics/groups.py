@@ -35,6 +35,10 @@ class ClassFacts:
     name: str
     tier: str
     is_program: bool = False
+    itl_row: int = 0
+    """Row of the histogram of gaps between tokens; classes of different tiers have different rows."""
+    length_factor: NDArray[np.float64] | None = None
+    """Its tokens over those of the same text in English, by language; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,18 @@ class Groups:
         """Tier index of each class, shape [num_classes]."""
         index = {tier.name: i for i, tier in enumerate(self.tiers)}
         return np.array([index[c.tier] for c in self.classes], dtype=np.int64)
+
+    @cached_property
+    def length_factors(self) -> NDArray[np.float64]:
+        """Length factor of each cell (class and language), shape [cell]; NaN where it is not known."""
+        unknown = np.full(len(self.languages), np.nan)
+        factors = [unknown if c.length_factor is None else c.length_factor[: len(unknown)] for c in self.classes]
+        return np.concatenate(factors)
+
+    def itl_rows(self, tier: int) -> NDArray[np.int64]:
+        """Rows of the histogram of gaps between tokens that a tier's classes have."""
+        rows = {kind.itl_row for kind, of in zip(self.classes, self.tier_of_class, strict=True) if of == tier}
+        return np.array(sorted(rows), dtype=np.int64)
 
     def limits(self, target: str) -> NDArray[np.float64]:
         """Limit of each class [s] for "ttft_s", "tpot_s" or "e2el_s"; infinite where none is given."""

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-ENDINGS = (
-    "completed",
-    "rate_limited",
-    "shed",
-    "refused",
-    "blocked",
-    "timed_out",
-    "abandoned",
-    "failed",
-    "in_flight",
-)
-"""How a request may end; a record's `ending` is an index into this tuple."""
+from sim.spec import endings
 
-COMPLETED, RATE_LIMITED, SHED, REFUSED, BLOCKED, TIMED_OUT, ABANDONED, FAILED, IN_FLIGHT = range(9)
+ENDINGS = endings.ENDINGS
+COMPLETED, RATE_LIMITED, SHED, REFUSED, BLOCKED, TIMED_OUT, ABANDONED, FAILED, IN_FLIGHT = range(len(ENDINGS))
+"""Codes of `ENDINGS`, in its order."""
 
 DONE = np.dtype(
     [
@@ -44,6 +35,9 @@ DONE = np.dtype(
         ("serial", "i8"),
         ("guard_s", "f8"),  # replica-seconds in the other pools of its path
         ("transfer_s", "f8"),  # on its way from the prefill to the decode pool, before the first token
+        ("retry_of", "i8"),  # serial of the attempt before at the same turn, -1: none
+        ("attempt", "i4"),  # attempts at the same turn before this one
+        ("left", "i4"),  # 1: its sender then left a conversation that had further turns
     ]
 )
-"""One request, from arrival to its ending (136 bytes)."""
+"""One request, from arrival to its ending (152 bytes)."""

@@ -73,7 +73,7 @@ def summarise(
     collector
         Fed with every finished request.
     itl
-        Histogram of the gaps between tokens [s], shape [class, NUM_BINS].
+        Histogram of the gaps between tokens [s], shape [row, NUM_BINS]; `ClassFacts.itl_row` tells whose they are.
     timeline
         `INTERVAL` rows of all pools.
     itl_per_token
@@ -110,6 +110,7 @@ def summarise(
             "by_pool": {
                 pool.name: _pool(timeline, index, bill, collector, facts) for index, pool in enumerate(groups.pools)
             },
+            **_by_class(collector, bill),
             "by_language": {name: _language(collector, index, bill) for index, name in enumerate(groups.languages)},
             "itl_per_token": statistics("itl_per_token_ms", itl_per_token.sum(axis=0), scale=1000.0),
             "calibration": dict(facts.calibration),
@@ -126,7 +127,7 @@ def tier_histograms(collector: Collector, itl: NDArray[np.int64]) -> dict[str, d
         counts = collector.histograms[cells].sum(axis=0)
         result[tier.name] = {
             **dict(zip(METRICS, counts, strict=True)),
-            "itl": itl[classes].sum(axis=0),
+            "itl": itl[collector.groups.itl_rows(index)].sum(axis=0),
         }
     return result
 
@@ -240,6 +241,7 @@ def _tier(
     tier = collector.groups.tiers[index]
     classes = collector.groups.tier_of_class == index
     cells = blocks.cells_of_classes(collector, classes)
+    rows = collector.groups.itl_rows(index)
     cost = blocks.costs(collector, cells, bill.cost_usd)
     turns = collector.turns[classes].sum(axis=0)
     per_user = ratio(cost["cost_usd"] * MONTH_S, (tier.num_users or 0.0) * facts.horizon_s)
@@ -250,8 +252,8 @@ def _tier(
         "mean_turns": ratio(turns.sum(), turns[0]),
         **blocks.tokens(collector, cells),
         **blocks.latencies(collector, cells),
-        **statistics("itl_ms", itl[classes].sum(axis=0), scale=1000.0),
-        **statistics("itl_per_token_ms", itl_per_token[classes].sum(axis=0), scale=1000.0),
+        **statistics("itl_ms", itl[rows].sum(axis=0), scale=1000.0),
+        **statistics("itl_per_token_ms", itl_per_token[rows].sum(axis=0), scale=1000.0),
         "slo": _limits(tier.slo),
         **blocks.attainment(collector, cells),
         **cost,
@@ -270,6 +272,22 @@ def _limits(slo: Slo | None) -> dict[str, Any] | None:
 
 def _language(collector: Collector, index: int, bill: Bill) -> dict[str, Any]:
     cells = blocks.cells_of_language(collector, index)
+    return _group(collector, cells, bill) | blocks.english(collector, cells, bill.cost_usd)
+
+
+def _by_class(collector: Collector, bill: Bill) -> dict[str, Any]:
+    """Return the classes one by one, where some tier has several."""
+    classes = collector.groups.classes
+    if len(classes) <= len({kind.tier for kind in classes}):
+        return {}
+    chosen = np.eye(len(classes), dtype=np.bool_)
+    cells = [blocks.cells_of_classes(collector, row) for row in chosen]
+    return {
+        "by_class": {kind.name: _group(collector, of, bill) for kind, of in zip(classes, cells, strict=True)},
+    }
+
+
+def _group(collector: Collector, cells: blocks.Cells, bill: Bill) -> dict[str, Any]:
     return {
         **blocks.endings(collector, cells),
         **blocks.messages(collector, cells),

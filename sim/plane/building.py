@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.metrics.histogram import NUM_BINS
+from sim.plane.building_classes import build_classes, check_classes, itl_groups, tries_again
 from sim.plane.building_singly import check_singly, fill_singly, most_in_flight
 from sim.plane.cache_tables import build_cache
+from sim.plane.curves import Curves
 from sim.plane.events import NOT_QUEUED, WHEEL_SIZE, WHEEL_WIDTH_S
 from sim.plane.tables import ACTIVE, DECODE_SIDE, FAR, OFF, PREFILL_SIDE, WHOLE
 from sim.plane.transfer_tables import build_transfers, max_replicas, store_counts
@@ -47,9 +48,7 @@ GROUP_WORD = np.uint64(1 << 40)
 
 def check(world: World) -> None:
     """Raise ValueError where a World breaks what the plane relies on."""
-    for kind in world.classes:
-        if kind.path not in world.paths:
-            raise ValueError(f"class {kind.name!r} names no path of the world: {kind.path!r}")
+    check_classes(world)
     for name, path in world.paths.items():
         kinds = tuple(visit.kind for visit in path)
         guards = kinds.count("classify")
@@ -127,28 +126,6 @@ def link_free(requests: Table, first: int) -> None:
     requests["serial"][first:] = -1
 
 
-class Curves:
-    """Float arrays laid end to end; each is known by where it begins. Equal arrays are kept once."""
-
-    def __init__(self) -> None:
-        self._parts: list[NDArray[np.float64]] = []
-        self._begin: dict[bytes, int] = {}
-        self.size = 0
-
-    def add(self, values: NDArray[np.float64]) -> int:
-        """Where `values` begin."""
-        flat = np.ascontiguousarray(values, dtype=np.float64).ravel()
-        if (name := flat.tobytes()) not in self._begin:
-            self._begin[name] = self.size
-            self._parts.append(flat)
-            self.size += len(flat)
-        return self._begin[name]
-
-    def write(self, table: Table) -> None:
-        """Copy all of them into the plane's table."""
-        table["v"][: self.size] = np.concatenate(self._parts) if self._parts else []
-
-
 def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     """Make and fill every table of a plane."""
     curves = Curves()
@@ -184,6 +161,8 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     link_free(plane.own("requests", num_requests + 1)[:num_requests], 0)
     num_homes = max(map(len, world.paths.values())) if world.router == ROUTERS[SESSION_AFFINITY] else 0
     plane.own("homes", num_homes * num_requests)
+    has_retries = tries_again(world)
+    plane.own("retries", num_requests * has_retries)
     due = plane.own("due", 2 * num_requests + 2)
     num_replicas = len(plane["active"])
     tree_size = 1 << max(1, (plane.scalar("num_links") + num_replicas - 1).bit_length())
@@ -203,6 +182,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
         "done_room": RECORDS,
         "num_requests": num_requests,
         "num_homes": num_homes,
+        "has_retries": int(has_retries),
         "num_free": num_requests,
         "due_size": len(due),
         "wheel_at": int(np.floor(world.start_s / WHEEL_WIDTH_S)),
@@ -217,6 +197,9 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
         "affinity_key": draws.AFFINITY,
         "content_key": draws.CONTENT,
         "accept_key": draws.ACCEPT,
+        "retry_key": draws.RETRY,
+        "backoff_key": draws.BACKOFF,
+        "leave_key": draws.LEAVE,
     }
     for name, stream in streams.items():
         scalars[name] = draws.key(world.seed, stream)
@@ -297,31 +280,6 @@ def build_visits(plane: Plane, world: World, visit_groups: list[int]) -> dict[st
             )  # fmt: skip
             n += 1
     return begin
-
-
-def itl_groups(world: World) -> Sequence[int]:
-    """Histogram row of each class."""
-    return world.itl_groups or range(len(world.classes))
-
-
-def build_classes(
-    plane: Plane, world: World, begin: dict[str, int], levels: list[int], groups: dict[str, int], curves: Curves
-) -> None:
-    """Fill the class rows, and the curves of their quantile tables."""
-    table = plane.own("classes", len(world.classes))
-    for row, kind, itl_group in zip(table, world.classes, itl_groups(world), strict=True):
-        row["first_visit"] = begin[kind.path]
-        row["last_visit"] = begin[kind.path] + len(world.paths[kind.path]) - 1
-        row["level"], row["prefix_tokens"] = levels.index(kind.priority), kind.prefix_tokens
-        row["group"] = groups[kind.prefix_group] if kind.prefix_tokens > 0 else -1
-        row["keep_history"], row["max_context"] = kind.keep_history, kind.max_context_tokens
-        row["itl_group"], row["min_think_s"], row["refuses_long"] = itl_group, kind.min_think_s, not kind.truncates
-        row["spaced"], row["interval_s"], row["sent_s"] = (
-            kind.reissue_interval_s > 0.0, kind.reissue_interval_s, -FAR,
-        )  # fmt: skip
-        for name in ("user_tokens", "output_tokens", "gap_s"):
-            row[name] = curves.add(getattr(kind, name))
-        row["patience_s"] = -1 if kind.patience_s is None else curves.add(kind.patience_s)
 
 
 def build_replicas(plane: Plane, world: World, num_levels: int, num_itl: int) -> None:

@@ -14,11 +14,13 @@ from sim.metrics.records import (
 )
 from sim.plane.batch import forget_outputs
 from sim.plane.compiled import jit
+from sim.plane.drawing import draw, lookup, lookup_tokens, whole_ns
 from sim.plane.engine import cut, end_leap, wake
 from sim.plane.events import cancel_timer, emit
 from sim.plane.handover import offer, release_hold, write_handover
 from sim.plane.loading import forget_load, let_go
 from sim.plane.queues import first_ready, join_waiting, leave_waiting
+from sim.plane.reactions import GOES_ON, LEAVES, TRIES_AGAIN, asked_s, react, set_timer
 from sim.plane.routing import forget_homes, route
 from sim.plane.sequence import blocks_for
 from sim.plane.singly import reach
@@ -29,7 +31,6 @@ from sim.plane.tables import (
     LOADING,
     STEP,
     THINKING,
-    TIMER,
     WAITING,
     arrival_at,
     bucket_at,
@@ -40,37 +41,11 @@ from sim.plane.tables import (
     pool_at,
     replica_at,
     request_at,
+    retry_at,
     visit_at,
 )
-from sim.plane.text import begin_text, bits, forget_stretches, go_on_with_text, open_text
-from sim.plane.world import MAX_VISITS, TABLE_STEPS
-from sim.traffic import draws
-from sim.traffic.arrivals import whole_ns as whole_ns_of
-
-uniform = jit(draws.uniform)
-whole_ns = jit(whole_ns_of)
-
-
-@jit
-def draw(key, q, index):
-    """The uniform variate of a request's conversation and an index."""
-    return uniform(bits(key, np.uint64(q.user), np.uint64(q.conversation), np.uint64(index)))
-
-
-@jit
-def lookup(p, table, u):
-    """Inverse CDF at u, linear between its 1,025 points."""
-    x = u * TABLE_STEPS
-    i = min(np.int64(x), TABLE_STEPS - 1)
-    low = f8_at(p.curves, table + i).v
-    return low + (x - i) * (f8_at(p.curves, table + i + 1).v - low)
-
-
-@jit
-def lookup_tokens(p, table, u):
-    """A whole number of tokens, at least one."""
-    return max(1, np.int64(np.floor(lookup(p, table, u) + 0.5)))
-
+from sim.plane.text import begin_text, forget_stretches, go_on_with_text, open_text
+from sim.plane.world import MAX_VISITS
 
 # ------------------------------------------------------------------ visits
 
@@ -154,9 +129,9 @@ def complete_visit(p, slot, now):
 
 @jit
 def end_request(p, slot, ending, now):
-    """Write the record of a request that ends, and plan the conversation's next turn if there is one.
+    """Write the record of a request that ends, and plan what its sender does next: `reactions.py` says, if anything.
 
-    People and programs go on whatever became of a turn; only an answer enters the conversation's history.
+    Else people and programs go on whatever became of a turn; only an answer enters the conversation's history.
     """
     q = request_at(p.requests, slot)
     kind = class_at(p.classes, q.class_id)
@@ -192,23 +167,21 @@ def end_request(p, slot, ending, now):
     done.serial = q.serial
     done.guard_s = q.guard_s
     done.transfer_s = 0.0
+    done.attempt = q.attempt
+    done.retry_of = -1 if q.attempt == 0 else retry_at(p.retries, slot).retry_of
+    done.left = 0
     if visit.side == DECODE_SIDE:
         write_handover(p, done, q, slot)
     if q.timer_s != FAR:
         cancel_timer(p, slot)
-    if ending != IN_FLIGHT and q.turn + 1 < q.num_turns:
-        due_s = q.arrived_s + lookup(p, kind.gap_s, draw(p.gap_key, q, q.turn + 1))
-        due_s = max(due_s, end_s + kind.min_think_s)
-        if kind.spaced == 1:
-            due_s = kind.sent_s = whole_ns(max(due_s, kind.sent_s) + kind.interval_s)
-        due_s = whole_ns(due_s)
-        if due_s < p.horizon_s:
-            q.state = THINKING
-            if ending == COMPLETED and kind.keep_history == 1:
-                q.history = q.full_prompt - kind.prefix_tokens + q.full_output
-                q.goes_on = 1
-            set_timer(p, slot, max(due_s, p.now_s))
+    if ending != IN_FLIGHT:
+        does = GOES_ON
+        if kind.reacts == 1:
+            does = react(p, q, slot, kind, ending, done.first_token_s, end_s)
+        has_more = q.turn + 1 < q.num_turns
+        if does == TRIES_AGAIN or (does == GOES_ON and has_more and plan_turn(p, q, slot, kind, ending, end_s)):
             return
+        done.left = np.int64(does == LEAVES and has_more)
     forget_stretches(p, q)
     q.state = FREE
     q.next = p.free_slot
@@ -217,16 +190,27 @@ def end_request(p, slot, ending, now):
 
 
 @jit
-def set_timer(p, slot, due_s):
-    """A request waits for a time: its one timer."""
-    q = request_at(p.requests, slot)
-    q.timer_s = due_s
-    emit(p, due_s, TIMER, slot, q.serial)
+def plan_turn(p, q, slot, kind, ending, end_s):
+    """Set the timer of a conversation's next turn; false if the horizon comes first."""
+    due_s = asked_s(p, q, slot) + lookup(p, kind.gap_s, draw(p.gap_key, q, q.turn + 1))
+    due_s = max(due_s, end_s + kind.min_think_s)
+    if kind.spaced == 1:
+        due_s = kind.sent_s = whole_ns(max(due_s, kind.sent_s) + kind.interval_s)
+    due_s = whole_ns(due_s)
+    if due_s >= p.horizon_s:
+        return False
+    q.state = THINKING
+    q.attempt = 0
+    if ending == COMPLETED and kind.keep_history == 1:
+        q.history = q.full_prompt - kind.prefix_tokens + q.full_output
+        q.goes_on = 1
+    set_timer(p, slot, max(due_s, p.now_s))
+    return True
 
 
 @jit
 def issue(p, slot, now):
-    """A turn is asked: limits first, then the first visit of its path."""
+    """A turn is asked, or asked again: limits first, then the first visit of its path."""
     q = request_at(p.requests, slot)
     kind = class_at(p.classes, q.class_id)
     q.serial = p.next_serial
@@ -246,7 +230,8 @@ def issue(p, slot, now):
     if prompt + q.full_output > kind.max_context and kind.refuses_long == 0:
         fitting = max(kind.prefix_tokens + q.user_tokens, kind.max_context - q.full_output)
     q.full_prompt = fitting
-    go_on_with_text(p, q, kind, fitting < prompt)
+    if q.attempt == 0:
+        go_on_with_text(p, q, kind, fitting < prompt)
     if q.bucket >= 0:
         bucket = bucket_at(p.buckets, q.bucket)
         bucket.level = min(bucket.capacity, bucket.level + (now - bucket.at_s) * bucket.rate_per_s)
@@ -296,7 +281,7 @@ def arrive(p, row, now):
     p.num_free -= 1
     q.user = a.user
     q.conversation = a.conversation
-    q.turn = 0
+    q.turn = q.attempt = 0
     q.num_turns = a.num_turns
     q.class_id = a.class_id
     q.language = a.language
@@ -311,16 +296,21 @@ def arrive(p, row, now):
 
 @jit
 def ring(p, slot, now):
-    """A request's timer goes off: the next turn is due, or patience is at an end."""
+    """A request's timer goes off: the next turn or attempt is due, or patience is at an end."""
     q = request_at(p.requests, slot)
     q.timer_s = FAR
     if q.state != THINKING:
         abort(p, slot, ABANDONED, now)
         return
+    if q.attempt > 0:
+        p.num_retries += 1
+        issue(p, slot, now)
+        return
     kind = class_at(p.classes, q.class_id)
+    factor = 1.0 if kind.factors < 0 else f8_at(p.curves, kind.factors + q.language).v
     q.turn += 1
-    q.user_tokens = lookup_tokens(p, kind.user_tokens, draw(p.user_tokens_key, q, q.turn))
-    q.full_output = lookup_tokens(p, kind.output_tokens, draw(p.output_tokens_key, q, q.turn))
+    q.user_tokens = lookup_tokens(p, kind.user_tokens, draw(p.user_tokens_key, q, q.turn), factor)
+    q.full_output = lookup_tokens(p, kind.output_tokens, draw(p.output_tokens_key, q, q.turn), factor)
     issue(p, slot, now)
 
 

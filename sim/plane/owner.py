@@ -12,6 +12,7 @@ from sim.errors import CapacityError
 from sim.metrics.histogram import NUM_BINS
 from sim.plane import handle as compiled
 from sim.plane.building import build, check, link_free
+from sim.plane.building_classes import num_languages
 from sim.plane.cache_tables import FIRST_SLACK, grow_cache
 from sim.plane.compiled import allocate, cache_folder, drop_stale_caches
 from sim.plane.log import LOGGED_LEAP
@@ -79,6 +80,8 @@ class Plane:
         rows, segments = chunk or NO_ARRIVALS
         if rows["user_tokens"].min(initial=1) < 1 or rows["output_tokens"].min(initial=1) < 1:
             raise ValueError("every request must have at least one new prompt token and one output token")
+        if rows["language"].max(initial=0) >= num_languages(self.world):
+            raise ValueError("arrivals have a language that a class has no length_factor for")
         if len(segments) and not self.world.has_segments:
             raise ValueError("arrivals have segments, and the world says that none has")
         for name, given in (("arrivals", rows), ("segments", segments)):
@@ -122,6 +125,9 @@ class Plane:
         rows[:n] = old
         self.own("due", 4 * n + 2)[: len(old_due)] = old_due
         self.own("homes", 2 * n * self.scalar("num_homes"))[: len(old_homes)] = old_homes
+        if self.scalar("has_retries"):
+            old_retries = self["retries"]
+            self.own("retries", 2 * n)[:n] = old_retries
         if self.scalar("has_loads"):
             self.own("loads", 2 * n)[:n] = old_loads
         if self.scalar("has_holds"):

@@ -64,7 +64,8 @@ def idlest(p, pool):
 @jit
 def less_busy_of_two(p, pool, q, visit):
     """The one with fewer outstanding requests of two active replicas, which are drawn by who asks."""
-    n, index = np.uint64(pool.num_active), np.uint64(MAX_VISITS * q.turn + visit.ordinal)
+    n = np.uint64(pool.num_active)
+    index = np.uint64(MAX_VISITS * q.turn + visit.ordinal) | (np.uint64(q.attempt) << HALF)
     word = bits(p.route_key, np.uint64(q.user), np.uint64(q.conversation), index)
     a = i4_at(p.active, pool.first_replica + np.int64(((word & LOW_WORD) * n) >> HALF)).v
     b = i4_at(p.active, pool.first_replica + np.int64(((word >> HALF) * n) >> HALF)).v

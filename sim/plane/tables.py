@@ -116,6 +116,7 @@ REQUEST = record(
     "i1 pending mid is_new is_private goes_on aborted",
     "i1 in_flight",  # steps in flight that carry it, in a pool that goes step by step
     "i1 fetches",  # the second visit of an answer that is split over two pools
+    "i4 attempt",  # times that its turn was tried before; of one that waits to be tried again, the coming attempt's
 )
 
 POOL = record(
@@ -175,7 +176,16 @@ CLASS = record(
     "i4 refuses_long",  # a turn that exceeds max_context is refused, not cut
     "i4 spaced",  # turns after the first are sent one by one, at least an interval apart
     "f8 interval_s sent_s",  # that interval; when the last of them was (or will be) sent
+    "i8 factors",  # on user and output tokens of later turns, by language; -1: 1 for all
+    # what senders do about failures and late answers, where they do anything; `retried`: a bit for each ending
+    "i4 reacts retried max_retries",
+    "i8 backoff_s",
+    "f8 retry_frac backoff_factor max_backoff_s leave_frac slow_s slow_leave_frac",
 )
+
+RETRY = np.dtype(fields("f8 asked_s", "i8 retry_of"))
+"""Of a turn that is tried again, by request row: its first attempt's arrival, and the serial of the attempt before. No
+rows where nobody tries again."""
 
 OBSERVED = np.dtype(
     fields(
@@ -248,6 +258,7 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "classes": CLASS,
     "buckets": BUCKET,
     "holds": HOLD,
+    "retries": RETRY,
     "holding": I4,
     "transfer_times": I8,
     "group_keys": U8,
@@ -300,10 +311,10 @@ PLANE = record(
     "f8 now_s horizon_s",
     "i8 num_replicas num_itl tree_size has_segments",
     "i8 wheel_at num_wheel num_due due_size",
-    "i8 num_homes num_links has_loads keeps_times has_holds",
+    "i8 num_homes num_links has_loads keeps_times has_holds has_retries num_retries",
     "i8 ring",  # rows of flights of a replica, less one
     "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key affinity_key content_key",
-    "u8 accept_key",
+    "u8 accept_key retry_key backoff_key leave_key",
     "i8 " + " ".join(TABLES),
 )
 
@@ -311,7 +322,7 @@ plane_at = rows(PLANE)
 replica_at, request_at, pool_at, visit_at, class_at, bucket_at = map(
     rows, (REPLICA, REQUEST, POOL, VISIT, CLASS, BUCKET)
 )
-link_at, load_at, loader_at, tier_at, hold_at = map(rows, (LINK, LOAD, LOADER, TIER, HOLD))
+link_at, load_at, loader_at, tier_at, hold_at, retry_at = map(rows, (LINK, LOAD, LOADER, TIER, HOLD, RETRY))
 wait_at, out_at, node_at, due_at = map(rows, (WAIT, OUT, NODE, DUE))
 flight_at, log_at = map(rows, (FLIGHT, LOG))
 stretch_at, extent_at, block_at, held_at, room_at = map(rows, (STRETCH, EXTENT, BLOCK, HELD, ROOM))

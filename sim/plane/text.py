@@ -88,12 +88,15 @@ def open_text(p, q, kind, visit):
     """The text that a visit reads.
 
     Of a stream that begins here nothing can be cached, and what nobody goes on with need not be found: unless arrivals
-    repeat the text of others (`World.has_segments`).
+    repeat the text of others (`World.has_segments`), or a sender asks again.
     """
     follows = visit.generate == 1 or visit.reads_full == 1
     q.is_new = np.int64(not follows or q.began_turn == q.turn)
     is_last = not follows or kind.keep_history == 0 or q.turn + 1 == q.num_turns
     q.is_private = np.int64(q.is_new == 1 and is_last)
+    if kind.reacts == 1:  # what is asked again is found
+        q.is_new = np.int64(q.is_new == 1 and q.attempt == 0)
+        q.is_private = 0
     if p.has_segments == 1:
         q.is_new = q.is_private = 0
     if visit.generate == 1:

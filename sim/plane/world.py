@@ -18,6 +18,8 @@ ANSWERS = (("generate",), ("prefill", "decode"))
 MAX_VISITS = 8
 """Visits of a path; draws are numbered by turn x MAX_VISITS + visit. Compiled in, so it stands among the plane's
 sources; `sim.spec.fleet` refuses more before a World is made."""
+MAX_ATTEMPTS = 64
+"""Attempts of a turn; draws are numbered by turn x MAX_ATTEMPTS + attempt."""
 TABLE_STEPS = 1024
 """A quantile table has one value more than this."""
 POLICIES = ("fcfs", "priority")

@@ -4,6 +4,7 @@ from sim.spec.base import Spec
 from sim.spec.distribution import Distribution, TimeDistribution, TokenDistribution
 from sim.spec.fleet import Fleet, Operation, Pool, Visit
 from sim.spec.load import read_file, read_scenario
+from sim.spec.reaction import Reaction
 from sim.spec.scenario import Scenario
 from sim.spec.speculation import SpeculativeConfig
 from sim.spec.tier import RateLimit, Slo, Tier
@@ -26,6 +27,7 @@ __all__ = [
     "PopulationTraffic",
     "ProgramTraffic",
     "RateLimit",
+    "Reaction",
     "Scenario",
     "Slo",
     "Spec",

@@ -17,6 +17,7 @@ from sim.spec.base import (
     Spec,
 )
 from sim.spec.distribution import TimeDistribution
+from sim.spec.reaction import Reaction
 
 
 class Slo(Spec):
@@ -59,6 +60,9 @@ class Tier(Spec):
     auto: as chat applications do."""
     patience: TimeDistribution | None = None
     """Time a user waits for the first token before leaving [s]. Default: for ever."""
+    reaction: Reaction | None = None
+    """What its senders do about failures and late answers; `{}` is an API client's. Default: nothing, the conversation
+    goes on with its next turn whatever became of the last."""
     rate_limit: RateLimit | None = None
     """Limit on requests, for each API client or for the tier as a whole. Default: none."""
     slo: Slo | None = None

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim import catalog
+from sim import catalog, spec
 from sim.errors import Problem, SpecError
 from sim.spec import Distribution, RateLimit, Tier
+from sim.spec.endings import ENDINGS
 from sim.spec.parts import Pieces
 from sim.spec.workload import Workload
-from sim.traffic.arrivals import BUCKET, NO_LIMIT, TrafficClass
+from sim.traffic.arrivals import BUCKET, NO_LIMIT, Reaction, TrafficClass
 from sim.traffic.lengths import Table, quantile_table
 from sim.traffic.parts import chances, pieces, some, summed
 from sim.units import MINUTE_S
@@ -53,7 +54,23 @@ def class_of(name: str, tier_name: str, tier: Tier, **known: Any) -> TrafficClas
         patience_s=None if tier.patience is None else table(tier.patience),
         max_context_tokens=tier.max_context_tokens or NO_LIMIT,
         truncates=tier.truncation == "auto",
+        reaction=None if tier.reaction is None else reaction_of(tier.reaction),
         **fields | known,
+    )
+
+
+def reaction_of(given: spec.Reaction) -> Reaction:
+    """What the senders of a tier do."""
+    return Reaction(
+        retried=tuple(ENDINGS.index(name) for name in given.retry_on),
+        retry_frac=given.retry_frac,
+        max_retries=given.max_retries,
+        backoff_s=table(given.backoff),
+        backoff_factor=given.backoff_factor,
+        max_backoff_s=np.inf if given.max_backoff is None else given.max_backoff,
+        leave_frac=given.leave_frac,
+        slow_s=np.inf if given.slow_ttft is None else given.slow_ttft,
+        slow_leave_frac=given.slow_leave_frac,
     )
 
 

@@ -14,10 +14,10 @@ from sim.spec.tier import Slo
 
 GROUPS = Groups(
     classes=(
-        ClassFacts("free chat", "free"),
-        ClassFacts("pro chat", "pro"),
-        ClassFacts("pro long", "pro"),
-        ClassFacts("api", "api", is_program=True),
+        ClassFacts("free chat", "free", itl_row=0),
+        ClassFacts("pro chat", "pro", itl_row=1),
+        ClassFacts("pro long", "pro", itl_row=2),
+        ClassFacts("api", "api", is_program=True, itl_row=3),
     ),
     tiers=(
         TierFacts("free", Slo(ttft_s=2.0, tpot_s=0.05), num_users=9000.0),

@@ -51,6 +51,7 @@ SIM = [
     "cache",
     "by_tier",
     "by_pool",
+    "by_class",
     "by_language",
     "itl_per_token",
     "calibration",

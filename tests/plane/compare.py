@@ -13,7 +13,7 @@ TIMES = ("arrived_s", "classified_s", "scheduled_s", "first_token_s", "end_s", "
 SHARES = ("cost_usd", "busy_s", "guard_s")
 NUMBERS = (
     "user", "conversation", "turn", "class_id", "language", "ending", "pool", "replica", "prompt_tokens",
-    "cached_tokens", "requested_tokens", "output_tokens", "num_preemptions",
+    "cached_tokens", "requested_tokens", "output_tokens", "num_preemptions", "attempt", "retry_of", "left",
 )  # fmt: skip
 SHARE_TOL = 1e-9  # shares are divided, so never exact
 

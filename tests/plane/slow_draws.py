@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 USER_TOKENS, OUTPUT_TOKENS, GAP, PATIENCE, BLOCK, ROUTE = 6, 7, 8, 9, 10, 11  # streams
-CONTENT, AFFINITY, ACCEPT = 19, 20, 21
+CONTENT, AFFINITY, ACCEPT, RETRY, LEAVE, BACKOFF = 19, 20, 21, 22, 23, 24
 
 WORD = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
@@ -42,9 +42,9 @@ def lookup(table: Sequence[float], u: float) -> float:
     return low + (x - i) * (high - low)
 
 
-def tokens(table: Sequence[float], u: float) -> int:
-    """A token count drawn from a quantile table: rounded, at least one."""
-    return max(1, math.floor(lookup(table, u) + 0.5))
+def tokens(table: Sequence[float], u: float, factor: float = 1.0) -> int:
+    """A token count drawn from a quantile table: so many times as long, rounded, at least one."""
+    return max(1, math.floor(factor * lookup(table, u) + 0.5))
 
 
 def whole_ns(t_s: float) -> float:

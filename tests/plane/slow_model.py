@@ -30,6 +30,7 @@ from slow_request import (
     Result,
 )
 from slow_routing import Router
+from slow_senders import Senders
 from slow_sequence import LOADING, RUNNING, Sequence
 from slow_singly import make_replica, most_tokens
 from slow_step import Step
@@ -46,7 +47,7 @@ Command = tuple[Any, ...]
 
 
 @dataclass(eq=False)
-class Model(Handovers):
+class Model(Handovers, Senders):
     """The world in motion."""
 
     world: World
@@ -99,22 +100,26 @@ class Model(Handovers):
 
     # Turns
 
-    def issue(self, now: float, row: Any, segments: Any, before: Request | None) -> None:
-        """A turn comes in; `before`: the one before it."""
+    def issue(self, now: float, row: Any, segments: Any, before: Request | None, again: bool = False) -> None:
+        """A turn comes in; `before`: the one before it, or the attempt before at the same (`again`)."""
         kind = self.world.classes[int(row["class_id"])]
-        turn = 0 if before is None else before.record["turn"] + 1
+        turn = 0 if before is None else before.record["turn"] + (not again)
         record: dict[str, Any] = {
             "serial": len(self.requests), "turn": turn, "arrived_s": now, "ending": IN_FLIGHT,
             "classified_s": math.nan, "scheduled_s": math.nan, "first_token_s": math.nan, "end_s": math.nan,
             "output_tokens": 0, "cached_tokens": 0, "num_preemptions": 0,
             "pool": -1, "replica": -1, "cost_usd": 0.0, "busy_s": 0.0, "guard_s": 0.0, "transfer_s": 0.0,
+            "attempt": 0, "retry_of": -1, "left": 0,
         }  # fmt: skip
         record |= {name: int(row[name]) for name in ("user", "conversation", "class_id", "language")}
+        if again:
+            record |= {"attempt": before.record["attempt"] + 1, "retry_of": before.record["serial"]}
 
         user_tokens, output_tokens = int(row["user_tokens"]), int(row["output_tokens"])
         if turn > 0:
-            user_tokens = draws.tokens(kind.user_tokens, self.draw(draws.USER_TOKENS, record, turn))
-            output_tokens = draws.tokens(kind.output_tokens, self.draw(draws.OUTPUT_TOKENS, record, turn))
+            factor = 1.0 if kind.length_factor is None else float(kind.length_factor[record["language"]])
+            user_tokens = draws.tokens(kind.user_tokens, self.draw(draws.USER_TOKENS, record, turn), factor)
+            output_tokens = draws.tokens(kind.output_tokens, self.draw(draws.OUTPUT_TOKENS, record, turn), factor)
         history_tokens = before.history_tokens if before is not None and kind.keep_history else 0
         whole_tokens = prompt_tokens = kind.prefix_tokens + history_tokens + user_tokens
         too_long = whole_tokens + output_tokens > kind.max_context_tokens
@@ -125,6 +130,8 @@ class Model(Handovers):
 
         if before is None:
             content = self.texts.first(record, kind, segments)
+        elif again:
+            content = before.content
         elif prompt_tokens < whole_tokens or not kind.keep_history:
             content = self.texts.anew(record, before.content)
         elif before.record["ending"] == COMPLETED:
@@ -133,7 +140,8 @@ class Model(Handovers):
             content = self.texts.after(record, before.content, kind.prefix_tokens + history_tokens)
         path = list(self.world.paths[kind.path])
         homes = {} if before is None else before.homes
-        request = Request(record, row, kind, path, history_tokens, content, homes)
+        asked_s = before.asked_s if again else now
+        request = Request(record, row, kind, path, history_tokens, content, homes, asked_s)
         self.requests.append(request)
 
         if not self.take_from_bucket(now, int(row["bucket"])):
@@ -175,22 +183,7 @@ class Model(Handovers):
         if ending == COMPLETED:
             record = request.record
             request.history_tokens = record["prompt_tokens"] - request.kind.prefix_tokens + record["requested_tokens"]
-        self.next_turn(now, request)
-
-    def next_turn(self, now: float, request: Request) -> None:
-        """What comes after a turn."""
-        record, kind = request.record, request.kind
-        if record["turn"] + 1 >= int(request.row["num_turns"]):
-            return
-        gap_s = draws.lookup(kind.gap_s, self.draw(draws.GAP, record, record["turn"] + 1))
-        t_s = max(record["arrived_s"] + gap_s, record["end_s"] + kind.min_think_s)
-        if kind.reissue_interval_s > 0.0:
-            class_id = record["class_id"]
-            t_s = max(t_s, self.sent_s.get(class_id, -math.inf)) + kind.reissue_interval_s
-            self.sent_s[class_id] = t_s = draws.whole_ns(t_s)
-        t_s = draws.whole_ns(t_s)
-        if t_s < self.world.horizon_s:
-            self.push(max(t_s, now), TIMER, record["serial"], "turn")
+        self.go_on(now, request)
 
     # Visits
 
@@ -352,8 +345,8 @@ class Model(Handovers):
             self.schedule_event(replica, now)
 
     def timer(self, now: float, request: Request, what: str) -> None:
-        if what == "turn":
-            self.issue(now, request.row, (), request)
+        if what in ("turn", "retry"):
+            self.issue(now, request.row, (), request, again=what == "retry")
         elif request.patience:
             self.abort(request, ABANDONED, now)
 
@@ -388,7 +381,7 @@ def play(
     played = []
     while model.events and model.events[0][0] < until and len(model.steps) < max_steps:
         now, rank, key, what = heapq.heappop(model.events)
-        if rank != TIMER or what == "turn" or model.requests[key].patience:
+        if rank != TIMER or what != "patience" or model.requests[key].patience:
             played.append((now, rank, key))
         model.handle(now, rank, key, what)
     for request in model.requests:

@@ -31,6 +31,8 @@ class Request:
     """Text of prompt and answer."""
     homes: dict[int, Replica]
     """Where the conversation went last, by pool."""
+    asked_s: float
+    """When the turn was first asked."""
     visit: int = -1
     seq: Sequence | None = None
     replica: Replica | None = None

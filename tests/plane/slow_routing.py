@@ -37,7 +37,7 @@ class Router:
     def better_of_two(self, request: Any, candidates: list[Any]) -> Any:
         """The less busy of two that the request draws."""
         record = request.record
-        index = 8 * record["turn"] + request.visit
+        index = 8 * record["turn"] + request.visit + (record["attempt"] << 32)
         word = draws.bits(self.world.seed, draws.ROUTE, record["user"], record["conversation"], index)
         first, second = (candidates[(half * len(candidates)) >> 32] for half in (word & 0xFFFFFFFF, word >> 32))
         return first if first.outstanding <= second.outstanding else second

@@ -84,7 +84,7 @@ def test_who_shares_nothing_is_served_alike_with_and_without_a_cache(scene):
     # One turn and one visit each, no common text: until somebody is thrown out, no block is ever found.
     rows_ = scene.rows.copy()
     rows_["num_turns"], rows_["num_segments"], rows_["user"] = 1, 0, np.arange(len(rows_))
-    classes = tuple(replace(kind, prefix_tokens=0) for kind in scene.world.classes)
+    classes = tuple(replace(kind, prefix_tokens=0, reaction=None) for kind in scene.world.classes)
     paths = {name: path[-1:] for name, path in scene.world.paths.items()}
     with_cache, without = (
         play_scene(

@@ -14,6 +14,7 @@ import slow_draws as draws
 from hypothesis import assume
 from hypothesis import strategies as st
 from slow_model import NO_SEGMENTS, REPLICA, Command, Result, play
+from worlds_people import length_factors, reactions
 from worlds_singly import PLAIN, singly
 from worlds_split import split_paths
 
@@ -262,6 +263,8 @@ def traffic_classes(draw, clock, number, path_names, mood):
         is_program=draw(st.booleans()),
         truncates=draw(st.sampled_from([True, True, False])),
         reissue_interval_s=reissue_interval_s(draw, clock, mood),
+        length_factor=None if mood in (CROWDED, PAUSED) else draw(length_factors()),
+        reaction=None if mood in (CROWDED, PAUSED) else draw(reactions(clock)),
     )
 
 
