@@ -45,6 +45,10 @@ THINGS = {
     # aborts and operations
     "abort waiting", "abort preempted", "abort in prefill", "abort in the last chunk", "abort decoding",
     "abort at a guard", "drain of an idle replica", "drain of a busy replica", "added while another drains",
+    # senders
+    "retry after rate_limited", "retry after shed", "retry after abandoned", "retry after failed", "second retry",
+    "answered retry", "retry that hits", "given up after the last retry", "left after a failure",
+    "left after a slow answer", "turn of another length in its language",
 } - {"timed_out"}  # fmt: skip
 """What must happen now and then; nothing in the plane ends a request as timed out."""
 
@@ -204,15 +208,32 @@ class Witness:
 
     # Afterwards
 
-    def look_at(self, result):
+    def look_at(self, result, world):
         """What the readable model's play shows afterwards."""
         self.seen.update(ENDINGS[record["ending"]] for record in result.records)
         if any(record["turn"] > 0 for record in result.records):
             self.seen.add("second turn")
+        self.look_at_senders(result, world)
         last: dict = {}
         for step in result.steps:
             self.look_at_step(step, last, result)
         self.look_at_times(result)
+
+    def look_at_senders(self, result, world):
+        """Who tried again, gave up or left."""
+        for record in result.records:
+            kind = world.classes[record["class_id"]]
+            if record["turn"] > 0 and kind.length_factor is not None:
+                self.seen.add("turn of another length in its language")
+            if record["left"]:
+                self.seen.add("left after a slow answer" if record["ending"] == COMPLETED else "left after a failure")
+            if record["attempt"] > 0:
+                self.seen.add(f"retry after {ENDINGS[result.records[record['retry_of']]['ending']]}")
+                self.seen.update(["second retry"] * (record["attempt"] > 1))
+                self.seen.update(["answered retry"] * (record["ending"] == COMPLETED))
+                self.seen.update(["retry that hits"] * (record["cached_tokens"] > 0))
+                if record["attempt"] == kind.reaction.max_retries and record["ending"] in kind.reaction.retried:
+                    self.seen.add("given up after the last retry")
 
     def look_at_step(self, step, last, result):
         entries = {entry.seq.serial: entry for entry in step.entries}
@@ -285,7 +306,7 @@ def play_and_look(exact, found):
             witness = Witness(patch)
             result = play_scene(scene, exact=exact)
             run_plane(scene, clock="simpy")
-        witness.look_at(result)
+        witness.look_at(result, scene.world)
         found.update(witness.seen)
         played += 1
 
