@@ -11,6 +11,7 @@ SCHEDULER, BATCH, OUTPUTS, ENGINE = (f"sim/plane/{name}.py" for name in ("schedu
 SEQUENCE, BUILDING, CACHE, BLOCKWISE, EXTENTS, ROWS = (
     f"sim/plane/{name}.py" for name in ("sequence", "building", "cache", "blockwise", "extents", "extent_rows")
 )
+JOURNEY, REACTIONS, DRAWING, TEXT = (f"sim/plane/{name}.py" for name in ("journey", "reactions", "drawing", "text"))
 MODEL = "tests/plane/slow_replica.py"
 Edit = tuple[str, str, str]
 """(file, text, what takes its place)."""
@@ -278,5 +279,46 @@ MISTAKES: dict[str, Mistake] = {
             ),
         ),
         ("extents:exact_boundaries",),
+    ),
+    # Senders
+    "a retry's delay counts from the arrival": Mistake(
+        in_(REACTIONS, ("whole_ns(end_s + min(", "whole_ns(q.arrived_s + min(")),
+        ("senders:a_retry_finds_its_own_question_in_the_cache",),
+    ),
+    "all delays alike": Mistake(
+        in_(REACTIONS, ("range(q.attempt)", "range(0)")),
+        ("senders:a_sender_tries_again_later_and_later_and_then_goes_on",),
+    ),
+    "one retry too many": Mistake(
+        in_(REACTIONS, ("q.attempt < kind.max_retries", "q.attempt <= kind.max_retries")),
+        ("senders:a_sender_tries_again_later_and_later_and_then_goes_on",),
+    ),
+    "the next turn counts from the last attempt": Mistake(
+        in_(JOURNEY, ("due_s = asked_s(p, q, slot) + ", "due_s = q.arrived_s + ")),
+        ("senders:a_sender_tries_again_later_and_later_and_then_goes_on",),
+    ),
+    "who would try again after the horizon goes on": Mistake(
+        in_(REACTIONS, ("        return ENDS", "        return GOES_ON")),
+        ("senders:retries_at_the_horizon_are_not_made_and_nothing_follows",),
+    ),
+    "every attempt may end the conversation": Mistake(
+        in_(REACTIONS, ("if draw(p.retry_key", "if kind.leave_frac < 1.0 and draw(p.retry_key")),
+        ("senders:who_leaves_sends_no_more_turns_and_only_that_counts",),
+    ),
+    "retries pass the token bucket": Mistake(
+        in_(JOURNEY, ("if q.bucket >= 0:", "if q.bucket >= 0 and q.attempt == 0:")),
+        ("senders:every_attempt_takes_from_the_token_bucket",),
+    ),
+    "a retry does not look for its text": Mistake(
+        in_(TEXT, ("np.int64(q.is_new == 1 and q.attempt == 0)", "np.int64(q.is_new == 1)")),
+        ("senders:a_retry_finds_its_own_question_in_the_cache",),
+    ),
+    "a first attempt's text cannot be found": Mistake(
+        in_(TEXT, ("        q.is_private = 0\n", "        pass\n")),
+        ("senders:a_retry_finds_its_own_question_in_the_cache",),
+    ),
+    "lengths by language rounded down": Mistake(
+        in_(DRAWING, ("factor * lookup(p, table, u) + 0.5", "factor * lookup(p, table, u)")),
+        ("senders:later_turns_are_as_long_as_their_language_takes",),
     ),
 }

@@ -118,10 +118,11 @@ def test_retries_at_the_horizon_are_not_made_and_nothing_follows():
 def test_a_retry_finds_its_own_question_in_the_cache():
     cached = pool(1.0, enable_prefix_caching=True, block_size=4)
     asks = kind(reaction=reaction(), keep_history=True)
-    found = records(cached, [asks], rows((0.0, 14, 9)), ((3.5, "abort", 0),))
-    assert found["ending"].tolist() == [FAILED, COMPLETED]
-    assert found["cached_tokens"].tolist() == [0, 12]
-    assert found["prompt_tokens"].tolist() == [14, 14]
+    for has_segments in (False, True):
+        found = records(cached, [asks], rows((0.0, 14, 9)), ((3.5, "abort", 0),), has_segments=has_segments)
+        assert found["ending"].tolist() == [FAILED, COMPLETED]
+        assert found["cached_tokens"].tolist() == [0, 12]
+        assert found["prompt_tokens"].tolist() == [14, 14]
 
 
 def test_who_leaves_sends_no_more_turns_and_only_that_counts():
