@@ -6,11 +6,12 @@ from recorder import Recorder
 
 import sim
 from sim.errors import SpecError
-from sim.fleet.build import build
+from sim.fleet.build import build, rows_by_tier
 from sim.metrics.records import REFUSED
 from sim.plane import world as plane_world
 from sim.spec import fleet as spec_fleet
 from sim.traffic import draws
+from sim.traffic.arrivals import TrafficClass
 from sim.traffic.lengths import tokens
 
 UNLIMITED = {f"tiers.{tier}.max_context_tokens": None for tier in ("free", "plus", "pro", "api")}
@@ -27,6 +28,18 @@ def test_a_tier_without_a_limit_takes_that_of_the_pool_that_answers():
     assert limits == {"free": 9000, "plus": 9000, "pro": 9000, "api/api": 8000}
     # The scenario itself stays as it was given.
     assert built.scenario.tiers["free"].max_context_tokens is None
+
+
+def test_classes_of_a_tier_share_a_row_of_gaps():
+    def kind(tier):
+        return TrafficClass(
+            "class", tier, "default", 0, 0, "", *[np.ones(1025)] * 3, None, 0.0, False, 1 << 20, is_program=False
+        )
+
+    assert rows_by_tier([kind(tier) for tier in ("free", "pro", "free", "api", "pro", "free")]) == [0, 1, 0, 2, 1, 0]
+    built = build(small())
+    assert list(built.world.itl_groups) == [0, 1, 2, 3]
+    assert [facts.itl_row for facts in built.groups.classes] == [0, 1, 2, 3]
 
 
 def test_a_limit_of_the_tier_stands():
