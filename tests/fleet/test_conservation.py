@@ -96,7 +96,8 @@ def test_every_request_that_comes_ends_once(scene):
     records = books.records
     assert sorted(records["serial"]) == list(range(books.plane.scalar("next_serial")))
     came = int(np.count_nonzero(scene.rows["t_s"] < books.end_s))
-    assert np.count_nonzero(records["turn"] == 0) == came
+    assert np.count_nonzero((records["turn"] == 0) & (records["attempt"] == 0)) == came
+    assert np.count_nonzero(records["attempt"]) == books.plane.scalar("num_retries")
     if books.drained:
         assert not is_ending(records, IN_FLIGHT).any()
 
@@ -106,16 +107,39 @@ def test_every_request_that_comes_ends_once(scene):
 def test_turns_of_a_conversation_follow_each_other(scene):
     books = play(scene)
     records = books.records
-    turns = {(r["user"], r["conversation"], r["turn"]): r for r in records}
-    assert len(turns) == len(records)
+    attempts = {(r["user"], r["conversation"], r["turn"], r["attempt"]): r for r in records}
+    assert len(attempts) == len(records)
+    turns = {
+        (r["user"], r["conversation"], r["turn"]): r for r in np.sort(records, order="serial")
+    }  # the last attempts
     planned = {(row["user"], row["conversation"]): row["num_turns"] for row in scene.rows}
     for (user, conversation, turn), record in turns.items():
         assert turn < planned[user, conversation]
         if turn > 0:
             before = turns[user, conversation, turn - 1]
             assert before["ending"] != IN_FLIGHT
+            assert not before["left"]
             # A program's end is seen a frontend's time later; whole nanoseconds may round it down by half of one.
             assert record["arrived_s"] >= before["end_s"] - 1e-9
+
+
+@FREELY
+@given(WORLDS)
+def test_attempts_at_a_turn_follow_failures_that_its_sender_minds(scene):
+    records = np.sort(play(scene).records, order="serial")
+    retries = records[records["attempt"] > 0]
+    before = records[retries["retry_of"]]
+    for name in ("user", "conversation", "turn", "prompt_tokens", "requested_tokens", "class_id", "language"):
+        assert np.array_equal(before[name], retries[name])
+    assert np.array_equal(before["attempt"] + 1, retries["attempt"])
+    assert len(np.unique(retries["retry_of"])) == len(retries)
+    assert np.all(records["retry_of"][records["attempt"] == 0] == -1)
+    assert np.all(retries["arrived_s"] >= before["end_s"] - 1e-9)
+    for earlier, later in zip(before, retries, strict=True):
+        reaction = scene.world.classes[later["class_id"]].reaction
+        assert earlier["ending"] in reaction.retried
+        assert later["attempt"] <= reaction.max_retries
+        assert not earlier["left"]
 
 
 @FREELY
