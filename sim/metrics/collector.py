@@ -151,7 +151,7 @@ class Collector:
         language = rows["language"].astype(np.int64)
         cell = class_id * len(self.groups.languages) + language
         self._add_totals(rows, cell)
-        self._add_counts(rows, class_id)
+        self._add_counts(rows, class_id, cell)
         stratum = self.groups.tier_of_class[class_id] * len(self.groups.languages) + language
         columns = [rows[name].astype(np.int64).view(np.uint64) for name in ENTITY]
         columns[-1] |= rows["attempt"].astype(np.uint64) << ATTEMPT_SHIFT
@@ -166,13 +166,16 @@ class Collector:
         for others in self._slowest.add(values[METRICS.index("e2el")], kept):
             self._sample.add(others)
 
-    def _add_counts(self, rows: NDArray[np.void], class_id: NDArray[np.int64]) -> None:
+    def _add_counts(self, rows: NDArray[np.void], class_id: NDArray[np.int64], cell: NDArray[np.int64]) -> None:
         num_hours = self.hourly_arrivals.shape[1]
         hour = np.minimum((rows["arrived_s"] / _HOUR_S).astype(np.int64), num_hours - 1)
         np.add.at(self.hourly_arrivals.reshape(-1), class_id * num_hours + hour, 1)
-        first = rows["attempt"] == 0
-        turn = np.minimum(rows["turn"], MAX_TURNS - 1)
-        np.add.at(self.turns.reshape(-1), class_id * MAX_TURNS + turn, first)
+        turn = class_id * MAX_TURNS + np.minimum(rows["turn"], MAX_TURNS - 1)
+        retry = np.flatnonzero(rows["attempt"])
+        np.add.at(self.turns.reshape(-1), turn, 1)
+        np.subtract.at(self.turns.reshape(-1), turn[retry], 1)
+        np.add.at(self.num_retries, cell[retry], 1)
+        np.add.at(self.num_left, cell[np.flatnonzero(rows["left"])], 1)
 
     def _add_totals(self, rows: NDArray[np.void], cell: NDArray[np.int64]) -> None:
         """Count by cell and ending; sums run row by row, so chunks do not change their rounding."""
@@ -182,8 +185,6 @@ class Collector:
             np.add.at(getattr(self, name).reshape(-1), index, rows[name].astype(np.int64))
         np.add.at(self.cost_usd.reshape(-1), index, rows["cost_usd"])
         np.add.at(self.guard_s, cell, rows["guard_s"])
-        self.num_retries += np.bincount(cell[rows["attempt"] > 0], minlength=self._num_cells)
-        self.num_left += np.bincount(cell[rows["left"] > 0], minlength=self._num_cells)
         num_columns = self._busy_s.shape[1]
         pool = np.where(rows["pool"] < 0, num_columns - 1, rows["pool"])
         np.add.at(self._busy_s.reshape(-1), cell * num_columns + pool, rows["busy_s"])
