@@ -6,7 +6,7 @@ import numpy as np
 from sim.plane.compiled import jit
 from sim.plane.tables import f8_at
 from sim.plane.text import bits
-from sim.plane.world import TABLE_STEPS
+from sim.plane.world import MAX_TOKENS, TABLE_STEPS
 from sim.traffic import draws
 from sim.traffic.arrivals import whole_ns as whole_ns_of
 
@@ -32,4 +32,4 @@ def lookup(p, table, u):
 @jit
 def lookup_tokens(p, table, u, factor):
     """A whole number of tokens, at least one: so many times what the table says."""
-    return max(1, np.int64(np.floor(factor * lookup(p, table, u) + 0.5)))
+    return min(max(1, np.int64(np.floor(factor * lookup(p, table, u) + 0.5))), MAX_TOKENS)

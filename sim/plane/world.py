@@ -20,6 +20,8 @@ MAX_VISITS = 8
 sources; `sim.spec.fleet` refuses more before a World is made."""
 MAX_ATTEMPTS = 64
 """Attempts of a turn; draws are numbered by turn x MAX_ATTEMPTS + attempt."""
+MAX_TOKENS = 1_000_000_000
+"""Longest draw of a length: that of `sim.spec.distribution`, compiled in."""
 TABLE_STEPS = 1024
 """A quantile table has one value more than this."""
 POLICIES = ("fcfs", "priority")

@@ -12,7 +12,8 @@ from worlds import Scene
 
 from sim.metrics.records import ABANDONED, BLOCKED, COMPLETED, FAILED, RATE_LIMITED, REFUSED, SHED
 from sim.plane.owner import Plane
-from sim.plane.world import Bucket, Visit
+from sim.plane.world import MAX_TOKENS, Bucket, Visit
+from sim.spec import distribution
 from sim.traffic.arrivals import Reaction
 
 ALL = (RATE_LIMITED, SHED, ABANDONED, FAILED)
@@ -152,6 +153,14 @@ def test_later_turns_are_as_long_as_their_language_takes():
     later = np.sort(found[found["turn"] == 1], order="user")
     assert later["prompt_tokens"].tolist() == [5, 13, 1]  # 12.5 and 0.5 are rounded up
     assert later["output_tokens"].tolist() == [3, 8, 1]
+
+
+def test_no_draw_of_a_length_is_too_long_to_be_kept():
+    assert MAX_TOKENS == distribution.MAX_TOKENS
+    speaks = kind(user_tokens=constant(1e9), output_tokens=constant(3), length_factor=np.array([15.0]))
+    scene = Scene(world(pool(), [speaks]), rows((0.0, 5, 3, 0, 2)))
+    later = np.sort(run_plane(scene).records, order="serial")[1]
+    assert (later["prompt_tokens"], later["ending"]) == (MAX_TOKENS, REFUSED)
 
 
 def test_mistakes_are_told():
