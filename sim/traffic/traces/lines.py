@@ -64,8 +64,9 @@ def _careful(
         if not data.strip():
             blanks.append(number)
             continue
-        flaws += _blank(blanks)
-        blanks.clear()
+        if blanks:
+            flaws += _blank(blanks)
+            blanks.clear()
         try:
             row = reader.parse(_text(data, number, report))
         except RowError as error:
