@@ -18,6 +18,7 @@ from sim.units import DAY_S
 SLICES = 48  # a day's conversations are kept by half hours and sorted when their time comes
 DAY_NS = round(DAY_S * 1e9)
 SLICE_NS = DAY_NS // SLICES
+FRESH = 4096  # small arrays are brought together when there are so many
 # Conversations are numbered by day and order within it; day 0 has number 4096, so that a run-in has numbers too. The
 # days of the usual traffic end here, and those of a first flash crowd begin: 78 years after t = 0.
 FIRST_DAY = 4096
@@ -57,6 +58,7 @@ class PartDay:
     times_s: NDArray[np.float64]
     offset_ns: NDArray[np.int64]
     slices: dict[int, list[NDArray[np.uint64]]] = field(default_factory=dict)
+    _fresh: list[tuple[int, NDArray[np.uint64]]] = field(default_factory=list)
 
     @property
     def number(self) -> np.uint64:
@@ -87,8 +89,18 @@ class PartDay:
         ends = np.cumsum(np.bincount(at))
         for index, (start, stop) in enumerate(zip(np.append(0, ends[:-1]), ends, strict=True)):
             if stop > start:
-                # A copy, so that a slice's memory is free once it has been handed out.
-                self.slices.setdefault(first + low + index, []).append(words[start:stop].copy())
+                self._fresh.append((first + low + index, words[start:stop]))
+        if len(self._fresh) >= FRESH:
+            self.pack()
+
+    def pack(self) -> None:
+        """Bring what was drawn last into few arrays, slice by slice, so that a slice's memory is its own."""
+        by_slice: dict[int, list[NDArray[np.uint64]]] = {}
+        for index, words in self._fresh:
+            by_slice.setdefault(index, []).append(words)
+        for index, parts in by_slice.items():
+            self.slices.setdefault(index, []).append(np.concatenate(parts))
+        self._fresh.clear()
 
     def take(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
         """Remove a slice's conversations: their UTC times [ns], users, regions and numbers, in order of users."""

@@ -188,6 +188,7 @@ class Population:
             for part in self._parts(day, tables):
                 for begin in range(0, self.num_users, BLOCK_USERS):
                     part.draw(begin, min(begin + BLOCK_USERS, self.num_users), first, last)
+                part.pack()
                 parts.append(part)
             # The next day begins first where local time is most ahead; until then all is known.
             until = last if day == stop - 1 else min(last, ((day + 1) * DAY_NS - ahead_ns) // SLICE_NS)

@@ -13,6 +13,7 @@ Every comparison is made within four standard errors, of these sources:
 import numpy as np
 import pytest
 from recorder import Recorder
+from scipy import special
 
 import sim
 from sim import catalog
@@ -20,6 +21,7 @@ from sim.metrics.records import COMPLETED
 from sim.traffic import draws
 from sim.traffic.arrivals import FIRST_PROGRAM
 from sim.traffic.clients import client_shares
+from sim.traffic.lengths import weibull_shape
 
 PEOPLE = ("free", "plus", "pro")
 API = "api/api"
@@ -38,6 +40,7 @@ class Day:
         recorder = Recorder(self.scenario)
         self.result, self.records = recorder.result, recorder.measured
         self.expected = self.result["sim"]["expected"]
+        self.people = recorder.built.source.sources[0].people
         self.classes = [kind.name for kind in recorder.built.source.classes]
         self.num_users = self.scenario.traffic.monthly_users
 
@@ -59,14 +62,21 @@ def spread(by_unit):
     return np.sqrt(((by_unit - by_unit.mean()) ** 2).sum())
 
 
-def count_variance(mean, cv):
+def third_moment(cv, weibull):
+    """Third central moment of gaps of mean 1: of gamma ones 2 cv^4, of Weibull ones from its moments Gamma(1 + n/k)."""
+    shape = np.array([weibull_shape(each) for each in cv])
+    first, second, third = (special.gamma(1.0 + n / shape) for n in (1, 2, 3))
+    return np.where(weibull, third / first**3 - 3.0 * second / first**2 + 2.0, 2.0 * cv**4)
+
+
+def count_variance(mean, cv, weibull):
     """Variance of the number of renewals in a window, where `mean` are expected.
 
-    In a stationary process it grows towards cv^2 mean + (1 - cv^4)/6 for gamma gaps: cv^2 mean + 1/6 + cv^4/2 -
-    mu_3/(3 mu^3) with mu_3 = 2 cv^4 mu^3 (Cox, Renewal Theory, 1962, section 4.5). It lies above this line and above
-    `mean` for cv > 1, below both for cv < 1. The nearer is taken, so a bursty client's variance is never overstated.
+    In a stationary process it grows towards cv^2 mean + 1/6 + cv^4/2 - mu_3/3 for gaps of mean 1 (Cox, Renewal Theory,
+    1962, section 4.5). It lies above this line and above `mean` for cv > 1, below both for cv < 1. The nearer is taken,
+    so a bursty client's variance is never overstated.
     """
-    line = cv**2 * mean + (1.0 - cv**4) / 6.0
+    line = cv**2 * mean + 1.0 / 6.0 + cv**4 / 2.0 - third_moment(cv, weibull) / 3.0
     return np.where(cv > 1.0, np.maximum(mean, line), np.minimum(mean, line))
 
 
@@ -74,10 +84,12 @@ def api_variance(scenario, expected, requests):
     """Variance of the number of API requests in a window in which so many are expected."""
     api, seed = scenario.traffic.api, scenario.seed
     clients = np.arange(api.num_clients, dtype=np.uint64) + np.uint64(FIRST_PROGRAM)
-    u = draws.uniform(draws.bits(draws.key(seed, draws.CLIENT_RATE), clients, np.uint64(1), np.uint64(0)))
+    key = draws.key(seed, draws.CLIENT_RATE)
+    u, v = (draws.uniform(draws.bits(key, clients, np.uint64(n), np.uint64(0))) for n in (1, 2))
     levels = np.array(expected["inputs"]["api"]["burstiness_cv"])
     shares = client_shares(seed, FIRST_PROGRAM, api.num_clients, api.client_rate_sigma)
-    return float(count_variance(requests * shares, levels[(u * len(levels)).astype(int)]).sum())
+    cv = levels[(u * len(levels)).astype(int)]
+    return float(count_variance(requests * shares, cv, v < api.weibull_frac).sum())
 
 
 def api_hours(expected):
@@ -152,6 +164,31 @@ def test_the_hourly_curve(day):
         people = spread(day.by_user(chat[hour_of_chat == h]))
         error = np.sqrt(people**2 + api_variance(day.scenario, day.expected, api[h]))
         assert abs(np.count_nonzero(hour == h) - expected[h]) < 4 * error, h
+
+
+def test_each_region_has_its_humps(day):
+    chat = day.chat()
+    region = day.people.region(chat["user"].astype(np.uint64))
+    hour = (chat["arrived_s"] // 3600).astype(int)
+    given, wanted = day.scenario.traffic.regions, day.expected["inputs"]["population"]["regions"]
+    assert [entry["name"] for entry in wanted] == list(given)
+    for at, (name, entry) in enumerate(zip(given, wanted, strict=True)):
+        for h in range(HOURS):
+            messages = day.by_user(chat[(region == at) & (hour == h)])
+            assert abs(messages.sum() - entry["hourly_requests"][h]) < 4 * spread(messages), (name, h)
+    # The highest hour of all together is 1.5 of the mean.
+    total = np.sum([entry["hourly_requests"] for entry in wanted], axis=0)
+    assert total.max() / total.mean() == pytest.approx(1.5, abs=0.01)
+
+
+def test_languages_are_spoken_in_their_shares(day):
+    chat, result = day.chat(), day.result["sim"]["by_language"]
+    shares = day.expected["inputs"]["population"]["language_share"]
+    messages = day.by_user(chat)
+    for code, (name, share) in enumerate(shares.items()):
+        own = day.by_user(chat[chat["language"] == code])
+        assert abs(own.sum() - share * messages.sum()) < 4 * spread(own - share * messages), name
+        assert result[name]["num_requests"] == own.sum()
 
 
 @pytest.mark.parametrize("tier", PEOPLE)
