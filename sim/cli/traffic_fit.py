@@ -1,12 +1,13 @@
 """``tokenfleet traffic --fit``: a workload fitted to a trace, and how well it fits."""
 
-from dataclasses import asdict
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sim.cli import output
 
 if TYPE_CHECKING:
+    from sim.traffic.fit import Row
     from sim.traffic.subject import Subject
     from sim.traffic.turns import Service
 
@@ -35,6 +36,15 @@ def fit_trace(subject: "Subject", *, service: "Service | None", out: Path | None
     file = folder / "workload.yaml"
     write_page(fitted.text, file)
     if json:
-        rows = [{**asdict(row), "passed": row.passed} for row in fitted.goodness]
-        output.print_json({"workload": str(file), "passed": fitted.passed, "goodness": rows})
+        output.print_json(
+            {"workload": str(file), "passed": bool(fitted.passed), "goodness": [_told(row) for row in fitted.goodness]}
+        )
     output.say(f"Workload: {file}; look at it with `tokenfleet traffic {file}`")
+
+
+def _told(row: "Row") -> dict[str, Any]:
+    """Return a row of the comparison as plain data; a bound that does not exist is null."""
+    numbers = {name: float(getattr(row, name)) for name in ("trace", "generated", "low", "high")}
+    found: dict[str, Any] = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+    passed = None if row.passed is None else bool(row.passed)
+    return {"quantity": row.quantity, **found, "aim": row.aim or None, "passed": passed}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sim.spec.distribution import MAX_TOKENS
 from sim.traffic import draws
-from sim.traffic.arrivals import TrafficClass, whole_ns
+from sim.traffic.arrivals import Reaction, TrafficClass, whole_ns
 from sim.traffic.lengths import CELLS
 
 # One row per request.
@@ -47,13 +47,23 @@ class Service(NamedTuple):
 AT_ONCE = Service()
 
 
+_STREAMS = (draws.GAP, draws.USER_TOKENS, draws.OUTPUT_TOKENS, draws.LEAVE)
+
+
+def _leave_frac(reaction: Reaction | None, service: Service) -> tuple[float, float]:
+    """Share of conversations that end at an answer, and at a refusal."""
+    if reaction is None:
+        return 0.0, 0.0
+    return (reaction.slow_leave_frac if service.ttft_s > reaction.slow_s else 0.0), reaction.leave_frac
+
+
 @dataclass(frozen=True, eq=False)
 class Turns:
     """The rules of all classes of a source, one row of each table a class."""
 
     service: Service
     horizon_s: float
-    keys: NDArray[np.uint64]  # of gaps, user tokens, output tokens
+    keys: NDArray[np.uint64]  # of gaps, user tokens, output tokens, leaving
     tables: NDArray[np.float64]  # [gap, user, output][class][1025]
     factor: NDArray[np.float64] | None  # [class][language]
     prefix_tokens: NDArray[np.int64]
@@ -61,6 +71,7 @@ class Turns:
     min_think_s: NDArray[np.float64]
     keep_history: NDArray[np.bool_]
     truncates: NDArray[np.bool_]
+    leave_frac: NDArray[np.float64]  # [class][refused or not] of conversations that end at an answer, or a refusal
 
     @classmethod
     def of(
@@ -79,7 +90,7 @@ class Turns:
         return cls(
             service=service,
             horizon_s=horizon_s,
-            keys=np.array([draws.key(seed, stream) for stream in (draws.GAP, draws.USER_TOKENS, draws.OUTPUT_TOKENS)]),
+            keys=np.array([draws.key(seed, stream) for stream in _STREAMS]),
             tables=np.array(
                 [[getattr(c, name) for c in classes] for name in ("gap_s", "user_tokens", "output_tokens")]
             ),
@@ -89,6 +100,7 @@ class Turns:
             min_think_s=np.array([each.min_think_s for each in classes]),
             keep_history=np.array([each.keep_history for each in classes], dtype=np.bool_),
             truncates=np.array([each.truncates for each in classes], dtype=np.bool_),
+            leave_frac=np.array([_leave_frac(each.reaction, service) for each in classes]),
         )
 
     def first(self, arrivals: NDArray[np.void]) -> NDArray[np.void]:
@@ -105,7 +117,7 @@ class Turns:
 
     def after(self, rows: NDArray[np.void]) -> NDArray[np.void]:
         """The next turn of each of some requests; none of those that were the last, or after the horizon."""
-        rows = rows[rows["turn"] + 1 < rows["num_turns"]]
+        rows = self._staying(rows[rows["turn"] + 1 < rows["num_turns"]])
         kind, answered = rows["class_id"], rows["is_refused"] == 0
         user, conversation = rows["user"].view(np.uint64), rows["conversation"].astype(np.uint64)
         turn = (rows["turn"] + 1).astype(np.uint64)
@@ -128,6 +140,15 @@ class Turns:
         history += np.where(answered, rows["output_tokens"], -rows["user_tokens"])
         self._write_prompts(found, np.where(self.keep_history[kind], history, 0), ~self.keep_history[kind])
         return found
+
+    def _staying(self, rows: NDArray[np.void]) -> NDArray[np.void]:
+        """The requests after which the conversation goes on."""
+        if not self.leave_frac.any():
+            return rows
+        user, conversation = rows["user"].view(np.uint64), rows["conversation"].astype(np.uint64)
+        u = draws.uniform(draws.bits(self.keys[3], user, conversation, rows["turn"].astype(np.uint64)))
+        stays: NDArray[np.bool_] = u >= self.leave_frac[rows["class_id"], rows["is_refused"]]
+        return np.asarray(rows[stays])
 
     def _write_prompts(
         self, rows: NDArray[np.void], history: NDArray[np.int64] | int, is_new: NDArray[np.bool_] | bool

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -185,6 +186,24 @@ def test_a_bad_trace_is_repaired_only_when_asked(tokenfleet, statistics, tmp_pat
     assert found["num_requests"] == 4
     assert found["traffic"]["rows"]["repairs"] == {"length": 1, "order": 2}
     assert "Repaired before it was read" in tokenfleet("traffic", "bad.csv", "--repair").stdout
+
+
+def test_a_workload_is_fitted_and_looked_at(tokenfleet, statistics):
+    changes = ("--set", "traffic.rate_per_s=1", "--set", "traffic.num_requests=null", "--duration", "20 min")
+    assert tokenfleet("traffic", "quickstart", *changes, "--export", "mine.csv").exit_code == 0
+    ran = tokenfleet("traffic", "--fit", "mine.csv", "--json")
+    assert ran.exit_code == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    assert Path(told["workload"]) == Path("runs/mine/workload.yaml")
+    assert isinstance(told["passed"], bool)
+    rows = {row["quantity"]: row for row in told["goodness"]}
+    assert rows["input tokens p50"]["passed"]
+    assert rows["input tokens p50"]["low"] < rows["input tokens p50"]["trace"] < rows["input tokens p50"]["high"]
+    assert any(row["passed"] is None and row["low"] is None for row in rows.values())
+    assert "input tokens p50" in ran.stderr
+    found = statistics(told["workload"], "--duration", "20 min")
+    assert found["num_requests"] == pytest.approx(1200, abs=4 * 1200**0.5)
+    assert found["traffic"]["note"] is None  # it says itself when conversations start
 
 
 def test_two_kinds_of_traffic_side_by_side(tokenfleet, statistics, azure):

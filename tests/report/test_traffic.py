@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import subprocess
 
@@ -133,3 +134,15 @@ def test_the_scripts_parse(page, tmp_path):
     script = tmp_path / "page.js"
     script.write_text(page.scripts[-1])
     assert subprocess.run(["node", "--check", script], check=False).returncode == 0
+
+
+@pytest.mark.web
+def test_a_browser_draws_every_figure(text, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("needs chromium")
+    page = tmp_path / "traffic.html"
+    page.write_text(text)
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=15000", "--dump-dom"]
+    done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, check=True, timeout=120)
+    assert len(re.findall(r'class="[^"]*\bjs-plotly-plot\b', done.stdout)) == len(KEYS)

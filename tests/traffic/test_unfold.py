@@ -24,6 +24,8 @@ SAME = ("user", "conversation", "turn", "class_id", "language", "prompt_tokens")
 PEOPLE = {"kind": "population", "monthly_users": 400, "turns_per_conversation": 4}
 API = {"workload": "api-service", "tier": "api", "num_clients": 5, "tokens_per_chat_token": 0.5}
 AGENTS = {"workload": "coding-agent", "tier": "api", "num_clients": 3, "tokens_per_chat_token": 2.0}
+SPEAKING = PEOPLE | {"languages": {"English": 0.5, "Hindi": 0.5}}
+LEAVING = {"retry_on": [], "slow_ttft": "10 ms", "slow_leave_frac": 0.3}
 LENGTHS = {
     "input_sequence_length": {"distribution_type": "uniform", "min": 3, "max": 60},
     "output_sequence_length": {"distribution_type": "uniform", "min": 1, "max": 9},
@@ -42,6 +44,15 @@ SCENARIOS = {
         "tiers.free.max_context_tokens": 2000,
         "tiers.free.truncation": "disabled",
     },
+    "people of several languages": {"traffic": SPEAKING, "model": "llama-3.1-8b"},
+    "people who leave slow answers": {"traffic": PEOPLE, "tiers.free.reaction": LEAVING},
+    "refusals that end conversations": {
+        "traffic": PEOPLE,
+        "tiers.free.max_context_tokens": 2000,
+        "tiers.free.truncation": "disabled",
+        "tiers.free.reaction": {"retry_on": [], "leave_frac": 0.6},
+    },
+    "sessions": {"traffic": {"kind": "sessions", "workload": "interactive-chat", "rate_per_s": 0.05, "tier": "api"}},
     "open loop": {"traffic": OPEN},
     "closed loop": {"traffic": CLOSED},
 }
@@ -98,6 +109,7 @@ def test_the_requests_are_those_of_a_fleet_of_that_speed(scenario, changes):
     for name in SAME:
         assert np.array_equal(ours[name], theirs[name]), name
     assert np.array_equal(ours["is_refused"] == 1, theirs["ending"] == REFUSED)
+    assert np.array_equal(np.unique(ours["language"]), np.arange(len(source.languages)))
 
 
 def test_answers_that_take_longer_put_the_next_turn_off(scenario):

@@ -12,7 +12,7 @@ from sim.traffic.texts import Texts, sampled
 from sim.traffic.traces import TraceBlock
 from sim.traffic.unfold import Requests
 
-SENDERS = ("people", "API clients", "agents")
+SENDERS = ("people", "API clients", "agents", "batch jobs")
 """By how many times FIRST_PROGRAM their numbers begin."""
 _NAMES = ("tier", "use_case", "language", "model")  # text columns of traces that are counted by name
 
