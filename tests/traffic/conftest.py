@@ -1,7 +1,9 @@
 """Scenarios of a few users, and a numpy model of how conversations go on, shared by the tests of traffic."""
 
 import copy
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from sim.spec import Scenario
 from sim.traffic import draws
 from sim.traffic.lengths import lookup, tokens
+
+sys.path.insert(0, str(Path(__file__).parent))  # import mode importlib leaves it alone
 
 BASE = {
     "name": "small",
