@@ -38,12 +38,12 @@ def _options(
 
 
 app.command("run")(run.run)
+app.command("traffic")(traffic.traffic)
 app.command("compile")(compile_.compile_profile)
 app.command("check")(check.check)
 app.command("list")(list_.list_entries)
 app.command("conform")(conform.conform)
 app.command("validate")(validate.validate)
-app.command("traffic")(traffic.traffic)
 app.command("import")(import_.import_results)
 app.command("microbench")(microbench.microbench)
 app.add_typer(calibrate.app, name="calibrate")

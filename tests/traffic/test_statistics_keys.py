@@ -27,6 +27,7 @@ def keys(value, depth_by_name=0):
         for key, inner in value.items():
             if depth_by_name == 0:
                 yield key
+            # Below these the keys are names that the traffic gave.
             levels = {"shares": 2, "users": 1, "by_name": 1, "repairs": 1, "left_out": 1, "curves": 1}.get(key, 0)
             yield from keys(inner, max(depth_by_name - 1, 0) or levels)
     elif isinstance(value, list):
