@@ -12,7 +12,7 @@ from sim.plane import world as plane_world
 from sim.spec import fleet as spec_fleet
 from sim.traffic import draws
 from sim.traffic.arrivals import TrafficClass
-from sim.traffic.lengths import tokens
+from sim.traffic.lengths import lookup
 
 UNLIMITED = {f"tiers.{tier}.max_context_tokens": None for tier in ("free", "plus", "pro", "api")}
 
@@ -55,7 +55,9 @@ def test_history_is_cut_at_the_models_limit_and_what_is_too_long_by_itself_is_re
     for number, kind in enumerate(recorder.built.world.classes):
         rows = recorder.records[recorder.records["class_id"] == number]
         entity = (rows[name].astype(np.uint64) for name in ("user", "conversation", "turn"))
-        new_tokens = tokens(kind.user_tokens, draws.uniform(draws.bits(key, *entity)))
+        factor = 1.0 if kind.length_factor is None else kind.length_factor[rows["language"]]
+        drawn = factor * lookup(kind.user_tokens, draws.uniform(draws.bits(key, *entity)))
+        new_tokens = np.maximum(1, np.floor(drawn + 0.5)).astype(int)
         alone = kind.prefix_tokens + new_tokens + rows["requested_tokens"]
         assert np.array_equal(rows["ending"] == REFUSED, alone > longest)
         # A prompt whose history was cut fills the context, with its answer, to the last token.
