@@ -23,7 +23,7 @@ from sim.fleet.clocks import CLOCKS, Clock
 from sim.fleet.host_tiers import counts_of
 from sim.fleet.laws import hold
 from sim.fleet.monitors import Timeline, measure_from
-from sim.fleet.operations import carry_out
+from sim.fleet.operations import carry_out, outage
 from sim.fleet.split import transfer_figures
 from sim.metrics.collector import Collector
 from sim.metrics.rundata import RunData
@@ -184,8 +184,11 @@ class Player:
         timeline = Timeline(clock, self.built.world, num_gpus, scenario.report_interval_s, lambda: self.over(clock))
         pools = list(self.built.profiles)
         for operation in scenario.fleet.operations:
-            pool = pools.index(operation.pool)
-            clock.env.process(carry_out(clock, operation, pool, self.operations, lambda: self.over(clock)))
+            over, log = lambda: self.over(clock), self.operations
+            if operation.pool is None:
+                clock.env.process(outage(clock, operation, log, over))
+            else:
+                clock.env.process(carry_out(clock, operation, pools.index(operation.pool), log, over))
         if scenario.run_in_s > 0.0:
             clock.env.process(measure_from(clock, 0.0))
         end_s = self.stride(clock)

@@ -246,6 +246,16 @@ def abort_serial(address, serial, now):
 
 
 @jit
+def count_outages(address, change, now):
+    """An outage of the door begins (1) or ends (-1): while there is one, every request that arrives fails at once."""
+    p = plane_at(address, 0)
+    move_to(p, now)
+    p.num_out = 0
+    p.num_outages += change
+    return p.num_out
+
+
+@jit
 def file_events(address):
     """The compiled clock's half of a control action: file what it left in the outbox."""
     file_outbox(plane_at(address, 0))

@@ -7,6 +7,7 @@ from sim.metrics.records import (
     ABANDONED,
     BLOCKED,
     COMPLETED,
+    FAILED,
     IN_FLIGHT,
     RATE_LIMITED,
     REFUSED,
@@ -210,7 +211,7 @@ def plan_turn(p, q, slot, kind, ending, end_s):
 
 @jit
 def issue(p, slot, now):
-    """A turn is asked, or asked again: limits first, then the first visit of its path."""
+    """A turn is asked, or asked again: the door and limits first, then the first visit of its path."""
     q = request_at(p.requests, slot)
     kind = class_at(p.classes, q.class_id)
     q.serial = p.next_serial
@@ -232,6 +233,9 @@ def issue(p, slot, now):
     q.full_prompt = fitting
     if q.attempt == 0:
         go_on_with_text(p, q, kind, fitting < prompt)
+    if p.num_outages > 0:
+        end_request(p, slot, FAILED, now)
+        return
     if q.bucket >= 0:
         bucket = bucket_at(p.buckets, q.bucket)
         bucket.level = min(bucket.capacity, bucket.level + (now - bucket.at_s) * bucket.rate_per_s)

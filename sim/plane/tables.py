@@ -311,7 +311,7 @@ PLANE = record(
     "f8 now_s horizon_s",
     "i8 num_replicas num_itl tree_size has_segments",
     "i8 wheel_at num_wheel num_due due_size",
-    "i8 num_homes num_links has_loads keeps_times has_holds has_retries num_retries",
+    "i8 num_homes num_links has_loads keeps_times has_holds has_retries num_retries num_outages",
     "i8 ring",  # rows of flights of a replica, less one
     "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key affinity_key content_key",
     "u8 accept_key retry_key backoff_key leave_key",

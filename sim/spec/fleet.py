@@ -15,6 +15,7 @@ from sim.spec.base import (
     NonNegativeNumber,
     PositiveFraction,
     PositiveInt,
+    PositiveSeconds,
     Seconds,
     Spec,
     Text,
@@ -240,12 +241,25 @@ class Operation(Spec):
 
     at_s: Seconds = Field(alias="at")
     """When [s after the start of the measured time], such as 10 h."""
-    do: Literal["add", "drain"]
-    """add: start replicas with empty caches. drain: send replicas no new work, stop them when they are empty."""
-    pool: Key
-    """Pool it is done to."""
-    replicas: NumReplicas
-    """How many."""
+    do: Literal["add", "drain", "outage"]
+    """add: start replicas with empty caches. drain: send replicas no new work, stop them when they are empty. outage:
+    the door is shut for a while, and every request that arrives fails at once; those inside go on."""
+    pool: Key | None = None
+    """Pool it is done to; not of an outage."""
+    replicas: NumReplicas | None = None
+    """How many; not of an outage."""
+    duration_s: PositiveSeconds | None = Field(default=None, alias="duration")
+    """How long an outage lasts [s], such as 10 min."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield fields that are missing, and those of the other operations."""
+        needs = ("duration",) if self.do == "outage" else ("pool", "replicas")
+        given = {"pool": self.pool, "replicas": self.replicas, "duration": self.duration_s}
+        for name, value in given.items():
+            if name in needs and value is None:
+                yield name, f"missing; {self.do} needs it"
+            elif name not in needs and value is not None:
+                yield name, f"not used by {self.do} (it needs {', '.join(needs)}); remove it"
 
 
 def _path_to_the_only_pool(fleet: dict[str, Any]) -> dict[str, tuple[Visit, ...]]:
@@ -298,7 +312,7 @@ class Fleet(Spec):
                     yield f"{at}.pool", f"no pool of that name: {visit.pool}. {did_you_mean(visit.pool, self.pools)}"
         yield from split_problems(self.pools, self.paths, self.kv_transfer)
         for index, operation in enumerate(self.operations):
-            if operation.pool not in self.pools:
+            if operation.pool is not None and operation.pool not in self.pools:
                 help_ = did_you_mean(operation.pool, self.pools)
                 yield f"operations.{index}.pool", f"no pool of that name: {operation.pool}. {help_}"
         for name, pool in self.pools.items():
@@ -315,7 +329,7 @@ class Fleet(Spec):
         """Yield (index, replicas of the pool after it) for each operation on it, in order of time."""
         count = self.pools[name].replicas
         for index, operation in sorted(enumerate(self.operations), key=lambda item: item[1].at_s):
-            if operation.pool == name:
+            if operation.pool == name and operation.replicas is not None:
                 count += operation.replicas if operation.do == "add" else -operation.replicas
                 yield index, count
 

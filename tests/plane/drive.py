@@ -12,7 +12,12 @@ from sim.plane import handle
 from sim.plane.owner import Plane
 from sim.traffic.arrivals import Chunk
 
-ACTIONS = {"add": handle.add_replicas, "drain": handle.drain_replicas, "abort": handle.abort_serial}
+ACTIONS = {
+    "add": handle.add_replicas,
+    "drain": handle.drain_replicas,
+    "abort": handle.abort_serial,
+    "outages": handle.count_outages,
+}
 
 
 def run_plane(

@@ -317,6 +317,10 @@ MISTAKES: dict[str, Mistake] = {
         in_(TEXT, ("        q.is_private = 0\n", "        pass\n")),
         ("senders:a_retry_finds_its_own_question_in_the_cache",),
     ),
+    "an outage's door is shut to first attempts only": Mistake(
+        in_(JOURNEY, ("if p.num_outages > 0:", "if p.num_outages > 0 and q.attempt == 0:")),
+        ("senders:a_shut_door_fails_every_attempt_at_once",),
+    ),
     "lengths by language rounded down": Mistake(
         in_(DRAWING, ("factor * lookup(p, table, u) + 0.5", "factor * lookup(p, table, u)")),
         ("senders:later_turns_are_as_long_as_their_language_takes",),

@@ -43,7 +43,7 @@ CONTROL, ARRIVAL, TIMER, TRANSFER, REPLICA = range(5)  # classes of events at on
 
 NO_SEGMENTS = np.zeros(0, SEGMENT)
 Command = tuple[Any, ...]
-"""(t_s, "add" | "drain", pool, count) or (t_s, "abort", serial)."""
+"""(t_s, "add" | "drain", pool, count), (t_s, "abort", serial) or (t_s, "outages", change)."""
 
 
 @dataclass(eq=False)
@@ -52,6 +52,7 @@ class Model(Handovers, Senders):
 
     world: World
     events: list[tuple[float, int, int, Any]] = field(default_factory=list)
+    num_outages: int = 0
 
     def __post_init__(self) -> None:
         world = self.world
@@ -144,7 +145,9 @@ class Model(Handovers, Senders):
         request = Request(record, row, kind, path, history_tokens, content, homes, asked_s)
         self.requests.append(request)
 
-        if not self.take_from_bucket(now, int(row["bucket"])):
+        if self.num_outages > 0:
+            self.end(request, FAILED, now, now)
+        elif not self.take_from_bucket(now, int(row["bucket"])):
             self.end(request, RATE_LIMITED, now, now)
         elif (too_long and not kind.truncates) or not all(self.fits(request, visit) for visit in path):
             self.end(request, REFUSED, now, now)
@@ -320,6 +323,9 @@ class Model(Handovers, Senders):
         if verb == "abort":
             if number < len(self.requests):
                 self.abort(self.requests[number], FAILED, now)
+            return
+        if verb == "outages":
+            self.num_outages += number
             return
         members = self.pools[number]
         if verb == "add":

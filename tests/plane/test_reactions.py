@@ -109,6 +109,17 @@ def test_every_attempt_takes_from_the_token_bucket():
     assert answered["attempt"].tolist() == [0, 3]
 
 
+def test_a_shut_door_fails_every_attempt_at_once():
+    asks = kind(reaction=reaction(max_retries=3))
+    arrivals = rows((0.0, 5, 8, 0, 1, 0), (0.5, 5, 3, 0, 1, 0))
+    shut = ((0.25, "outages", 1), (1.0, "outages", 1), (1.25, "outages", -1), (3.0, "outages", -1))
+    found = records(pool(0.25), [asks], arrivals, shut, buckets=(Bucket(1 / 4, 2.0),))
+    # The one inside goes on; the other finds the door shut at 0.5 and 1.5 s (by two outages in between), not at 3.5 s.
+    assert found["arrived_s"].tolist() == [0, 0.5, 1.5, 3.5]
+    assert found["ending"].tolist() == [COMPLETED, FAILED, FAILED, COMPLETED]
+    assert found["end_s"].tolist() == [2, 0.5, 1.5, 4.25]
+
+
 def test_retries_at_the_horizon_are_not_made_and_nothing_follows():
     asks = kind(reaction=reaction(leave_frac=1.0), gap_s=constant(1.5))
     found = records(nobody_there(), [asks], rows((0.0, 5, 3, 0, 3)), horizon_s=3.0)

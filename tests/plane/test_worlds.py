@@ -16,7 +16,7 @@ from slow_step import piece_of
 from worlds import SEGMENT_KEYS, play_scene, scenes
 
 from sim.fleet.clocks import SimpyClock
-from sim.metrics.records import ENDINGS
+from sim.metrics.records import ENDINGS, FAILED
 from sim.plane.owner import Plane
 from sim.plane.tables import STEP
 
@@ -45,6 +45,7 @@ THINGS = {
     # aborts and operations
     "abort waiting", "abort preempted", "abort in prefill", "abort in the last chunk", "abort decoding",
     "abort at a guard", "drain of an idle replica", "drain of a busy replica", "added while another drains",
+    "turned away at the door",
     # senders
     "retry after rate_limited", "retry after shed", "retry after abandoned", "retry after failed", "second retry",
     "answered retry", "retry that hits", "given up after the last retry", "left after a failure",
@@ -211,6 +212,8 @@ class Witness:
     def look_at(self, result, world):
         """What the readable model's play shows afterwards."""
         self.seen.update(ENDINGS[record["ending"]] for record in result.records)
+        if any(record["ending"] == FAILED and record["end_s"] == record["arrived_s"] for record in result.records):
+            self.seen.add("turned away at the door")
         if any(record["turn"] > 0 for record in result.records):
             self.seen.add("second turn")
         self.look_at_senders(result, world)

@@ -320,6 +320,8 @@ def commands(draw, clock, origin_s, world_pools, mood):
     most_drained = [max(0, pool.num_replicas - 1) for pool in world_pools]
     times_s = clock.calendar(0, draw(st.sampled_from([250, 500] if mood == CROWDED else [50, 250, 1_200])))
     verbs = ["abort"] if mood == CROWDED else ["abort", "add", "drain", "swap", "swap", "swap"]
+    if mood == MIXED:
+        verbs.append("outages")
     for _ in range(draw(st.integers({CROWDED: 5, MIXED: 2}.get(mood, 0), 8))):
         t_s = origin_s + draw(times_s)
         verb, number = (
@@ -329,6 +331,8 @@ def commands(draw, clock, origin_s, world_pools, mood):
         if verb == "abort":
             some = st.lists(st.integers(0, 25), min_size=1, unique=True)
             found += [(t_s, verb, serial) for serial in draw(st.one_of(some, st.just(range(25))))]
+        elif verb == "outages":
+            found += [(t_s, verb, 1), (t_s + draw(clock.calendar(1, 48)), verb, -1)]
         elif verb == "add":
             found.append((t_s, verb, number, draw(st.integers(1, 2))))
         elif most_drained[number]:
