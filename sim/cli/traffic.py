@@ -127,6 +127,11 @@ def traffic(
         from sim.metrics.writer import check_output
 
         check_output(out)
+    if fit and (export is not None or compare is not None):
+        from sim.errors import Problem, SpecError
+
+        option = "--export" if export is not None else "--compare"
+        raise SpecError(Problem("not together with --fit, which writes a workload and compares it itself", file=option))
     subject = subject_of(what, trace_format=trace_format, repair=repair, override=override or ())
     if fit:
         from sim.cli.traffic_fit import fit_trace

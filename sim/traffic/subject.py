@@ -21,6 +21,7 @@ from sim.traffic.operation import Operation
 from sim.traffic.statistics import MAX_BLOCKS, Seen, SourceView, Statistics, TraceView
 from sim.traffic.traces import HASH_BLOCK_TOKENS, Options, Report, TraceBlock
 from sim.traffic.traces import operations as do
+from sim.traffic.traces.formats import describes_clients
 from sim.traffic.traces.playing import played
 from sim.traffic.turns import AT_ONCE, Service
 from sim.traffic.unfold import Requests, unfold
@@ -56,6 +57,16 @@ class Subject:
     def is_recorded(self) -> bool:
         """Whether the requests come from a file."""
         return isinstance(self.scenario.traffic, TraceTraffic)
+
+    @property
+    def done(self) -> tuple[str, ...]:
+        """What is done to a trace's requests before they are looked at, in short."""
+        traffic = self.scenario.traffic
+        own: list[str] = []
+        if isinstance(traffic, TraceTraffic):
+            own += [each.do for each in traffic.operations]
+            own += [] if traffic.rate_scale == 1.0 else [f"scale {traffic.rate_scale:g}"]
+        return (*own, *(str(each) for each in self.operations))
 
     @cached_property
     def source(self) -> Source:
@@ -198,14 +209,14 @@ def _kind(what: str, trace_format: str | None) -> Kind:
     if path.suffix in _YAML and path.is_file():
         data = read_text(*catalog.read("scenarios", what)).data
         return "workload" if isinstance(data, dict) and "output_sequence_length" in data else "scenario"
-    if path.exists() and not path.is_dir():
+    if (path.exists() and not path.is_dir()) or (path.is_dir() and describes_clients(path)):
         return "trace"
     names = {kind: list(catalog.list_entries(kind)) for kind in ("scenarios", "workloads")}
     if what in names["scenarios"]:
         return "scenario"
     if what in names["workloads"]:
         return "workload"
-    message = f"no scenario, no workload and no file {what}."
+    message = f"no scenario, no workload and no {'trace in folder' if path.is_dir() else 'file'} {what}."
     raise CatalogError(f"{message} {did_you_mean(what, [*names['scenarios'], *names['workloads']])}")
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from sim.traffic.traces import read_trace
+from sim.traffic.traces.clients import read_clients, write_clients
 
 AZURE = """\
 TIMESTAMP,ContextTokens,GeneratedTokens
@@ -206,6 +208,48 @@ def test_a_workload_is_fitted_and_looked_at(tokenfleet, statistics):
     assert found["traffic"]["note"] is None  # it says itself when conversations start
 
 
+def test_a_fit_sees_what_the_operations_leave(tokenfleet, statistics, tmp_path):
+    changes = ("--set", "traffic.rate_per_s=1", "--set", "traffic.num_requests=null", "--duration", "20 min")
+    assert tokenfleet("traffic", "quickstart", *changes, "--export", "mine.csv").exit_code == 0
+    lines = (tmp_path / "mine.csv").read_text().splitlines()
+    (tmp_path / "mine.csv").write_text("\n".join([*lines[:9], lines[3], *lines[9:]]) + "\n")
+    ran = tokenfleet("traffic", "--fit", "mine.csv", "--cut", "5min:15min", "--scale", "2")
+    assert ran.exit_code == 2
+    assert "mine.csv:10" in ran.stderr
+    ran = tokenfleet("traffic", "--fit", "mine.csv", "--cut", "5min:15min", "--scale", "2", "--repair", "--out", "here")
+    assert ran.exit_code == 0, ran.stderr
+    assert "1 rows moved" in ran.stderr or "1 rows that repeat another" in ran.stderr
+    text = (tmp_path / "here" / "workload.yaml").read_text()
+    assert "mine.csv, cut 300 to 900 s, scale 2" in " ".join(text.split())
+    found = statistics("here/workload.yaml", "--duration", "5 min")
+    assert found["num_requests"] == pytest.approx(600, abs=4 * (2 * 600) ** 0.5)  # of the trace and of the fit
+
+
+def test_programs_are_fitted_to_a_description_of_clients(tokenfleet, tmp_path):
+    rows = [f"{client},{t_s},{2.0**client:g},1.5,Gamma,1,1" for client in range(8) for t_s in range(0, 86400, 600)]
+    (tmp_path / "clients.csv").write_text("\n".join(["client,t_s,rate_rps,iat_cv,arrival_dist,p1,p2", *rows]) + "\n")
+    folder = tmp_path / "described"
+    write_clients(folder, read_clients(tmp_path / "clients.csv"))
+    ran = tokenfleet("traffic", "--fit", "clients.csv")
+    assert ran.exit_code == 0, ran.stderr
+    assert "share of the largest 1" in ran.stdout
+    fitted = yaml.safe_load((tmp_path / "runs" / "clients" / "api.yaml").read_text())
+    assert fitted["api"]["num_clients"] == 8
+    assert fitted["api"]["client_rate_sigma"] == pytest.approx(np.log(2) * 63**0.5 / 12**0.5, abs=1e-4)
+    scenario = yaml.safe_load(PEOPLE)
+    scenario["traffic"] |= fitted
+    scenario["tiers"]["api"] = {"user_frac": 0}
+    (tmp_path / "pasted.yaml").write_text(yaml.safe_dump(scenario))
+    assert tokenfleet("check", "pasted.yaml").exit_code == 0
+    told = json.loads(tokenfleet("traffic", "--fit", "described", "--json", "--out", "again").stdout)
+    assert Path(told["api"]) == Path("again/api.yaml")
+    assert yaml.safe_load((tmp_path / "again" / "api.yaml").read_text()) == fitted
+    ran = tokenfleet("traffic", "--fit", "clients.csv", "--thin", "0.5")
+    assert ran.exit_code == 2
+    assert "holds no requests" in ran.stderr
+    assert "--fit" in tokenfleet("traffic", "clients.csv").stderr
+
+
 def test_two_kinds_of_traffic_side_by_side(tokenfleet, statistics, azure):
     told = statistics(azure, "--compare", "interactive-chat", "--duration", "1 h")
     assert told["compared_with"]["traffic"]["name"] == "interactive-chat"
@@ -236,7 +280,10 @@ def test_two_kinds_of_traffic_side_by_side(tokenfleet, statistics, azure):
         (("azure.csv", "--out", "azure.csv"), "azure.csv"),
         (("interactive-chat", "--repair"), "only the file of a trace"),
         (("interactive-chat", "--fit"), "--fit"),
-        (("azure.csv", "--fit", "--scale", "2"), "--export"),
+        (("azure.csv", "--fit", "--scale", "2"), "too few to fit"),
+        (("azure.csv", "--fit", "--export", "out.csv"), "not together with --fit"),
+        (("azure.csv", "--fit", "--compare", "voice"), "not together with --fit"),
+        ((".",), "no trace in folder ."),
         (("quickstart", "--set", "traffic.rate=2"), "traffic.rate"),
         (("quickstart", "--ttft", "fast"), "--ttft"),
     ],

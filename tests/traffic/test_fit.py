@@ -12,15 +12,16 @@ from sim.spec.workload import Workload
 from sim.traffic import build
 from sim.traffic.arrivals import FIRST_PROGRAM
 from sim.traffic.clients import client_shares
-from sim.traffic.fit import SERVICE, fit_trace, goodness, table
+from sim.traffic.fit import SERVICE, Row, fit_trace, goodness, table
 from sim.traffic.fit.delays import delays, run_in_s, starts_of
 from sim.traffic.fit.lengths import percentiles_of
 from sim.traffic.fit.links import links_of
 from sim.traffic.fit.model import fit_model
-from sim.traffic.fit.recorded import Recorded, read_recorded, shared_prefix_tokens
+from sim.traffic.fit.recorded import Recorded, recorded_of, shared_prefix_tokens
 from sim.traffic.fit.servegen import fit_client_lengths, fit_clients
 from sim.traffic.fit.turns import turns_of
 from sim.traffic.fit.window import playable, watched
+from sim.traffic.traces import Options, read_trace
 
 TRACES = {
     "azure-conv": ("azure2023/AzureLLMInferenceTrace_conv.csv", "azure"),
@@ -197,7 +198,28 @@ def test_a_fit_needs_some_requests(tmp_path):
     rows = [{"timestamp": 1000 * i, "input_length": 5, "output_length": 5, "hash_ids": [i]} for i in range(50)]
     path.write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(TraceError, match="50 requests in 49 s are too few to fit; it takes 100"):
-        read_recorded(path, "mooncake")
+        fit_trace(path, "mooncake")
+    with pytest.raises(TraceError, match="0 requests in 0 s are too few to fit"):
+        fit_trace(path, "mooncake", blocks=())
+
+
+def test_smaller_blocks_are_read_as_those_of_512_tokens(tmp_path):
+    path = tmp_path / "small.jsonl"
+    rows = [
+        {"timestamp": i, "input_length": 1100, "output_length": 5, "hash_ids": list(range(i, i + 69))}
+        for i in range(120)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    found = recorded_of(read_trace(path, "timed_trace"), "small")
+    # Ids of 16 tokens: the 32nd, the 64th, and the 69th, with which the third block of 512 tokens begins and ends.
+    assert list(found.blocks[0]) == [31, 63, 68]
+    with pytest.raises(TraceError, match="stands for 100 tokens; a fit takes 512"):
+        recorded_of(read_trace(path, "timed_trace", Options(block_tokens=100)), "small")
+
+
+def test_a_missed_aim_is_no_pass():
+    row = Row("x", np.float64(2.0), 1.0, np.float64(0.9), np.float64(1.1), "10 %")
+    assert row.passed is False
 
 
 # --- programs ----------------------------------------------------------------------------------------
@@ -206,8 +228,8 @@ def test_a_fit_needs_some_requests(tmp_path):
 def _written(path, rates, cv, kinds=("Gamma",)):
     """A description of clients: one window of each hour of two days."""
     lines = ["client,t_s,rate_rps,iat_cv,arrival_dist,p1,p2"]
-    for t_s in range(0, 2 * 86400, 3600):
-        for client, rate in enumerate(rates):
+    for client, rate in enumerate(rates):
+        for t_s in range(0, 2 * 86400, 3600):
             now = rate * (1 + (t_s // 3600) % 24)
             lines.append(f"{client},{t_s},{now:.9g},{cv[client]:.6g},{kinds[client % len(kinds)]},0,0")
     path.write_text("\n".join(lines) + "\n")

@@ -49,7 +49,7 @@ class Row:
     @property
     def passed(self) -> bool | None:
         """None where there is no aim."""
-        return self.low <= self.trace <= self.high if self.aim else None
+        return bool(self.low <= self.trace <= self.high) if self.aim else None
 
 
 def table(rows: Iterable[Row]) -> str:

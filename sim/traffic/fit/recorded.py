@@ -1,14 +1,13 @@
 """Requests as a trace records them, or as a window on generated traffic does: the one thing that is measured."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.errors import Problem, TraceError
-from sim.traffic.traces import HASH_BLOCK_TOKENS, read_trace
+from sim.traffic.traces import HASH_BLOCK_TOKENS, TraceBlock
 
 LEAST_ROWS = 100
 """Fewer requests say nothing about bursts or tails: *assumed*."""
@@ -33,15 +32,16 @@ class Recorded:
         return len(self.time_s)
 
 
-def read_recorded(path: str | Path, trace_format: str) -> Recorded:
-    """Return all requests of a trace; raises TraceError where it is wrong or too short to be fitted."""
-    parts = list(read_trace(path, trace_format))
-    time_ns = np.concatenate([part.time_ns for part in parts])
-    blocks = [ids for part in parts for ids in part.hash_ids]
+def recorded_of(parts: Iterable[TraceBlock], name: str) -> Recorded:
+    """Return all requests of the trace of that name; raises TraceError where it is wrong or too short to be fitted."""
+    parts = list(parts)
+    num = sum(map(len, parts))
+    time_ns = np.concatenate([part.time_ns for part in parts]) if num else np.zeros(1, dtype=np.int64)
+    blocks = [ids for part in parts for ids in _half_kilo(part, name)]
     time_s = (time_ns - time_ns[0]) / 1e9
-    if len(time_s) < LEAST_ROWS or time_s[-1] == 0.0:
-        message = f"{len(time_s)} requests in {time_s[-1]:g} s are too few to fit; it takes {LEAST_ROWS} over some time"
-        raise TraceError(Problem(message, str(path)))
+    if num < LEAST_ROWS or time_s[-1] == 0.0:
+        message = f"{num} requests in {time_s[-1]:g} s are too few to fit; it takes {LEAST_ROWS} over some time"
+        raise TraceError(Problem(message, name))
     grid_s = time_grid(time_s)
     if grid_s:
         # Off by a millisecond, times on the edge of a window fall on either side of it.
@@ -54,6 +54,21 @@ def read_recorded(path: str | Path, trace_format: str) -> Recorded:
         span_s=float(time_s[-1]) + grid_s,
         grid_s=grid_s,
     )
+
+
+def _half_kilo(part: TraceBlock, name: str) -> list[list[int]]:
+    """The hash ids of every HASH_BLOCK_TOKENS begun: an id stands for all text up to its block's end."""
+    every, rest = divmod(HASH_BLOCK_TOKENS, part.block_tokens)
+    if rest == 0:
+        return (
+            part.hash_ids
+            if every == 1
+            else [ids[every - 1 :: every] + ids[-1:] * bool(len(ids) % every) for ids in part.hash_ids]
+        )
+    if not part.hash_ids:
+        return []
+    message = f"a hash id stands for {part.block_tokens} tokens; a fit takes {HASH_BLOCK_TOKENS}, or a whole part of it"
+    raise TraceError(Problem(message, name))
 
 
 def time_grid(time_s: NDArray[np.float64]) -> float:

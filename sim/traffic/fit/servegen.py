@@ -1,7 +1,8 @@
 """Programs' traffic fitted to a description in ServeGen's form (arXiv:2505.09999): clients, their rates and burstiness.
 
-A description has one row for each client and window with traffic (client, t_s, rate_rps, iat_cv, arrival_dist), and
-quantiles of lengths by client and time (client, t_s, field, mean, p1, p10, ..., p99, max); CSV, gzip or not.
+A description says of each client in which windows of time it sends, how fast and how burstily (see
+sim.traffic.traces.clients). Beside it may stand quantiles of lengths by client and time (client, t_s, field, mean, p1,
+p10, ..., p99, max; CSV, gzip or not).
 """
 
 import csv
@@ -20,6 +21,7 @@ from sim.traffic.clients import burstiness_levels, client_shares
 from sim.traffic.fit.goodness import Row
 from sim.traffic.fit.lengths import thinned
 from sim.traffic.lengths import CELLS
+from sim.traffic.traces.clients import read_clients
 from sim.units import DAY_S, HOUR_S
 
 _POINTS = ("p1", "p10", "p25", "p50", "p75", "p90", "p95", "p99", "max")
@@ -36,35 +38,49 @@ class FittedClients:
     """Rate in the hours of the day relative to their mean."""
     goodness: tuple[Row, ...]
 
+    def text(self, source: str) -> str:
+        """The section `traffic.api` of a scenario as YAML, fitted to what `source` names."""
+        lines = [
+            f"# Fitted to {source}.",
+            "# Paste it under `traffic`. Workload and tier are yours to choose: the description does not say how",
+            "# long requests are, nor how much is sent beside what people send (`tokens_per_chat_token`).",
+            "api:",
+            "  workload: api-service",
+            "  tier: api",
+            *(f"  {name}: {value}" for name, value in self.fields.items()),
+            "# Rate in the hours of the day over its mean, of which the workload's `curve` is the model:",
+            *(f"#   {', '.join(f'{value:.3f}' for value in self.hourly[hour : hour + 8])}" for hour in (0, 8, 16)),
+        ]
+        return "\n".join(lines) + "\n"
+
 
 def fit_clients(path: str | Path) -> FittedClients:
     """Fit clients to a description of their windows.
 
     ln(rate) is normal over clients, a client's rate being its mean over all windows; burstiness is weighted by rate, as
     what counts is what a fleet sees. Shares of the largest clients, of one draw of so many clients, are then compared
-    with their 5 to 95 % band over 400 seeds.
+    with their 5 to 95 % band over 400 seeds. Raises TraceError where a file is wrong, or nobody sends anything.
     """
-    columns = _columns(path, ("client", "t_s", "rate_rps", "iat_cv", "arrival_dist"))
-    client, t_s, rate = columns["client"], columns["t_s"].astype(float), columns["rate_rps"].astype(float)
-    names, of = np.unique(client, return_inverse=True)
-    volume = np.bincount(of, rate)
+    sending = [found for each in read_clients(path) if (found := each.windows[each.windows["rate_per_s"] > 0.0]).size]
+    if not sending:
+        raise TraceError(Problem("no client sends anything", str(path)))
+    volume = np.array([found["rate_per_s"].sum() for found in sending])
     shares = np.sort(volume / volume.sum())[::-1]
-    told = columns["iat_cv"] != ""
-    cv, weight = columns["iat_cv"][told].astype(float), rate[told]
-    median, p90 = weighted_quantiles(cv, weight, np.array([0.5, 0.9]))
-    weibull = columns["arrival_dist"] == "Weibull"
+    windows = np.concatenate(sending)
+    rate, cv = windows["rate_per_s"], windows["iat_cv"]
+    median, p90 = weighted_quantiles(cv, rate, np.array([0.5, 0.9]))
     fields = {
-        "num_clients": len(names),
+        "num_clients": len(sending),
         "client_rate_sigma": float(np.log(volume).std()),
         "burstiness_cv": float(median),
         "burstiness_cv_p90": float(p90),
-        "weibull_frac": float(rate[weibull].sum() / rate.sum()),
+        "weibull_frac": float(rate[windows["weibull"]].sum() / rate.sum()),
     }
-    by_hour = np.bincount((t_s % DAY_S // HOUR_S).astype(np.int64), rate, 24)
+    by_hour = np.bincount((windows["t_s"] % DAY_S // HOUR_S).astype(np.int64), rate, 24)
     return FittedClients(
         fields={name: round(value, 4) for name, value in fields.items()},
         hourly=tuple(round(float(value), 4) for value in by_hour / by_hour.mean()),
-        goodness=tuple(_rows(shares, cv, weight, fields)),
+        goodness=tuple(_rows(shares, cv, rate, fields)),
     )
 
 

@@ -1,6 +1,6 @@
 """A workload fitted to a trace, and how well it fits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from sim.traffic.fit.goodness import (
     text_rows,
 )
 from sim.traffic.fit.model import Model, fit_model
-from sim.traffic.fit.recorded import Recorded, read_recorded
+from sim.traffic.fit.recorded import Recorded, recorded_of
 from sim.traffic.fit.window import playable
+from sim.traffic.traces import TraceBlock, read_trace
 from sim.traffic.turns import Service
 
 SERVICE = Service(ttft_s=1.0, tpot_s=0.03)
@@ -43,6 +44,8 @@ def fit_trace(
     path: str | Path,
     trace_format: str,
     *,
+    blocks: Iterable[TraceBlock] | None = None,
+    done: Sequence[str] = (),
     seed: int = 1,
     service: Service = SERVICE,
     replications: int = 200,
@@ -54,6 +57,8 @@ def fit_trace(
     ----------
     path, trace_format
         The trace.
+    blocks, done
+        Its requests, if something was done to them first, and what that was.
     seed
         Of the generated traffic; its replications have the seeds after it.
     service
@@ -68,10 +73,11 @@ def fit_trace(
     TraceError
         The trace is wrong, or too short.
     """
-    recorded = read_recorded(path, trace_format)
     file = Path(path).name
-    name = Path(path).name.split(".")[0]
-    model = fit_model(recorded, name, f"{file} ({len(recorded):,} requests in {recorded.span_s:,.0f} s)", service)
+    recorded = recorded_of(read_trace(path, trace_format) if blocks is None else blocks, str(path))
+    source = ", ".join((file, *done))
+    name = file.split(".")[0]
+    model = fit_model(recorded, name, f"{source} ({len(recorded):,} requests in {recorded.span_s:,.0f} s)", service)
     goodness = tuple(compared(model, recorded, seed=seed, service=service, replications=replications))
     say(table(goodness))
     return Fitted(model.workload, model.text, goodness)

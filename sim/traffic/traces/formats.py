@@ -44,11 +44,9 @@ def format_of(path: Path, name: str = "auto") -> Format:
         if name not in FORMATS:
             raise TraceError(f'"{name}" is no trace format. {did_you_mean(name, FORMATS)}')
         return FORMATS[name]
-    if path.is_dir() and any(path.glob("chunk-*-trace.csv*")):
+    if describes_clients(path):
         raise TraceError(Problem(_DESCRIBES_CLIENTS, str(path)))
     head = _head(path)
-    if head.columns >= CLIENTS:
-        raise TraceError(Problem(_DESCRIBES_CLIENTS, str(path), 1))
     for kind in FORMATS.values():
         if kind.recognises(head):
             return kind
@@ -58,8 +56,15 @@ def format_of(path: Path, name: str = "auto") -> Format:
 
 _DESCRIBES_CLIENTS = (
     "describes clients, not requests: it cannot be replayed. Generate requests with ServeGen (format servegen), "
-    "or fit a workload to it"
+    "or fit the programs of a scenario to it: tokenfleet traffic --fit"
 )
+
+
+def describes_clients(path: Path) -> bool:
+    """Whether a folder or a file is ServeGen's description of clients (sim.traffic.traces.clients)."""
+    if path.is_dir():
+        return any(path.glob("chunk-*-trace.csv*"))
+    return _head(path).columns >= CLIENTS
 
 
 def _head(path: Path) -> Head:
