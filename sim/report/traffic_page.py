@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -20,6 +21,8 @@ from sim.report.traffic import panels
 from sim.traffic.traces.repair import KINDS
 
 PAGE, STATISTICS = "traffic.html", "traffic.json"
+_ENDLESS = 1000  # [columns] wider than any table
+_WHOLE_NAME = 24  # [columns] a name that long leaves a terminal of 80 columns room for numbers
 
 
 def write_folder(statistics: Mapping[str, Any], folder: Path) -> None:
@@ -48,9 +51,12 @@ def write_traffic_page(statistics: Mapping[str, Any], path: Path) -> None:
 def render_traffic(statistics: Mapping[str, Any]) -> RenderableType:
     """Return statistics as text for `rich`."""
     traffic, reuse = statistics["traffic"], statistics["reuse"]
-    tables = [
+    tables: list[RenderableType] = [
         _table(f"Traffic: {traffic['name']}", Table(("", ""), traffic_tables.headline(statistics))),
-        _table("Lengths and times", traffic_tables.lengths(statistics)),
+        _Either(
+            _table("Lengths and times", traffic_tables.lengths(statistics)),
+            _table("Lengths and times", traffic_tables.lengths_in_short(statistics)),
+        ),
     ]
     if reuse is not None:
         tables.append(_table("Prefix reuse", traffic_tables.reuse(reuse)))
@@ -67,11 +73,26 @@ def render_compared(one: Mapping[str, Any], other: Mapping[str, Any]) -> Rendera
     return Group(_table("Traffic compared", traffic_tables.compared(one, other)), *notes)
 
 
+@dataclass(frozen=True)
+class _Either:
+    """A table, or a narrower one where it does not fit."""
+
+    wide: RichTable
+    narrow: RichTable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the one that fits."""
+        asked = console.measure(self.wide, options=options.update(max_width=_ENDLESS)).maximum
+        yield self.wide if asked <= options.max_width else self.narrow
+
+
 def _notes(statistics: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a reader should know before believing the numbers."""
     if (note := statistics["traffic"]["note"]) is not None:
         yield f"{note[:1].upper()}{note[1:]}."
     rows = statistics["traffic"]["rows"]
+    if rows is not None and rows["left_out"]:
+        yield f"Left out: {'; '.join(f'{text.number(count)} {reason}' for reason, count in rows['left_out'].items())}."
     if rows is not None and rows["repairs"]:
         done = "; ".join(f"{text.number(count)} {KINDS[kind]}" for kind, count in rows["repairs"].items())
         yield f"Repaired before it was read: {done}."
@@ -99,9 +120,13 @@ def _is_told(found: Mapping[str, Any]) -> bool:
 
 
 def _table(title: str, content: Table) -> RichTable:
-    table = RichTable(box=box.SIMPLE, title=title, title_justify="left", show_header=any(content.header))
+    table = RichTable(
+        box=box.SIMPLE, title=title, title_justify="left", show_header=any(content.header), collapse_padding=True
+    )
     for i, name in enumerate(content.header):
-        table.add_column(Text(name), justify="left" if i == 0 else "right")
+        # Names of people and languages stay whole; headers of numbers can be broken at their words.
+        short = i == 0 and max((len(row[0]) for row in content.rows), default=0) <= _WHOLE_NAME
+        table.add_column(Text(name), justify="left" if i == 0 else "right", no_wrap=short)
     for row in content.rows:
         table.add_row(*(Text(cell) for cell in row))
     return table

@@ -80,6 +80,19 @@ def _quantities(statistics: Mapping[str, Any]) -> dict[str, tuple[Mapping[str, A
     }
 
 
+def lengths_in_short(statistics: Mapping[str, Any]) -> Table:
+    """Return as much of the table of all quantities as 80 columns hold."""
+    rows = tuple(
+        (
+            title.removesuffix(" [tokens]").replace(" of a session", ""),
+            *(_four_digits(found[f"{name}_{unit}"]) for name in ("mean", "p10", "p50", "p90", "p99", "max")),
+        )
+        for title, (found, unit) in _quantities(statistics).items()
+        if found is not None
+    )
+    return Table(("tokens", "mean", "p10", "p50", "p90", "p99", "max"), rows)
+
+
 def lengths(statistics: Mapping[str, Any]) -> Table:
     """Return the table of all quantities: mean and quantiles."""
     names = ("p1", "p10", "p25", "p50", "p75", "p90", "p95", "p99", "p99.9")

@@ -37,7 +37,7 @@ def statistics(*, whole):
             seen.blocks = [list(range(tokens // 16 + 1)) for tokens in seen.prompt_tokens.tolist()]
         found.add(seen)
     traffic = {"kind": "trace", "name": NAME, "source": "trace", "path": "x.csv", "format": "auto", "operations": []}
-    rows = {"rows": 3001, "kept": 3000, "repairs": {"length": 1}, "left_out": {}}
+    rows = {"rows": 3001, "kept": 3000, "repairs": {"length": 1}, "left_out": {"failed requests": 7}}
     return {"traffic": traffic | {"rows": rows, "note": "this is assumed"}, **found.result()}
 
 
@@ -114,8 +114,22 @@ def test_the_terminal_shows_what_was_taken_for_granted(whole):
     told = shown_as_text(render_traffic(whole))
     assert "This is assumed." in told
     assert "1 rows with negative, zero or absurd lengths, dropped" in told
+    assert "Left out: 7 failed requests." in told
     assert "Prefix reuse" in told
     assert "By tier" in told
+
+
+def test_a_terminal_of_80_columns_cuts_no_name_and_no_number(whole):
+    console = Console(width=80, file=io.StringIO())
+    console.print(render_traffic(whole))
+    told = console.file.getvalue()
+    assert "…" not in told
+    assert max(map(len, told.splitlines())) <= 80
+    median = whole["prompt_tokens"]["p50_tokens"]
+    lengths = [line.split() for line in told.splitlines() if line.startswith("  prompt  ")]
+    assert lengths[0][3] == f"{median:.4g}"
+    assert "p99.9" in shown_as_text(render_traffic(whole))
+    assert "p99.9" not in told
 
 
 def test_two_side_by_side(whole):
