@@ -22,7 +22,8 @@ class Verbs(TyperGroup):
         except (typer.Exit, typer.Abort, typer.TyperException, BrokenPipeError, EOFError):
             raise  # typer's own affairs
         except TokenfleetError as error:
-            typer.echo(f"{type(error).__name__}: {error}", err=True)
+            notes = getattr(error, "__notes__", [])
+            typer.echo("\n".join([f"{type(error).__name__}: {error}", *notes]), err=True)
             raise typer.Exit(error.exit_code) from None
         except MemoryError as error:
             said = f" ({error})" if str(error) else ""

@@ -75,7 +75,7 @@ def length_factors(languages: Sequence[str], tokenizer: str | int) -> tuple[Fact
         problems.append(f"no tokenizer {tokenizer}. {advice}")
     known = _fitted_languages(table) if found is None else tuple(found.factors)
     if unknown := [language for language in dict.fromkeys(languages) if language not in known]:
-        problems.append(f"no language {', '.join(unknown)}. Known: {', '.join(known)}.")
+        problems += [f"no language {language}. {did_you_mean(language, known)}" for language in unknown]
     if problems:
         raise CatalogError(*problems)
     if found is not None:

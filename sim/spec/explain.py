@@ -102,6 +102,8 @@ def _message(finding: ErrorDetails, path: Path, spec: type[BaseModel], document:
         return f"missing. Allowed: {', '.join(tags)}."
     if kind == "value_error":
         return str(context["error"])
+    if kind == "too_short" and isinstance(value, str):
+        return f"{_shown(value)} says too little; give at least {context['min_length']} characters"
     if kind in _FORMATS:
         return _FORMATS[kind].format(**context | {"value": _shown(value)})
     return f"{finding['msg'][0].lower()}{finding['msg'][1:]}, got {_shown(value)}"

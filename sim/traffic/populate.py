@@ -7,7 +7,7 @@ of the API, one for each client of the agents, and one for all jobs.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -113,8 +113,12 @@ def _people(scenario: Scenario, traffic: PopulationTraffic, workloads: Mapping[s
     for name, tier in tiers.items():
         for key, workload in workloads.items():
             factor = None
-            with collected(problems, "traffic.languages"):
-                factor = None if languages == ONE_LANGUAGE else class_factors(scenario, tier, workload, languages)
+            if languages != ONE_LANGUAGE:
+                for place, spoken in _places(traffic):
+                    with collected(problems, place):
+                        class_factors(scenario, tier, workload, spoken)
+                if not problems:
+                    factor = class_factors(scenario, tier, workload, languages)
             own = name if len(workloads) == 1 else f"{name}/{workload.name}"
             manners = _manners(workload)
             classes.append(class_of(own, name, tier, **tables[key], **manners, is_program=False, length_factor=factor))
@@ -172,6 +176,15 @@ def _languages(traffic: PopulationTraffic) -> tuple[tuple[str, ...], NDArray[np.
     shares = [region.languages or traffic.languages or {ONE_LANGUAGE[0]: 1.0} for region in regions.values()]
     names = tuple(dict.fromkeys(name for each in shares for name in each))
     return names, np.array([[each.get(name, 0.0) for name in names] for each in shares])
+
+
+def _places(traffic: PopulationTraffic) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Where languages are named, and which."""
+    if traffic.languages is not None:
+        yield "traffic.languages", tuple(traffic.languages)
+    for name, region in (traffic.regions or {}).items():
+        if region.languages is not None:
+            yield f"traffic.regions.{name}.languages", tuple(region.languages)
 
 
 def _local_time(name: str, region: Region, traffic: PopulationTraffic, uses: tuple[Use, ...]) -> LocalTime:

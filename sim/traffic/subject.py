@@ -225,7 +225,11 @@ def _misplaced(kind: Kind, repair: bool, rate_per_s: float | None, override: Seq
     if repair and kind != "trace":
         yield Problem(f"only the file of a trace can be repaired; this is a {kind}", file="--repair")
     if rate_per_s is not None and kind != "workload":
-        remedy = "change the scenario with --set" if kind == "scenario" else "use --scale"
+        remedy = (
+            "change the scenario with --set"
+            if kind == "scenario"
+            else "use --scale (or, of a file without times, --set traffic.rate_per_s)"
+        )
         yield Problem(f"only a workload by itself takes a rate; this is a {kind}: {remedy}", file="--rate")
     if override and kind != "scenario":
         yield Problem(f"only a scenario has overrides; this is a {kind}", file="--override")

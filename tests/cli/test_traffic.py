@@ -184,6 +184,7 @@ def test_a_bad_trace_is_repaired_only_when_asked(tokenfleet, statistics, tmp_pat
     ran = tokenfleet("traffic", "bad.csv")
     assert ran.exit_code == 2
     assert "bad.csv:4" in ran.stderr
+    assert "--repair" in ran.stderr
     found = statistics("bad.csv", "--repair")
     assert found["num_requests"] == 4
     assert found["traffic"]["rows"]["repairs"] == {"length": 1, "order": 2}
@@ -283,12 +284,18 @@ def test_two_kinds_of_traffic_side_by_side(tokenfleet, statistics, azure):
         (("azure.csv", "--fit", "--scale", "2"), "too few to fit"),
         (("azure.csv", "--fit", "--export", "out.csv"), "not together with --fit"),
         (("azure.csv", "--fit", "--compare", "voice"), "not together with --fit"),
+        (("chat.json",), "--set traffic.rate_per_s=2"),
+        (("part.csv",), "looks like azure, but has no GeneratedTokens"),
+        (("empty.csv",), "the file is empty"),
         ((".",), "no trace in folder ."),
         (("quickstart", "--set", "traffic.rate=2"), "traffic.rate"),
         (("quickstart", "--ttft", "fast"), "--ttft"),
     ],
 )
-def test_mistakes_are_explained(tokenfleet, arguments, said):
+def test_mistakes_are_explained(tokenfleet, tmp_path, arguments, said):
+    (tmp_path / "chat.json").write_text('[{"conversations": [{"from": "human", "value": "hi"}]}]')
+    (tmp_path / "part.csv").write_text("TIMESTAMP,ContextTokens\n2023-11-16 18:15:46.0000000,374\n")
+    (tmp_path / "empty.csv").write_text("")
     ran = tokenfleet("traffic", *arguments)
     assert ran.exit_code == 2, ran.stdout
     assert said in ran.stderr

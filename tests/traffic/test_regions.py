@@ -254,7 +254,18 @@ def test_an_unknown_language_is_told_once(people):
         people(regions={}, languages={"Hindu": 0.5, "English": 0.5})
     (problem,) = caught.value.problems
     assert problem.path == "traffic.languages"
-    assert problem.message.startswith("no language Hindu. Known: English, Spanish")
+    assert problem.message == "no language Hindu. Did you mean Hindi?"
+
+
+def test_an_unknown_language_is_told_where_it_stands(people):
+    east = {"user_frac": 0.5, "utc_offset_h": 8, "languages": {"Hindu": 1.0}}
+    west = {"user_frac": 0.5, "utc_offset_h": 0, "languages": {"English": 1.0}}
+    with pytest.raises(SpecError) as caught:
+        people(regions={"east": east, "west": west}, languages={"Frensh": 1.0})
+    told = {problem.path: problem.message for problem in caught.value.problems}
+    assert told["traffic.languages"] == "no language Frensh. Did you mean French?"
+    assert told["traffic.regions.east.languages"] == "no language Hindu. Did you mean Hindi?"
+    assert len(told) == 2
 
 
 def test_a_horizon_beyond_the_numbers_of_days_is_refused(people):

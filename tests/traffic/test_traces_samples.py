@@ -113,7 +113,7 @@ def test_a_unit_that_cannot_be_is_refused(tmp_path, name, line, factor, said):
         with pytest.raises(TraceError, match=said) as caught:
             list(read_trace(path, name, report=report))
         assert f"{path}:{len(rows) + (name in header)}  " in str(caught.value)
-        assert "say the unit: time_unit: s, ms or us" in str(caught.value)
+        assert "Say the unit, such as --set traffic.time_unit=s (s, ms or us)" in str(caught.value)
     found = whole(path, name, Options(time_unit="s"))
     assert np.ptp(found.time_ns) == pytest.approx(0.3 * 2999 * factor * 1e9)
 

@@ -25,6 +25,7 @@ from sim.traffic.traces.repair import Report
 
 MIN_ROWS_DOUBLED, MIN_ROWS_UNIT = 100, 1000
 MAX_RATE_PER_S, MIN_SPAN_S, MAX_SPAN_S = 1000.0, 60.0, 3 * 365.25 * 86400
+_REPAIR = "Such rows can be repaired, and counted: --repair, in a scenario `repair: true` of its traffic."
 _MAX_TAIL_ROWS, _MS_NS = 65_536, 1_000_000
 
 
@@ -63,7 +64,11 @@ def checked(
 
 def _refuse(flaws: list[Flaw], path: Path) -> None:
     flaws.sort(key=lambda flaw: flaw.line)
-    TraceError.raise_if(Problem(flaw.message, str(path), flaw.line) for flaw in flaws[:MAX_PROBLEMS])
+    if flaws:
+        problems = [Problem(flaw.message, str(path), flaw.line) for flaw in flaws[:MAX_PROBLEMS]]
+        error = TraceError(*problems)
+        error.add_note(_REPAIR)
+        raise error
 
 
 def _late(block: TraceBlock, line: NDArray[np.int64], late: NDArray[np.bool_], latest_ns: int | None) -> Iterator[Flaw]:
@@ -139,7 +144,7 @@ def _check_unit(num_rows: int, span_s: float, kind: Format, path: Path, line: in
         return
     rate_per_s = num_rows / span_s
     said = f"{num_rows:,} requests in {span_s:g} s if times are in {kind.unit}"
-    told = "; say the unit: time_unit: s, ms or us"
+    told = " Say the unit, such as --set traffic.time_unit=s (s, ms or us)"
     if rate_per_s > MAX_RATE_PER_S and span_s < MIN_SPAN_S:
         message = f"{said}: {rate_per_s:,.0f} a second is too many to be true; are they in a larger unit?{told}"
         raise TraceError(Problem(message, str(path), line))

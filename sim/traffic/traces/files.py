@@ -15,7 +15,7 @@ CHUNK_BYTES = 4 << 20  # assumed: large enough that a chunk's overhead is small,
 MAX_ITEM_BYTES = 256 << 20  # assumed: a longer line or item is no request
 GZIP_MAGIC = b"\x1f\x8b"
 _HEAD_BYTES = 64  # by which UTF-16 is told
-_BROKEN = (EOFError, zlib.error, gzip.BadGzipFile)
+BROKEN = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
 class Chunk(NamedTuple):
@@ -34,7 +34,7 @@ def opened(path: str | Path) -> Iterator[IO[bytes]]:
             file.seek(0)
             unpacked: Any = gzip.GzipFile(fileobj=file) if compressed else file
             yield unpacked
-    except _BROKEN as error:
+    except BROKEN as error:
         raise TraceError(Problem(f"the gzip file is damaged or cut off: {error}", str(path))) from None
     except OSError as error:
         raise TraceError(Problem(f"cannot be read: {error.strerror or error}", str(path))) from None
@@ -50,7 +50,7 @@ def pieces(path: str | Path, report: Report) -> Iterator[bytes]:
         while broken is None:
             try:
                 data = file.read1(CHUNK_BYTES)  # type: ignore[attr-defined]
-            except _BROKEN as error:
+            except BROKEN as error:
                 broken, data = error, b""
             held.append(data)
             size += len(data)

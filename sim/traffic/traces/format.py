@@ -87,6 +87,10 @@ class Format(ABC):
     def recognises(self, head: Head) -> bool:
         """Whether a file that begins so is of this format."""
 
+    def lacks(self, head: Head) -> list[str]:  # noqa: ARG002  (only tables can tell)
+        """What a file that is of this format for the most part lacks; empty where it is not, or lacks nothing."""
+        return []
+
     @abstractmethod
     def open(self, path: Path, options: Options, report: Report) -> Opened:
         """Begin to read a file."""

@@ -1,5 +1,6 @@
 """All formats by name, and how the format of a file is told from its beginning."""
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Final
@@ -7,7 +8,7 @@ from typing import Final
 from sim.errors import Problem, TraceError, did_you_mean
 from sim.traffic.traces.azure import AZURE
 from sim.traffic.traces.burstgpt import BURSTGPT
-from sim.traffic.traces.files import opened, utf16
+from sim.traffic.traces.files import BROKEN, opened, utf16
 from sim.traffic.traces.format import Format, Head
 from sim.traffic.traces.inference_perf import REQUESTS, SHARED_PREFIX
 from sim.traffic.traces.mooncake import MOONCAKE, TIMED_TRACE
@@ -50,6 +51,12 @@ def format_of(path: Path, name: str = "auto") -> Format:
     for kind in FORMATS.values():
         if kind.recognises(head):
             return kind
+    if not head.start:
+        raise TraceError(Problem("the file is empty", str(path)))
+    for kind in FORMATS.values():
+        if missing := kind.lacks(head):
+            message = f"looks like {kind.name}, but has no {', '.join(missing)}; it takes {kind.shape}"
+            raise TraceError(Problem(message, str(path), 1))
     shapes = "; ".join(f"{kind.name}: {kind.shape}" for kind in FORMATS.values())
     raise TraceError(Problem(f"looks like no trace. Say the format, or give one of: {shapes}", str(path), 1))
 
@@ -68,8 +75,10 @@ def describes_clients(path: Path) -> bool:
 
 
 def _head(path: Path) -> Head:
-    with opened(path) as file:
-        data = file.read(HEAD_BYTES)
+    data = b""
+    with opened(path) as file, contextlib.suppress(*BROKEN):  # a damaged end is the reader's to refuse or repair
+        while len(data) < HEAD_BYTES and (more := file.read1(HEAD_BYTES)):  # type: ignore[attr-defined]
+            data += more
     coding = utf16(data)
     text = data.decode(coding or "utf-8", "replace").lstrip("\ufeff")
     first = text.lstrip()

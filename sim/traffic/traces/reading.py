@@ -41,7 +41,8 @@ def read_trace(
     batches = found.batches
     if not found.timed:
         if options.rate_per_s is None:
-            message = f"a {kind.name} file without times: say at which rate its requests arrive (rate_per_s)"
+            advice = "say at which rate its requests arrive, such as --set traffic.rate_per_s=2"
+            message = f"a {kind.name} file without times: {advice}"
             raise TraceError(Problem(message, str(path)))
         batches = timed(batches, options.rate_per_s, options)
     yield from checked(batches, kind, path, options, report)

@@ -56,7 +56,17 @@ class Table(Format):
 
     def recognises(self, head: Head) -> bool:
         """See Format."""
-        return all(_header(column, head.columns) for column in self.columns if column.required)
+        return not self._missing(head)
+
+    def lacks(self, head: Head) -> list[str]:
+        """See Format."""
+        missing = self._missing(head)
+        num_required = sum(column.required for column in self.columns)
+        return missing if 2 * len(missing) < num_required else []
+
+    def _missing(self, head: Head) -> list[str]:
+        """Required columns that the header does not have."""
+        return [each.header for each in self.columns if each.required and not _header(each, head.columns)]
 
     def open(self, path: Path, options: Options, report: Report) -> Opened:
         """See Format."""
