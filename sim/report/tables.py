@@ -30,6 +30,7 @@ _REQUESTS: dict[str, tuple[str, Show]] = {
     "cost_usd": ("cost", text.usd),
     "cost_usd_per_1k_requests": ("cost per 1,000 requests", text.usd),
     "cost_usd_per_1m_output_tokens": ("cost per 1M output tokens", text.usd),
+    "cost_usd_per_1k_english_words": ("cost of what is 1,000 words in English", text.usd),
     "cost_usd_per_user_month": ("cost per user and month", text.usd),
 }
 _POOLS: dict[str, tuple[str, Show]] = {
@@ -59,6 +60,26 @@ def by_tier(result: Mapping[str, Any]) -> Table:
 def by_language(result: Mapping[str, Any]) -> Table:
     """Return the table of languages, a column each."""
     return _columns(result["sim"]["by_language"], _REQUESTS)
+
+
+_LANGUAGES: dict[str, tuple[str, Show]] = {
+    "num_requests": ("requests", text.number),
+    "mean_output_tokens": ("output tokens, mean", text.number),
+    "median_e2el_ms": ("E2EL, median", text.millis),
+    "cost_usd_per_1k_requests": ("cost per 1,000 requests", text.usd),
+    "cost_usd_per_1k_english_words": ("cost of 1,000 English words", text.usd),
+}
+
+
+def by_language_in_short(result: Mapping[str, Any]) -> Table | None:
+    """Return the table of languages, a row each, with what tells them apart; None where there is only one."""
+    groups = result["sim"]["by_language"]
+    if len(groups) < 2:
+        return None
+    rows = tuple(
+        (who, *(show(found.get(key)) for key, (_, show) in _LANGUAGES.items())) for who, found in groups.items()
+    )
+    return Table(("", *(name for name, _ in _LANGUAGES.values())), rows)
 
 
 def by_pool(result: Mapping[str, Any]) -> Table:

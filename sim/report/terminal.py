@@ -11,6 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from sim.report import tables, text
+from sim.report.panel import Table
 
 _WIDTH = 50
 _TOTALS = (
@@ -42,7 +43,9 @@ def render_result(result: Mapping[str, Any], info: Mapping[str, Any]) -> Rendera
         Text("\n".join(_block(result))),
         Text(tables.verdict(result), style="bold red" if saturated else "bold green"),
         *_warning(text.not_answered(result)),
-        _tiers(result),
+        *_line(text.retried(result)),
+        _table("By tier", tables.by_tier(result)),
+        *(_table("By language", found) for found in [tables.by_language_in_short(result)] if found is not None),
         Text(_costs(result)),
         *_line(text.cached(result)),
         *_line(text.calibrated(result)),
@@ -83,9 +86,8 @@ def _number(value: float | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.2f}"
 
 
-def _tiers(result: Mapping[str, Any]) -> RichTable:
-    content = tables.by_tier(result)
-    table = RichTable(box=box.SIMPLE, title="By tier", title_justify="left")
+def _table(title: str, content: Table) -> RichTable:
+    table = RichTable(box=box.SIMPLE, title=title, title_justify="left", collapse_padding=True)
     for i, name in enumerate(content.header):
         table.add_column(Text(name), justify="left" if i == 0 else "right")
     for row in content.rows:

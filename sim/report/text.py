@@ -93,6 +93,18 @@ def not_answered(result: Mapping[str, Any]) -> str | None:
     return f"Not answered: {number(sum(lost.values()))} of {number(num_requests)} requests: {', '.join(parts)}."
 
 
+def retried(result: Mapping[str, Any]) -> str | None:
+    """Return what senders did about requests that failed or were slow; None if nothing."""
+    tiers = result["sim"]["by_tier"].values()
+    retries, left, messages = (
+        sum(tier[name] for tier in tiers) for name in ("num_retries", "num_left", "num_user_messages")
+    )
+    if not retries and not left:
+        return None
+    done = f"tried {number(retries)} times again, and left {number(left)} conversations"
+    return f"Senders of {number(messages)} messages {done}."
+
+
 def cached(result: Mapping[str, Any]) -> str | None:
     """Return the share of prompt tokens that was cached, beside that of a cache that forgets nothing.
 

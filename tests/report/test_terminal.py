@@ -69,6 +69,26 @@ def test_warnings_stand_under_the_verdict_and_the_cost(run):
     assert "Extrapolated" not in printed(run)
 
 
+def test_what_senders_did_about_failures_is_told(run):
+    assert "tried" not in printed(run)
+    tiers = {name: {**found, "num_retries": 3, "num_left": 2} for name, found in run.result["sim"]["by_tier"].items()}
+    text = printed(dataclasses.replace(run, result={**run.result, "sim": {**run.result["sim"], "by_tier": tiers}}))
+    assert f"tried {3 * len(tiers)} times again, and left {2 * len(tiers)} conversations." in text
+
+
+def test_languages_stand_below_one_another_where_there_are_several(run):
+    text = io.StringIO()
+    Console(file=text, width=80).print(render_result(run.result, run.info))
+    told = text.getvalue().partition("By language")[2]
+    for name, found in run.result["sim"]["by_language"].items():
+        line = next(line for line in told.splitlines() if line.split()[:1] == [name])
+        assert f"{found['num_requests']:,}" in line
+    assert "…" not in told
+    one = dict([next(iter(run.result["sim"]["by_language"].items()))])
+    alone = dataclasses.replace(run, result={**run.result, "sim": {**run.result["sim"], "by_language": one}})
+    assert "By language" not in printed(alone)
+
+
 def test_markup_in_names_is_not_obeyed(run):
     tiers = {"[red]free[/red]": run.result["sim"]["by_tier"]["free"]}
     named = {**run.result, "sim": {**run.result["sim"], "by_tier": tiers}}
