@@ -11,10 +11,10 @@ from sim.traffic.traces import read_trace
 
 AZURE = """\
 TIMESTAMP,ContextTokens,GeneratedTokens
-2023-11-16 18:15:46.0000000,374,44
-2023-11-16 18:15:56.0000000,396,109
-2023-11-16 18:16:06.0000000,879,55
-2023-11-16 18:16:26.0000000,91,16
+2023-11-16 08:15:46.0000000,250,40
+2023-11-16 08:15:56.0000000,520,120
+2023-11-16 08:16:06.0000000,1800,75
+2023-11-16 08:16:26.0000000,60,9
 """
 PEOPLE = """\
 model: llama-3.1-8b
@@ -147,7 +147,7 @@ def test_the_format_can_be_named(tokenfleet, azure, tmp_path):
     ran = tokenfleet("traffic", azure, "--export", "out.txt", "--to", "vidur")
     assert ran.exit_code == 0, ran.stderr
     blocks = list(read_trace(tmp_path / "out.txt", "vidur"))
-    assert np.array_equal(blocks[0].prompt_tokens, [374, 396, 879, 91])
+    assert np.array_equal(blocks[0].prompt_tokens, [250, 520, 1800, 60])
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_thinning_keeps_whole_sessions(statistics, people):
 def test_a_bad_trace_is_repaired_only_when_asked(tokenfleet, statistics, tmp_path):
     lines = AZURE.splitlines()
     (tmp_path / "bad.csv").write_text(
-        "\n".join([*lines[:2], lines[4], "2023-11-16 18:15:50.0,-4,3", *lines[2:4]]) + "\n"
+        "\n".join([*lines[:2], lines[4], "2023-11-16 08:15:50.0,-4,3", *lines[2:4]]) + "\n"
     )
     ran = tokenfleet("traffic", "bad.csv")
     assert ran.exit_code == 2
