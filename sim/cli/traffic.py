@@ -75,7 +75,8 @@ def traffic(
         str | None, typer.Option(metavar="FORMAT", help="Of the exported trace.", show_default="by the file's ending")
     ] = None,
     fit: Annotated[
-        bool, typer.Option("--fit", help="Fit a workload to a trace, and compare what it generates with the trace.")
+        bool,
+        typer.Option("--fit", help="Fit a workload to a trace, or API clients to ServeGen's, and compare."),
     ] = False,
     compare: Annotated[
         str | None, typer.Option(metavar="OTHER", help="Show another WHAT beside it, with the same options.")
@@ -127,6 +128,14 @@ def traffic(
         from sim.metrics.writer import check_output
 
         check_output(out)
+    if fit:
+        _fits_alone(export, compare)
+        from sim.cli.traffic_fit import describes_clients, fit_clients
+
+        if describes_clients(what):
+            given = bool(changes or override or operations or repair or trace_format or rate or ttft or tpot)
+            fit_clients(Path(what).expanduser(), plain=not given, out=out, json=json)
+            return
     subject = subject_of(what, trace_format=trace_format, repair=repair, override=override or ())
     if fit:
         from sim.cli.traffic_fit import fit_trace
@@ -140,6 +149,18 @@ def traffic(
     found = _looked_at(subject)
     others = [_looked_at(subject_of(compare))] if compare is not None else []
     _tell(found, others, out, json=json)
+
+
+def _fits_alone(export: Path | None, compare: str | None) -> None:
+    """Refuse what a fit would leave undone."""
+    from sim.errors import Problem, SpecError
+
+    both = {"--export": export, "--compare": compare}
+    SpecError.raise_if(
+        Problem(f"a fit does not do this; leave out {option} or --fit", file=option)
+        for option, given in both.items()
+        if given is not None
+    )
 
 
 def _looked_at(subject: "Subject") -> dict[str, Any]:

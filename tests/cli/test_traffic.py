@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from sim.traffic.traces import read_trace
 
@@ -206,6 +207,26 @@ def test_a_workload_is_fitted_and_looked_at(tokenfleet, statistics):
     assert found["traffic"]["note"] is None  # it says itself when conversations start
 
 
+def test_clients_are_fitted_to_a_description(tokenfleet, tmp_path):
+    rows = [f"{n},{600 * t},{rate},{cv},Gamma,1,1" for n, rate, cv in ((0, 4, 1.5), (1, 1, 6)) for t in range(3)]
+    (tmp_path / "mine.csv").write_text("\n".join(["client,t_s,rate_rps,iat_cv,arrival_dist,p1,p2", *rows]) + "\n")
+    ran = tokenfleet("traffic", "--fit", "mine.csv", "--json")
+    assert ran.exit_code == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    assert [row["quantity"] for row in told["goodness"]][:2] == ["share of the largest 1", "share of the largest 10"]
+    assert told["goodness"][0]["trace"] == 0.8
+    written = yaml.safe_load(Path(told["clients"]).read_text())
+    assert written["api"]["num_clients"] == 2
+    assert (written["api"]["burstiness_cv"], written["api"]["burstiness_cv_p90"]) == (1.5, 6.0)
+    assert written["api"]["weibull_frac"] == 0
+    assert written["lengths"] == {}
+    shown = tokenfleet("traffic", "--fit", "mine.csv")
+    assert "CV of a client's gaps, p90" in shown.stdout
+    refused = tokenfleet("traffic", "--fit", "mine.csv", "--scale", "2")
+    assert refused.exit_code == 2
+    assert "leave the other options out" in refused.stderr
+
+
 def test_two_kinds_of_traffic_side_by_side(tokenfleet, statistics, azure):
     told = statistics(azure, "--compare", "interactive-chat", "--duration", "1 h")
     assert told["compared_with"]["traffic"]["name"] == "interactive-chat"
@@ -237,6 +258,8 @@ def test_two_kinds_of_traffic_side_by_side(tokenfleet, statistics, azure):
         (("interactive-chat", "--repair"), "only the file of a trace"),
         (("interactive-chat", "--fit"), "--fit"),
         (("azure.csv", "--fit", "--scale", "2"), "--export"),
+        (("azure.csv", "--fit", "--export", "out.csv"), "leave out --export or --fit"),
+        (("azure.csv", "--fit", "--compare", "interactive-chat"), "leave out --compare or --fit"),
         (("quickstart", "--set", "traffic.rate=2"), "traffic.rate"),
         (("quickstart", "--ttft", "fast"), "--ttft"),
     ],

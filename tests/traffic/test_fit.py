@@ -18,9 +18,10 @@ from sim.traffic.fit.lengths import percentiles_of
 from sim.traffic.fit.links import links_of
 from sim.traffic.fit.model import fit_model
 from sim.traffic.fit.recorded import Recorded, read_recorded, shared_prefix_tokens
-from sim.traffic.fit.servegen import fit_client_lengths, fit_clients
+from sim.traffic.fit.servegen import fit_clients
 from sim.traffic.fit.turns import turns_of
 from sim.traffic.fit.window import playable, watched
+from sim.traffic.traces.clients import WINDOW, Client, write_clients
 
 TRACES = {
     "azure-conv": ("azure2023/AzureLLMInferenceTrace_conv.csv", "azure"),
@@ -206,8 +207,8 @@ def test_a_fit_needs_some_requests(tmp_path):
 def _written(path, rates, cv, kinds=("Gamma",)):
     """A description of clients: one window of each hour of two days."""
     lines = ["client,t_s,rate_rps,iat_cv,arrival_dist,p1,p2"]
-    for t_s in range(0, 2 * 86400, 3600):
-        for client, rate in enumerate(rates):
+    for client, rate in enumerate(rates):
+        for t_s in range(0, 2 * 86400, 3600):
             now = rate * (1 + (t_s // 3600) % 24)
             lines.append(f"{client},{t_s},{now:.9g},{cv[client]:.6g},{kinds[client % len(kinds)]},0,0")
     path.write_text("\n".join(lines) + "\n")
@@ -244,14 +245,18 @@ def test_recorded_clients_have_the_skew_and_burstiness_that_is_generated(service
 
 
 def test_lengths_of_clients_count_by_their_rate(tmp_path):
-    windows, lengths = tmp_path / "windows.csv", tmp_path / "lengths.csv"
-    _written(windows, [3.0, 1.0], [1.0, 1.0])
-    points = "p1,p10,p25,p50,p75,p90,p95,p99,max"
-    rows = ["0,0,input_tokens,100," + ",".join(["100"] * 9), "0,21600,input_tokens,100," + ",".join(["100"] * 9)]
-    rows.append("1,0,input_tokens,900," + ",".join(["900"] * 9))
-    lengths.write_text("\n".join([f"client,t_s,field,mean,{points}", *rows]) + "\n")
-    found = fit_client_lengths(windows, lengths)["input_tokens"]
-    # Three quarters of the traffic, whatever the number of rows.
+    for number, (rate, tokens) in enumerate([(3.0, 100.0), (1.0, 900.0), (50.0, None)]):
+        windows = np.array([(600.0 * at, rate / 2, 1.0, False, 1.0, 1.0) for at in range(2)], dtype=WINDOW)
+        one = {"input_tokens": (np.array([tokens]), np.ones(1))}
+        # The first is told of at two times, the last at none.
+        times_s = () if tokens is None else (0.0, 600.0) if number == 0 else (0.0,)
+        write_clients(tmp_path, [Client(number, windows, dict.fromkeys(times_s, one))])
+    found = fit_clients(tmp_path).lengths["input_tokens"]
+    # Three quarters of the traffic that is told of, whatever the number of rows.
     assert np.interp([74, 76], list(found), list(found.values())).tolist() == [100, 900]
-    with pytest.raises(TraceError, match="no column field, p1"):
-        fit_client_lengths(windows, windows)
+
+
+def test_clients_without_traffic_are_refused(tmp_path):
+    _written(tmp_path / "clients.csv", [], [])
+    with pytest.raises(TraceError, match="describes no clients with traffic"):
+        fit_clients(tmp_path / "clients.csv")

@@ -1,15 +1,11 @@
 """Programs' traffic fitted to a description in ServeGen's form (arXiv:2505.09999): clients, their rates and burstiness.
 
-A description has one row for each client and window with traffic (client, t_s, rate_rps, iat_cv, arrival_dist), and
-quantiles of lengths by client and time (client, t_s, field, mean, p1, p10, ..., p99, max); CSV, gzip or not.
+What a description is: `sim.traffic.traces.clients`.
 """
 
-import csv
-import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +16,9 @@ from sim.traffic.clients import burstiness_levels, client_shares
 from sim.traffic.fit.goodness import Row
 from sim.traffic.fit.lengths import thinned
 from sim.traffic.lengths import CELLS
+from sim.traffic.traces.clients import Client, read_clients
 from sim.units import DAY_S, HOUR_S
 
-_POINTS = ("p1", "p10", "p25", "p50", "p75", "p90", "p95", "p99", "max")
 _SEEDS = 400
 
 
@@ -34,7 +30,14 @@ class FittedClients:
     """num_clients, client_rate_sigma, burstiness_cv, burstiness_cv_p90, weibull_frac."""
     hourly: tuple[float, ...]
     """Rate in the hours of the day relative to their mean."""
+    lengths: dict[str, dict[float, float]]
+    """Percentiles of each length that is told, such as input_tokens; each client's weighted by its rate."""
     goodness: tuple[Row, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Every aim is met."""
+        return all(row.passed is not False for row in self.goodness)
 
 
 def fit_clients(path: str | Path) -> FittedClients:
@@ -42,29 +45,39 @@ def fit_clients(path: str | Path) -> FittedClients:
 
     ln(rate) is normal over clients, a client's rate being its mean over all windows; burstiness is weighted by rate, as
     what counts is what a fleet sees. Shares of the largest clients, of one draw of so many clients, are then compared
-    with their 5 to 95 % band over 400 seeds.
+    with their 5 to 95 % band over 400 seeds. A client whose lengths are not told does not count for them.
+
+    Parameters
+    ----------
+    path
+        A folder or a table, as `read_clients` reads them.
+
+    Raises
+    ------
+    TraceError
+        It cannot be read, has wrong rows, or no client with traffic.
     """
-    columns = _columns(path, ("client", "t_s", "rate_rps", "iat_cv", "arrival_dist"))
-    client, t_s, rate = columns["client"], columns["t_s"].astype(float), columns["rate_rps"].astype(float)
-    names, of = np.unique(client, return_inverse=True)
-    volume = np.bincount(of, rate)
-    shares = np.sort(volume / volume.sum())[::-1]
-    told = columns["iat_cv"] != ""
-    cv, weight = columns["iat_cv"][told].astype(float), rate[told]
-    median, p90 = weighted_quantiles(cv, weight, np.array([0.5, 0.9]))
-    weibull = columns["arrival_dist"] == "Weibull"
+    clients = [client for client in read_clients(path) if client.windows["rate_per_s"].sum() > 0.0]
+    if not clients:
+        raise TraceError(Problem("describes no clients with traffic", str(path)))
+    windows = np.concatenate([client.windows for client in clients])
+    volume = np.array([client.windows["rate_per_s"].sum() for client in clients])
+    cv, rate = windows["iat_cv"], windows["rate_per_s"]
+    median, p90 = weighted_quantiles(cv, rate, np.array([0.5, 0.9]))
     fields = {
-        "num_clients": len(names),
+        "num_clients": len(clients),
         "client_rate_sigma": float(np.log(volume).std()),
         "burstiness_cv": float(median),
         "burstiness_cv_p90": float(p90),
-        "weibull_frac": float(rate[weibull].sum() / rate.sum()),
+        "weibull_frac": float(rate[windows["weibull"]].sum() / rate.sum()),
     }
-    by_hour = np.bincount((t_s % DAY_S // HOUR_S).astype(np.int64), rate, 24)
+    by_hour = np.bincount((windows["t_s"] % DAY_S // HOUR_S).astype(np.int64), rate, 24)
+    shares = np.sort(volume / volume.sum())[::-1]
     return FittedClients(
         fields={name: round(value, 4) for name, value in fields.items()},
         hourly=tuple(round(float(value), 4) for value in by_hour / by_hour.mean()),
-        goodness=tuple(_rows(shares, cv, weight, fields)),
+        lengths=_pooled(clients),
+        goodness=tuple(_rows(shares, cv, rate, fields)),
     )
 
 
@@ -89,30 +102,20 @@ def _rows(
         yield Row(f"CV of a client's gaps, p{percent}", own, made, made - allowed, made + allowed, aim)
 
 
-def fit_client_lengths(windows: str | Path, quantiles: str | Path) -> dict[str, dict[float, float]]:
-    """Percentile tables of the lengths by field, each client's weighted by its rate.
-
-    A client without quantiles (its file was too large for the description at hand) does not count.
-    """
-    rates: dict[str, float] = {}
-    columns = _columns(windows, ("client", "rate_rps"))
-    for name, value in zip(columns["client"].tolist(), columns["rate_rps"].astype(float).tolist(), strict=True):
-        rates[name] = rates.get(name, 0.0) + value
-    rows = _columns(quantiles, ("client", "t_s", "field", *_POINTS))
+def _pooled(clients: list[Client]) -> dict[str, dict[float, float]]:
+    """Percentile tables of the lengths by field."""
+    parts: dict[str, list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = {}
+    for client in clients:
+        # A client that is told of at more times must not count more.
+        weight = float(client.windows["rate_per_s"].sum()) / max(len(client.lengths), 1)
+        for fields in client.lengths.values():
+            for name, (values, probabilities) in fields.items():
+                parts.setdefault(name, []).append((values, weight * probabilities))
     grid = np.arange(CELLS + 1) / CELLS
-    at = np.array([1, 10, 25, 50, 75, 90, 95, 99, 100]) / 100.0
-    points = np.column_stack([rows[name].astype(float) for name in _POINTS])
-    weight = np.array([rates.get(name, 0.0) for name in rows["client"].tolist()])
-    # A client that is told of at more times must not count more.
-    _, of, times = np.unique(rows["client"] + rows["field"], return_inverse=True, return_counts=True)
-    weight = weight / times[of]
     found = {}
-    middles = (np.arange(200) + 0.5) / 200
-    for field in np.unique(rows["field"]).tolist():
-        some = rows["field"] == field
-        values = np.array([np.interp(middles, at, each) for each in points[some]])
-        pooled = weighted_quantiles(values.ravel(), np.repeat(weight[some], len(middles)), grid)
-        found[str(field)] = thinned(grid, pooled)
+    for name, some in sorted(parts.items()):
+        values, weights = (np.concatenate(column) for column in zip(*some, strict=True))
+        found[name] = thinned(grid, weighted_quantiles(values, weights, grid))
     return found
 
 
@@ -124,17 +127,3 @@ def weighted_quantiles(
     done = np.cumsum(weights[order])
     at = np.searchsorted(done, u * done[-1])
     return np.asarray(values[order[np.minimum(at, len(values) - 1)]])
-
-
-def _columns(path: str | Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Columns of a CSV file as text."""
-    opener: Any = gzip.open if str(path).endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in names if name not in (reader.fieldnames or ())]
-        if missing:
-            raise TraceError(Problem(f"no column {', '.join(missing)}; is it a description of clients?", str(path), 1))
-        rows = [tuple(row[name] or "" for name in names) for row in reader]
-    if not rows:
-        raise TraceError(Problem("no clients", str(path)))
-    return {name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}

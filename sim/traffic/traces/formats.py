@@ -44,11 +44,9 @@ def format_of(path: Path, name: str = "auto") -> Format:
         if name not in FORMATS:
             raise TraceError(f'"{name}" is no trace format. {did_you_mean(name, FORMATS)}')
         return FORMATS[name]
-    if path.is_dir() and any(path.glob("chunk-*-trace.csv*")):
+    if describes_clients(path):
         raise TraceError(Problem(_DESCRIBES_CLIENTS, str(path)))
     head = _head(path)
-    if head.columns >= CLIENTS:
-        raise TraceError(Problem(_DESCRIBES_CLIENTS, str(path), 1))
     for kind in FORMATS.values():
         if kind.recognises(head):
             return kind
@@ -56,9 +54,16 @@ def format_of(path: Path, name: str = "auto") -> Format:
     raise TraceError(Problem(f"looks like no trace. Say the format, or give one of: {shapes}", str(path), 1))
 
 
+def describes_clients(path: Path) -> bool:
+    """Whether a folder or a file is ServeGen's description of clients; raises TraceError where it cannot be read."""
+    if path.is_dir():
+        return any(path.glob("chunk-*-trace.csv*"))
+    return _head(path).columns >= CLIENTS
+
+
 _DESCRIBES_CLIENTS = (
     "describes clients, not requests: it cannot be replayed. Generate requests with ServeGen (format servegen), "
-    "or fit a workload to it"
+    "or fit a scenario's API clients to it: tokenfleet traffic --fit"
 )
 
 
