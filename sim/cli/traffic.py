@@ -92,7 +92,7 @@ def traffic(
     Generated requests are those of a fleet that answers in the time given by --ttft and --tpot. Cut, thin, scale and
     shift are done in this order. docs/traffic.md defines every number.
     """
-    from sim.traffic.operation import Operation
+    from sim.spec import TraceOperation
     from sim.traffic.subject import find
     from sim.traffic.turns import Service
 
@@ -104,11 +104,17 @@ def traffic(
     rate_per_s = reader.positive("--rate", rate, "1/s")
     service = Service(reader.read("--ttft", ttft, "s") or 0.0, reader.read("--tpot", tpot, "s") or 0.0)
     reader.check()
+    from_s, to_s = ends_s or (None, None)
+    wanted = {
+        "cut": {"from": from_s, "to": to_s},
+        "thin": {"frac": kept},
+        "scale": {"rate": times},
+        "shift": {"by": by_s},
+    }
     operations = [
-        *([] if ends_s is None else [Operation("cut", *ends_s)]),
-        *([] if kept is None else [Operation("thin", kept)]),
-        *([] if times is None else [Operation("scale", times)]),
-        *([] if by_s is None else [Operation("shift", by_s)]),
+        TraceOperation.from_dict({"do": name, **fields})
+        for name, fields in wanted.items()
+        if any(value is not None for value in fields.values())
     ]
     shorthands = {"horizon": duration, "seed": seed}
     changes = [*(set_ or ()), *(f"{path}={value}" for path, value in shorthands.items() if value is not None)]

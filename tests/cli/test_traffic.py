@@ -166,7 +166,8 @@ def test_the_format_can_be_named(tokenfleet, azure, tmp_path):
 def test_operations(statistics, azure, options, num, span_s):
     found = statistics(azure, *options)
     assert (found["num_requests"], found["span_s"]) == (num, pytest.approx(span_s))
-    assert len(found["traffic"]["operations"]) == len(options) // 2
+    told = {"--cut": "cut", "--thin": "thin", "--scale": "scale", "--shift": "shift", "--duration": "cut"}
+    assert [said.split()[0] for said in found["traffic"]["operations"]] == [told[each] for each in options[::2]]
 
 
 def test_thinning_keeps_whole_sessions(statistics, people):
