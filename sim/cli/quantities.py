@@ -31,8 +31,8 @@ class Reader:
         limit = "" if math.isinf(most) else f" and at most {most:g}"
         return value if self._holds(option, 0.0 < value <= most, f"must be more than 0{limit}, got {given}") else None
 
-    def window(self, option: str, given: str | None) -> tuple[float, float] | None:
-        """Return beginning and end [s] of a window FROM:TO, either of which may be left out."""
+    def window(self, option: str, given: str | None) -> tuple[float, float | None] | None:
+        """Return beginning and end [s] of a window FROM:TO, either of which may be left out (an end: None)."""
         if given is None:
             return None
         begin, colon, end = given.partition(":")
@@ -40,10 +40,11 @@ class Reader:
             return None
         num_problems = len(self._problems)
         begin_s = self.read(option, begin.strip() or "0 s", "s") or 0.0
-        end_s = self.read(option, end.strip(), "s") if end.strip() else math.inf
-        if len(self._problems) > num_problems or end_s is None:
+        end_s = self.read(option, end.strip() or None, "s")
+        if len(self._problems) > num_problems:
             return None
-        return (begin_s, end_s) if self._holds(option, begin_s < end_s, f'ends before it begins: "{given}"') else None
+        in_order = end_s is None or begin_s < end_s
+        return (begin_s, end_s) if self._holds(option, in_order, f'ends before it begins: "{given}"') else None
 
     def _holds(self, option: str, condition: bool, message: str) -> bool:
         if not condition:

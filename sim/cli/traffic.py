@@ -75,7 +75,8 @@ def traffic(
         str | None, typer.Option(metavar="FORMAT", help="Of the exported trace.", show_default="by the file's ending")
     ] = None,
     fit: Annotated[
-        bool, typer.Option("--fit", help="Fit a workload to a trace, and compare what it generates with the trace.")
+        bool,
+        typer.Option("--fit", help="Fit a workload to a trace, or API clients to ServeGen's, and compare."),
     ] = False,
     compare: Annotated[
         str | None, typer.Option(metavar="OTHER", help="Show another WHAT beside it, with the same options.")
@@ -91,7 +92,7 @@ def traffic(
     Generated requests are those of a fleet that answers in the time given by --ttft and --tpot. Cut, thin, scale and
     shift are done in this order. docs/traffic.md defines every number.
     """
-    from sim.traffic.operation import Operation
+    from sim.spec import TraceOperation
     from sim.traffic.subject import find
     from sim.traffic.turns import Service
 
@@ -103,11 +104,17 @@ def traffic(
     rate_per_s = reader.positive("--rate", rate, "1/s")
     service = Service(reader.read("--ttft", ttft, "s") or 0.0, reader.read("--tpot", tpot, "s") or 0.0)
     reader.check()
+    from_s, to_s = ends_s or (None, None)
+    wanted = {
+        "cut": {"from": from_s, "to": to_s},
+        "thin": {"frac": kept},
+        "scale": {"rate": times},
+        "shift": {"by": by_s},
+    }
     operations = [
-        *([] if ends_s is None else [Operation("cut", *ends_s)]),
-        *([] if kept is None else [Operation("thin", kept)]),
-        *([] if times is None else [Operation("scale", times)]),
-        *([] if by_s is None else [Operation("shift", by_s)]),
+        TraceOperation.from_dict({"do": name, **fields})
+        for name, fields in wanted.items()
+        if any(value is not None for value in fields.values())
     ]
     shorthands = {"horizon": duration, "seed": seed}
     changes = [*(set_ or ()), *(f"{path}={value}" for path, value in shorthands.items() if value is not None)]
@@ -145,6 +152,18 @@ def traffic(
     found = _looked_at(subject)
     others = [_looked_at(subject_of(compare))] if compare is not None else []
     _tell(found, others, out, json=json)
+
+
+def _fits_alone(export: Path | None, compare: str | None) -> None:
+    """Refuse what a fit would leave undone."""
+    from sim.errors import Problem, SpecError
+
+    both = {"--export": export, "--compare": compare}
+    SpecError.raise_if(
+        Problem(f"a fit does not do this; leave out {option} or --fit", file=option)
+        for option, given in both.items()
+        if given is not None
+    )
 
 
 def _looked_at(subject: "Subject") -> dict[str, Any]:

@@ -79,6 +79,15 @@ class TraceOperation(Spec):
         if self.do == "cut" and self.to_s is not None and self.to_s <= (self.from_s or 0.0):
             yield "to", f"must be after from ({self.from_s or 0.0:g} s), got {self.to_s:g} s"
 
+    def __str__(self) -> str:
+        """What is done, in words, such as cut from 600 s to 2400 s."""
+        said: list[str] = [self.do]
+        for name, field in type(self).model_fields.items():
+            if name != "do" and (value := getattr(self, name)) is not None:
+                shown = f"{value:g}" if isinstance(value, float) else str(value)
+                said.append(f"{field.alias or name} {shown}" + (" s" if name.endswith("_s") else ""))
+        return " ".join(said)
+
 
 class TraceTraffic(Spec):
     """A recorded trace, replayed."""

@@ -140,6 +140,11 @@ def table_mean(table: Table, *, whole: bool = True) -> float:
     """The exact mean of what `tokens` (or, with `whole` false, `lookup`) gives for a uniform variate."""
     if not whole:
         return float((table.sum() - 0.5 * (table[0] + table[-1])) / (len(table) - 1))
+    return float(np.mean(token_means(table)))
+
+
+def token_means(table: Table) -> Table:
+    """The mean of what `tokens` gives within each cell, shape (1024,)."""
     # Measured from the first cell's own whole number, so that nothing large cancels.
     base = np.floor(table[:-1] + 0.5)
     a, b = table[:-1] - base, table[1:] - base
@@ -149,7 +154,7 @@ def table_mean(table: Table, *, whole: bool = True) -> float:
     # Below one half `tokens` gives 1 where rounding gives 0: add the part of the cell that lies there.
     part = np.where(flat, 1.0, np.clip(0.5 - table[:-1], 0.0, width) / width)
     extra = np.where(base == 0.0, part, 0.0)
-    return float(np.mean(base + np.where(flat, 0.0, inside) + extra))
+    return np.asarray(base + np.where(flat, 0.0, inside) + extra)
 
 
 def _rounding_integral(x: Table) -> Table:

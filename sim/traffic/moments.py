@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.spec.distribution import MAX_TOKENS
-from sim.traffic.lengths import CELLS, Table, lookup, tokens
+from sim.traffic.lengths import CELLS, Table, lookup, table_mean, token_means, tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Drawn:
     @cached_property
     def mean(self) -> float:
         """Expected value."""
-        return float(self._cells[0].mean())
+        return table_mean(self.table, whole=self.whole)
 
     @cached_property
     def variance(self) -> float:
@@ -77,16 +77,14 @@ class Drawn:
         a, b = a - base, b - base
         width = np.where(b > a, b - a, 1.0)
         many = b >= 0.5
-        first = np.where(many, (_sum_of(b, 1) - _sum_of(a, 1)) / width, 0.0)
-        second = np.where(many, (_sum_of(b, 2) - _sum_of(a, 2)) / width, 0.0)
+        first = token_means(self.table) - base
+        second = np.where(many, (_square_integral(b) - _square_integral(a)) / width, 0.0)
         # What rounds to 0 is drawn as 1.
         lifted = np.where(base == 0.0, np.where(many, np.maximum(0.5 - a, 0.0) / width, 1.0), 0.0)
-        first, second = first + lifted, second + lifted
-        return base + first, second - np.square(first)
+        return base + first, second + lifted - np.square(first)
 
 
-def _sum_of(x: Table, power: int) -> Table:
-    """The integral of floor(v + 1/2)**power from -1/2 to x, for x >= -1/2."""
+def _square_integral(x: Table) -> Table:
+    """The integral of floor(v + 1/2)**2 from -1/2 to x, for x >= -1/2."""
     n = np.floor(x + 0.5)
-    whole = 0.5 * n * (n - 1.0) if power == 1 else n * (n - 1.0) * (2.0 * n - 1.0) / 6.0
-    return np.asarray(whole + n**power * (x + 0.5 - n))
+    return np.asarray(n * (n - 1.0) * (2.0 * n - 1.0) / 6.0 + n**2 * (x + 0.5 - n))

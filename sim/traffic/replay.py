@@ -110,7 +110,7 @@ class _Ideal:
         self.said |= bool(block.hash_ids)
         for ids, tokens in zip(hashes, prompts, strict=True):
             if ids:
-                self.hit_tokens += min(self._cache.use(0.0, ids) * block.block_tokens, tokens)
+                self.hit_tokens += min(self._cache.use(ids) * block.block_tokens, tokens)
         if block.prefix is None or block.prefix_tokens is None:
             return
         self.said = True

@@ -11,18 +11,17 @@ import yaml
 
 from sim import catalog
 from sim.errors import CatalogError, Problem, SpecError, TraceError, did_you_mean
-from sim.spec import Scenario, TraceTraffic
+from sim.spec import Scenario, TraceOperation, TraceTraffic
 from sim.spec.load import read_scenario
 from sim.spec.text import read_text
 from sim.traffic.arrivals import Source
 from sim.traffic.assemble import build
 from sim.traffic.export import trace_blocks
-from sim.traffic.operation import Operation
 from sim.traffic.statistics import MAX_BLOCKS, Seen, SourceView, Statistics, TraceView
 from sim.traffic.traces import HASH_BLOCK_TOKENS, Options, Report, TraceBlock
 from sim.traffic.traces import operations as do
 from sim.traffic.traces.formats import describes_clients
-from sim.traffic.traces.playing import played
+from sim.traffic.traces.playing import operated, played
 from sim.traffic.turns import AT_ONCE, Service
 from sim.traffic.unfold import Requests, unfold
 
@@ -44,8 +43,8 @@ class Subject:
     scenario: Scenario
     service: Service = AT_ONCE
     """How long an answer takes; a trace's arrivals do not ask."""
-    operations: tuple[Operation, ...] = ()
-    """What is done to the requests first."""
+    operations: tuple[TraceOperation, ...] = ()
+    """What is done to the requests first; times count from t = 0, of a trace from its first request."""
     block_tokens: int | None = None
     """Tokens of a block of text; None: as a trace says, else HASH_BLOCK_TOKENS."""
     note: str | None = None
@@ -64,7 +63,7 @@ class Subject:
         traffic = self.scenario.traffic
         own: list[str] = []
         if isinstance(traffic, TraceTraffic):
-            own += [each.do for each in traffic.operations]
+            own += [str(each) for each in traffic.operations]
             own += [] if traffic.rate_scale == 1.0 else [f"scale {traffic.rate_scale:g}"]
         return (*own, *(str(each) for each in self.operations))
 
@@ -87,7 +86,7 @@ class Subject:
         traffic = self.scenario.traffic
         found = self._recorded(traffic) if isinstance(traffic, TraceTraffic) else self._generated(hashed)
         for operation in self.operations:
-            found = operation.applied(found, self.scenario.seed)
+            found = operated(found, operation, Options(seed=self.scenario.seed), self.report)
         return found
 
     def _recorded(self, traffic: TraceTraffic) -> Iterator[TraceBlock]:
@@ -196,7 +195,8 @@ def find(
     made = read_scenario(_scenario_of(what, traffic), changes=changes)
     if kind == "trace":
         if any(change.partition("=")[0].strip() == "horizon" for change in changes):
-            known["operations"] = (Operation("cut", 0.0, made.horizon_s), *known.get("operations", ()))
+            first = TraceOperation.from_dict({"do": "cut", "to": made.horizon_s})
+            known["operations"] = (first, *known.get("operations", ()))
         return Subject(kind, made, report=Report(repair=repair), **known)
     return Subject(kind, made, note=note, **known)
 

@@ -13,10 +13,10 @@ from sim.traffic.traces.clients import read_clients, write_clients
 
 AZURE = """\
 TIMESTAMP,ContextTokens,GeneratedTokens
-2023-11-16 18:15:46.0000000,374,44
-2023-11-16 18:15:56.0000000,396,109
-2023-11-16 18:16:06.0000000,879,55
-2023-11-16 18:16:26.0000000,91,16
+2023-11-16 08:15:46.0000000,250,40
+2023-11-16 08:15:56.0000000,520,120
+2023-11-16 08:16:06.0000000,1800,75
+2023-11-16 08:16:26.0000000,60,9
 """
 PEOPLE = """\
 model: llama-3.1-8b
@@ -149,7 +149,7 @@ def test_the_format_can_be_named(tokenfleet, azure, tmp_path):
     ran = tokenfleet("traffic", azure, "--export", "out.txt", "--to", "vidur")
     assert ran.exit_code == 0, ran.stderr
     blocks = list(read_trace(tmp_path / "out.txt", "vidur"))
-    assert np.array_equal(blocks[0].prompt_tokens, [374, 396, 879, 91])
+    assert np.array_equal(blocks[0].prompt_tokens, [250, 520, 1800, 60])
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,8 @@ def test_the_format_can_be_named(tokenfleet, azure, tmp_path):
 def test_operations(statistics, azure, options, num, span_s):
     found = statistics(azure, *options)
     assert (found["num_requests"], found["span_s"]) == (num, pytest.approx(span_s))
-    assert len(found["traffic"]["operations"]) == len(options) // 2
+    told = {"--cut": "cut", "--thin": "thin", "--scale": "scale", "--shift": "shift", "--duration": "cut"}
+    assert [said.split()[0] for said in found["traffic"]["operations"]] == [told[each] for each in options[::2]]
 
 
 def test_thinning_keeps_whole_sessions(statistics, people):
@@ -179,7 +180,7 @@ def test_thinning_keeps_whole_sessions(statistics, people):
 def test_a_bad_trace_is_repaired_only_when_asked(tokenfleet, statistics, tmp_path):
     lines = AZURE.splitlines()
     (tmp_path / "bad.csv").write_text(
-        "\n".join([*lines[:2], lines[4], "2023-11-16 18:15:50.0,-4,3", *lines[2:4]]) + "\n"
+        "\n".join([*lines[:2], lines[4], "2023-11-16 08:15:50.0,-4,3", *lines[2:4]]) + "\n"
     )
     ran = tokenfleet("traffic", "bad.csv")
     assert ran.exit_code == 2
@@ -221,7 +222,7 @@ def test_a_fit_sees_what_the_operations_leave(tokenfleet, statistics, tmp_path):
     assert ran.exit_code == 0, ran.stderr
     assert "1 rows moved" in ran.stderr or "1 rows that repeat another" in ran.stderr
     text = (tmp_path / "here" / "workload.yaml").read_text()
-    assert "mine.csv, cut 300 to 900 s, scale 2" in " ".join(text.split())
+    assert "mine.csv, cut from 300 s to 900 s, scale rate 2" in " ".join(text.split())
     found = statistics("here/workload.yaml", "--duration", "5 min")
     assert found["num_requests"] == pytest.approx(600, abs=4 * (2 * 600) ** 0.5)  # of the trace and of the fit
 

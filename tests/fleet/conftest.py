@@ -1,6 +1,6 @@
-"""Lets the tests of the fleet import their helpers, and the small worlds of the plane's tests, as those do."""
+"""Lets the tests of the fleet import their helpers, and those of the tests of the plane and of traffic, as those do."""
 
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "plane")]
+sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("fleet", "plane", "traffic")]

@@ -30,7 +30,7 @@ traffic: {kind: trace, format: azure, path: trace.csv}
 fleet: {pools: {main: {replicas: 1}}}
 """
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
-ROW = "2023-11-16 18:15:46.6805900,374,44\n"
+ROW = "2023-11-16 08:15:46.1234500,250,41\n"
 
 
 def contents(folder):
@@ -122,11 +122,11 @@ def test_a_model_that_does_not_fit_says_by_how_much_and_what_would(refused):
         ("", f"trace.csv:1  expected the header {HEADER.strip()}, got nothing"),
         (HEADER, "trace.csv  the trace has no requests"),
         ("time,prompt,answer\n", "trace.csv:1  expected the header"),
-        (HEADER + ROW + "2023-11-16 18:15:47.1", "trace.csv:3  expected 3 values, got 1; is the row cut off?"),
+        (HEADER + ROW + "2023-11-16 08:15:47.1", "trace.csv:3  expected 3 values, got 1; is the row cut off?"),
         (HEADER + ROW + ROW.replace(":46", ":45"), "trace.csv:3  the time goes back by 1 s; sort the trace by time"),
-        (HEADER + ROW.replace("374", "NaN"), "trace.csv:2  ContextTokens must be a whole number from 1 on, got NaN"),
-        (HEADER + ROW.replace("44", "nan"), "trace.csv:2  GeneratedTokens must be a whole number from 1 on, got nan"),
-        (HEADER + ROW.replace("44", "0"), "trace.csv:2  GeneratedTokens must be a whole number from 1 on, got 0"),
+        (HEADER + ROW.replace("250", "NaN"), "trace.csv:2  ContextTokens must be a whole number from 1 on, got NaN"),
+        (HEADER + ROW.replace("41", "nan"), "trace.csv:2  GeneratedTokens must be a whole number from 1 on, got nan"),
+        (HEADER + ROW.replace("41", "0"), "trace.csv:2  GeneratedTokens must be a whole number from 1 on, got 0"),
         (HEADER + ROW.replace("2023-11-16", "soon"), "trace.csv:2  TIMESTAMP must be a UTC time"),
         (b"\xff\xfe\x00", "not UTF-8 text: byte 0xff"),
         (b"\x1f\x8b\x08\x00cut", "trace.csv  the gzip file is damaged or cut off"),

@@ -10,6 +10,7 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
+from prompt_cache import prompts
 from recorder import Recorder
 
 import sim
@@ -19,7 +20,6 @@ from sim.plane.owner import Plane
 from sim.plane.world import HostTier, Pool, Visit, World
 from sim.traffic import BUCKET, TrafficClass
 from sim.traffic.replay import Replay
-from sim.traffic.reuse import prompts
 
 TRACE_BLOCK = 512
 UNLIMITED_TOKENS = 200_000_000  # more than prompts and answers together

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prompt_cache import TimeToLive, reuse
 
 from sim.traffic import ARRIVAL, BUCKET, SEGMENT, Chunk
 from sim.traffic.replay import Replay
-from sim.traffic.reuse import LeastRecentlyUsed, TimeToLive, Unlimited, reuse
+from sim.traffic.reuse import LeastRecentlyUsed, Unlimited
 
 
 def chunk(prompts, times_s=None):

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from prompt_cache import reuse
 
 from sim.traffic import build
-from sim.traffic.reuse import Unlimited, reuse
+from sim.traffic.reuse import Unlimited
 from sim.traffic.statistics.sessions import MAX_USES, infer
 from sim.traffic.texts import Texts, sampled
 from sim.traffic.unfold import Requests, unfold

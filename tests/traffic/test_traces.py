@@ -16,9 +16,9 @@ from sim.traffic.traces import MAX_PROBLEMS, MAX_TOKENS, files, read_trace
 
 # Synthetic samples: the formats are those of the public traces, the numbers are made up.
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
-2023-11-16 18:15:46.6805900,374,44
-2023-11-16 18:15:46.6805901,396,109
-2023-11-16 18:15:50.9951690,879,55
+2023-11-16 08:15:46.1234500,250,40
+2023-11-16 08:15:46.1234501,311,120
+2023-11-16 08:15:50.9000000,1800,75
 """
 MOONCAKE = """{"timestamp": 0, "input_length": 1000, "output_length": 7, "hash_ids": [1, 2]}
 {"timestamp": 0, "input_length": 1500, "output_length": 9, "hash_ids": [1, 2, 3]}
@@ -55,10 +55,10 @@ def message(path, trace_format):
 
 def test_azure_rows_are_read_to_the_last_digit(written):
     (block,) = blocks(written(AZURE), "azure")
-    assert (block.time_ns - block.time_ns[0]).tolist() == [0, 100, 4_314_579_000]
-    assert str(np.datetime64(int(block.time_ns[0]), "ns")) == "2023-11-16T18:15:46.680590000"
-    assert block.prompt_tokens.tolist() == [374, 396, 879]
-    assert block.output_tokens.tolist() == [44, 109, 55]
+    assert (block.time_ns - block.time_ns[0]).tolist() == [0, 100, 4_776_550_000]
+    assert str(np.datetime64(int(block.time_ns[0]), "ns")) == "2023-11-16T08:15:46.123450000"
+    assert block.prompt_tokens.tolist() == [250, 311, 1800]
+    assert block.output_tokens.tolist() == [40, 120, 75]
 
 
 def test_mooncake_rows_and_their_blocks_are_read(written):
@@ -82,26 +82,26 @@ def test_other_line_ends_blank_lines_and_gzip_make_no_difference(written, trace_
 
 
 def test_iso_times_and_utc_marks_are_read(written):
-    text = "TIMESTAMP,ContextTokens,GeneratedTokens\n2024-05-10T00:00:00.009930+00:00,2,3\n2024-05-10 00:00:01Z,2,3\n"
+    text = "TIMESTAMP,ContextTokens,GeneratedTokens\n2024-05-10T00:00:00.000500+00:00,2,3\n2024-05-10 00:00:01Z,2,3\n"
     (block,) = blocks(written(text), "azure")
-    assert np.diff(block.time_ns).tolist() == [990_070_000]
+    assert np.diff(block.time_ns).tolist() == [999_500_000]
 
 
 AZURE_ROWS = {
-    "2023-11-16 18:15:51,12": "expected 3 values, got 2; is the row cut off?",
-    "2023-11-16 18:15:51,12,3,4": "expected 3 values, got 4",
+    "2023-11-16 08:15:51,12": "expected 3 values, got 2; is the row cut off?",
+    "2023-11-16 08:15:51,12,3,4": "expected 3 values, got 4",
     "": "expected a request, got a blank line",
-    "2023-11-16 18:15:51,NaN,3": "ContextTokens must be a whole number from 1 on, got NaN",
-    "2023-11-16 18:15:51,12,-3": "GeneratedTokens must be a whole number from 1 on, got -3",
-    "2023-11-16 18:15:51,0,3": "ContextTokens must be a whole number from 1 on, got 0",
-    "2023-11-16 18:15:51,12,1.5": "GeneratedTokens must be a whole number from 1 on, got 1.5",
-    "2023-11-16 18:15:51,12,": "GeneratedTokens must be a whole number from 1 on, got nothing",
-    "2023-11-16 18:15:51,99999999999,3": "got 99999999999",
-    "yesterday,12,3": 'TIMESTAMP must be a UTC time such as 2023-11-16 18:15:46.6805900, got "yesterday"',
-    "2023-11-16 18:15:51+02:00,12,3": "TIMESTAMP must be a UTC time",
-    "2023-02-30 18:15:51,12,3": "TIMESTAMP must be a UTC time",
+    "2023-11-16 08:15:51,NaN,3": "ContextTokens must be a whole number from 1 on, got NaN",
+    "2023-11-16 08:15:51,12,-3": "GeneratedTokens must be a whole number from 1 on, got -3",
+    "2023-11-16 08:15:51,0,3": "ContextTokens must be a whole number from 1 on, got 0",
+    "2023-11-16 08:15:51,12,1.5": "GeneratedTokens must be a whole number from 1 on, got 1.5",
+    "2023-11-16 08:15:51,12,": "GeneratedTokens must be a whole number from 1 on, got nothing",
+    "2023-11-16 08:15:51,99999999999,3": "got 99999999999",
+    "yesterday,12,3": 'TIMESTAMP must be a UTC time such as 2023-11-16 08:00:00.1234500, got "yesterday"',
+    "2023-11-16 08:15:51+02:00,12,3": "TIMESTAMP must be a UTC time",
+    "2023-02-30 08:15:51,12,3": "TIMESTAMP must be a UTC time",
     "9999-01-01 00:00:00,12,3": "TIMESTAMP must be a UTC time",
-    "2023-11-16 18:15:49,12,3": "the time goes back by 1.99517 s; sort the trace by time",
+    "2023-11-16 08:15:49,12,3": "the time goes back by 1.9 s; sort the trace by time",
 }
 MOONCAKE_ROWS = {
     '{"timestamp": 4000, "input_length": 5, "output_len': "not a JSON object",
@@ -207,16 +207,16 @@ def test_a_trace_is_replayed_as_it_was(scenario, written):
     source = replayed(scenario, written(AZURE), "azure", rate_scale=2.0)
     ((rows, segments),) = source.chunks()
     assert len(segments) == 0
-    assert rows["t_s"].tolist() == [0.0, 5e-8, 2.1572895]
+    assert rows["t_s"].tolist() == [0.0, 5e-8, 2.388275]
     assert rows["user"].tolist() == [0, 1, 2]
-    assert rows["user_tokens"].tolist() == [374, 396, 879]
-    assert rows["output_tokens"].tolist() == [44, 109, 55]
+    assert rows["user_tokens"].tolist() == [250, 311, 1800]
+    assert rows["output_tokens"].tolist() == [40, 120, 75]
     assert rows["num_turns"].tolist() == [1, 1, 1]
     assert rows["bucket"].tolist() == [0, 0, 0]
     (traffic_class,) = source.classes
     assert (traffic_class.tier, traffic_class.prefix_tokens) == ("plus", 0)
     said = source.describe()
-    assert (said["requests"], said["prompt_tokens"], said["output_tokens"]) == (3, 1649, 208)
+    assert (said["requests"], said["prompt_tokens"], said["output_tokens"]) == (3, 2361, 235)
 
 
 def test_a_trace_ends_at_the_horizon(scenario, written):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prompt_cache import reuse
 
 from sim.errors import SpecError, TraceError
 from sim.traffic import build
-from sim.traffic.reuse import Unlimited, reuse
+from sim.traffic.reuse import Unlimited
 from sim.traffic.traces import Options, TraceBlock, joined, read_trace, write_trace
 from sim.traffic.traces import operations as do
 

@@ -1,7 +1,7 @@
 """Fit a workload to recorded traffic, and show how well traffic generated from it fits (docs/traffic-fit.md)."""
 
 from sim.traffic.fit.goodness import Row, table
-from sim.traffic.fit.servegen import FittedClients, fit_client_lengths, fit_clients
+from sim.traffic.fit.servegen import FittedClients, fit_clients
 from sim.traffic.fit.trace import SERVICE, Fitted, fit_trace
 
 __all__ = [
@@ -9,7 +9,6 @@ __all__ = [
     "Fitted",
     "FittedClients",
     "Row",
-    "fit_client_lengths",
     "fit_clients",
     "fit_trace",
     "table",

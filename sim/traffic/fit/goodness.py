@@ -19,6 +19,7 @@ from sim.traffic.fit.window import start_times, watched
 from sim.traffic.lengths import tokens
 from sim.traffic.rows import fill
 from sim.traffic.sessions import Sessions
+from sim.traffic.statistics.pairs import Pairs
 from sim.traffic.statistics.prefixes import Prefixes
 from sim.traffic.traces import HASH_BLOCK_TOKENS
 from sim.traffic.turns import Service
@@ -97,10 +98,11 @@ def _quantiles(name: str, trace: NDArray[Any], generated: NDArray[Any], *, aimed
 
 def independence_row(recorded: Recorded) -> Row:
     """The rank correlation of input and output: the model draws them independently."""
-    from scipy.stats import spearmanr
-
-    rho = float(spearmanr(recorded.prompt_tokens, recorded.output_tokens).statistic)
-    return Row("input-output rank correlation", rho, 0.0, -0.1, 0.1, "independent: |rho| <= 0.1")
+    pairs = Pairs(room=len(recorded))
+    pairs.add(recorded.prompt_tokens, recorded.output_tokens)
+    rho = pairs.spearman()
+    # Where all prompts or all answers are alike, one says nothing of the other.
+    return Row("input-output rank correlation", rho or 0.0, 0.0, -0.1, 0.1, "independent: |rho| <= 0.1")
 
 
 def replications_for(slow: Slow, model: Model, least: int) -> int:

@@ -46,7 +46,7 @@ class Prefixes:
         """Let blocks be used at a time, by somebody who does not count."""
         self._used_s.update(dict.fromkeys(blocks, t_s))
         for _, cache in self._caches:
-            cache.use(t_s, blocks)
+            cache.use(blocks)
 
     def add(self, t_s: float, prompt_tokens: int, blocks: Sequence[int]) -> None:
         """Take the next prompt, in order of time; its last block may not be full."""
@@ -54,7 +54,7 @@ class Prefixes:
         ages = [t_s - used_s.get(block, -np.inf) for block in blocks]
         hits = np.searchsorted(ages, self._ttl_s, side="right").tolist()
         used_s.update(dict.fromkeys(blocks, t_s))
-        hits += [cache.use(t_s, blocks) for _, cache in self._caches]
+        hits += [cache.use(blocks) for _, cache in self._caches]
         self._blocks += hits
         self._tokens += np.minimum(np.multiply(hits, self.block_tokens), prompt_tokens)
         self.num_requests += 1

@@ -3,8 +3,8 @@
 ::
 
     TIMESTAMP,ContextTokens,GeneratedTokens
-    2023-11-16 18:15:46.6805900,374,44             2023: 100 ns, no zone (UTC)
-    2024-05-10 00:00:00.009930+00:00,2162,5        2024: microseconds, zone +00:00; none on a whole second
+    2023-11-16 08:00:00.1234500,250,40             2023: 100 ns, no zone (UTC)
+    2024-05-10 09:30:00.000500+00:00,3100,4        2024: microseconds, zone +00:00; none on a whole second
 
 Azure/AzurePublicDataset, AzureLLMInferenceDataset2023.md and 2024.md. inference-perf replays the same table.
 """

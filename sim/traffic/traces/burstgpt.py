@@ -3,7 +3,7 @@
 ::
 
     Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type
-    5,ChatGPT,472,18,490,Conversation log
+    7,ChatGPT,510,33,543,Conversation log
     Timestamp,Session ID,Elapsed time,Model,...                            from release 2.0 on; no session of the API
 
 Timestamp: seconds from 0:00:00 on the first day. Response tokens of 0 mean that the request failed (HPMLL/BurstGPT,

@@ -97,7 +97,7 @@ def stamp(value: str, name: str) -> int:
     except ValueError:
         time_ns = None
     if time_ns is None:
-        raise RowError(f'{name} must be a UTC time such as 2023-11-16 18:15:46.6805900, got "{value[:80]}"', "time")
+        raise RowError(f'{name} must be a UTC time such as 2023-11-16 08:00:00.1234500, got "{value[:80]}"', "time")
     return time_ns
 
 

@@ -61,17 +61,17 @@ def format_of(path: Path, name: str = "auto") -> Format:
     raise TraceError(Problem(f"looks like no trace. Say the format, or give one of: {shapes}", str(path), 1))
 
 
+def describes_clients(path: Path) -> bool:
+    """Whether a folder or a file is ServeGen's description of clients; raises TraceError where it cannot be read."""
+    if path.is_dir():
+        return any(path.glob("chunk-*-trace.csv*"))
+    return _head(path).columns >= CLIENTS
+
+
 _DESCRIBES_CLIENTS = (
     "describes clients, not requests: it cannot be replayed. Generate requests with ServeGen (format servegen), "
     "or fit the programs of a scenario to it: tokenfleet traffic --fit"
 )
-
-
-def describes_clients(path: Path) -> bool:
-    """Whether a folder or a file is ServeGen's description of clients (sim.traffic.traces.clients)."""
-    if path.is_dir():
-        return any(path.glob("chunk-*-trace.csv*"))
-    return _head(path).columns >= CLIENTS
 
 
 def _head(path: Path) -> Head:

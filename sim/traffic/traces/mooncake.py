@@ -2,7 +2,7 @@
 
 ::
 
-    {"timestamp": 27482, "input_length": 6955, "output_length": 52, "hash_ids": [46, 47, 48, ...]}
+    {"timestamp": 3000, "input_length": 1500, "output_length": 9, "hash_ids": [1, 2, 3]}
 
 mooncake     timestamp in ms, a hash id for each 512 tokens of the prompt, the last one begun (kvcache-ai/Mooncake,
              FAST25-release/README.md)

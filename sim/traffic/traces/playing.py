@@ -22,13 +22,14 @@ def played(
     report = Report() if report is None else report
     blocks = do.relative(read_trace(path, trace_format, options, report))
     for operation in operations:
-        blocks = _done(blocks, operation, options, report)
+        blocks = operated(blocks, operation, options, report)
     return blocks
 
 
-def _done(
+def operated(
     blocks: Iterator[TraceBlock], operation: TraceOperation, options: Options, report: Report
 ) -> Iterator[TraceBlock]:
+    """Requests after one operation; `options` and `report` are those of reading another trace."""
     match operation.do:
         case "cut":
             end_s = float("inf") if operation.to_s is None else operation.to_s

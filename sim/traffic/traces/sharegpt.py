@@ -2,7 +2,7 @@
 
 ::
 
-    [{"id": "QWJhYvA_0", "conversations": [{"from": "human", "value": "..."}, {"from": "gpt", "value": "..."}]}, ...]
+    [{"id": "first_0", "conversations": [{"from": "human", "value": "..."}, {"from": "gpt", "value": "..."}]}, ...]
 
 Each answer (from one of ANSWERERS) with something before it is a request: the prompt is all text before it, so a
 conversation's prompts begin with one another. A message counts `tokens` where it says so (as files written here do),

@@ -2,7 +2,7 @@
 
 ::
 
-    {"prompt": "What is the capital of India?", "output_tokens": 12}
+    {"prompt": "Which river is longer?", "output_tokens": 12}
 
 prompt_tokens counts the prompt where it is given (as in files written here), else its characters do.
 """
