@@ -83,7 +83,7 @@ def test_languages_stand_below_one_another_where_there_are_several(run):
     for name, found in run.result["sim"]["by_language"].items():
         line = next(line for line in told.splitlines() if line.split()[:1] == [name])
         assert f"{found['num_requests']:,}" in line
-    assert "…" not in told
+    assert "\N{HORIZONTAL ELLIPSIS}" not in told
     one = dict([next(iter(run.result["sim"]["by_language"].items()))])
     alone = dataclasses.replace(run, result={**run.result, "sim": {**run.result["sim"], "by_language": one}})
     assert "By language" not in printed(alone)
