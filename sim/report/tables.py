@@ -105,7 +105,8 @@ def headline(result: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def verdict(result: Mapping[str, Any]) -> str:
     """Return the saturation verdict as a sentence."""
-    found = result["sim"]["saturation"]
+    sim = result["sim"]
+    found = sim["saturation"]
     worst, margin = found["worst_interval"], found["margin_frac"]
     if worst is None:
         return "No interval was measured."
@@ -116,6 +117,13 @@ def verdict(result: Mapping[str, Any]) -> str:
         return (
             f"SATURATED: the fleet could not keep up in {num} interval(s), worst in {where}.{spare} "
             "Latencies then depend on how long the overload lasted."
+        )
+    if margin is not None and margin < 0.0:
+        endings = sim["endings"]
+        lost = sum(endings[f"num_{ending}"] for ending in ("abandoned", "shed", "timed_out")) / result["num_prompts"]
+        return (
+            f"BEYOND CAPACITY: queues stayed short only because requests gave up or were turned away "
+            f"({text.percent(lost)} of all). The tightest interval was {where}.{spare}"
         )
     return f"Stable: every queue kept up. The tightest interval was {where}.{spare}"
 

@@ -102,3 +102,11 @@ def test_a_run_without_requests_or_information_prints():
     text = io.StringIO()
     Console(file=text, width=120).print(render_result(run.result, {}))
     assert "Successful requests:                     0" in text.getvalue()
+
+
+def test_short_queues_of_people_who_gave_up_are_no_stability(run):
+    found = {**run.result["sim"]["saturation"], "margin_frac": -0.296}
+    text = printed(dataclasses.replace(run, result={**run.result, "sim": {**run.result["sim"], "saturation": found}}))
+    assert "Stable" not in text
+    assert "BEYOND CAPACITY: queues stayed short only because requests gave up or were turned away" in text
+    assert "Estimated margin there: -29.6 %" in text
