@@ -295,7 +295,7 @@ def test_two_kinds_of_traffic_side_by_side(tokenfleet, statistics, azure):
 )
 def test_mistakes_are_explained(tokenfleet, tmp_path, arguments, said):
     (tmp_path / "chat.json").write_text('[{"conversations": [{"from": "human", "value": "hi"}]}]')
-    (tmp_path / "part.csv").write_text("TIMESTAMP,ContextTokens\n2023-11-16 18:15:46.0000000,374\n")
+    (tmp_path / "part.csv").write_text("TIMESTAMP,ContextTokens\n2023-11-16 08:15:46.0000000,250\n")
     (tmp_path / "empty.csv").write_text("")
     ran = tokenfleet("traffic", *arguments)
     assert ran.exit_code == 2, ran.stdout
