@@ -133,8 +133,11 @@ def test_a_model_that_does_not_fit_says_by_how_much_and_what_would(refused):
     ],
 )
 def test_a_wrong_trace(refused, trace, said):
-    (line,) = refused({"replay.yaml": REPLAY, "trace.csv": trace}, "replay.yaml")
+    line, *more = refused({"replay.yaml": REPLAY, "trace.csv": trace}, "replay.yaml")
     assert said in line
+    # Rows that can be repaired are told so, once.
+    assert ["repair: true" in each for each in more] == [True] * len(more)
+    assert len(more) <= 1
 
 
 def test_a_trace_without_lengths_names_them(refused):
