@@ -15,7 +15,7 @@ from sim.traffic.daily import TIME_CELLS
 from sim.traffic.people import People
 from sim.units import DAY_S
 
-SLICES = 48  # a day's conversations are kept by half hours and sorted when their time comes
+SLICES = 96  # a day's conversations are kept by quarter hours and sorted when their time comes
 DAY_NS = round(DAY_S * 1e9)
 SLICE_NS = DAY_NS // SLICES
 FRESH = 4096  # small arrays are brought together when there are so many

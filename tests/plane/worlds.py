@@ -314,14 +314,12 @@ def arrivals(draw, clock, origin_s, num_classes, num_buckets, mood, seed):
 
 
 @st.composite
-def commands(draw, clock, origin_s, world_pools, mood):
-    """Aborts, and adds and drains that always leave a replica active."""
+def commands(draw, clock, origin_s, world_pools, mood, outages):
+    """Aborts, adds and drains that always leave a replica active, and outages of the door."""
     found: list[Command] = []
     most_drained = [max(0, pool.num_replicas - 1) for pool in world_pools]
     times_s = clock.calendar(0, draw(st.sampled_from([250, 500] if mood == CROWDED else [50, 250, 1_200])))
-    verbs = ["abort"] if mood == CROWDED else ["abort", "add", "drain", "swap", "swap", "swap"]
-    if mood == MIXED:
-        verbs.append("outages")
+    verbs = ["abort"] if mood == CROWDED else ["abort", "add", "drain", "swap", "swap", "swap"] + ["outages"] * outages
     for _ in range(draw(st.integers({CROWDED: 5, MIXED: 2}.get(mood, 0), 8))):
         t_s = origin_s + draw(times_s)
         verb, number = (
@@ -396,4 +394,5 @@ def scenes(draw, *, exact, policies=("vllm_v1",), moods=MOODS, kinds=(PLAIN,), t
     rows = rows[rows["t_s"] < world.horizon_s]
     segments = segments[: rows["num_segments"].sum()]
     world = replace(world, has_segments=len(segments) > 0 or draw(st.booleans()))
-    return Scene(world, rows, segments, draw(commands(clock, origin_s, world_pools, mood)), draw(ever))
+    operations = commands(clock, origin_s, world_pools, mood, outages=mood == MIXED and not split)
+    return Scene(world, rows, segments, draw(operations), draw(ever))
