@@ -98,6 +98,22 @@ class TrafficClass:
     reissue_interval_s: float = 0.0  # turns after the first of all conversations of the class are so far apart
 
 
+class OneClass:
+    """What sources of one class have in common."""
+
+    traffic_class: TrafficClass
+
+    @property
+    def classes(self) -> tuple[TrafficClass, ...]:
+        """One class."""
+        return (self.traffic_class,)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages are not told apart."""
+        return ONE_LANGUAGE
+
+
 class Source(Protocol):
     """Where arrivals come from."""
 

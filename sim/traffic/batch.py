@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.traffic import draws
-from sim.traffic.arrivals import ARRIVAL, ONE_LANGUAGE, Chunk, TrafficClass
+from sim.traffic.arrivals import ARRIVAL, Chunk, OneClass, TrafficClass
 from sim.traffic.daily import MINUTES, DailyRate
 from sim.traffic.expect import conversation_tokens
 from sim.traffic.lengths import Table, table_mean, tokens
@@ -45,7 +45,7 @@ def window(from_s: float, until_s: float) -> DailyRate:
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class Batch(OneClass):
     """Requests of batch jobs; a Source.
 
     Parameters
@@ -81,16 +81,6 @@ class Batch:
     turns: Table
     start_s: float
     horizon_s: float
-
-    @property
-    def classes(self) -> tuple[TrafficClass, ...]:
-        """One class."""
-        return (self.traffic_class,)
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """Languages are not told apart."""
-        return ONE_LANGUAGE
 
     def describe(self) -> dict[str, Any]:
         """The inputs in numbers; jobs count by what they release."""

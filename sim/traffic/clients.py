@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from sim.traffic import draws
-from sim.traffic.arrivals import ARRIVAL, ONE_LANGUAGE, Chunk, TrafficClass
+from sim.traffic.arrivals import ARRIVAL, Chunk, OneClass, TrafficClass
 from sim.traffic.daily import DailyRate
 from sim.traffic.expect import conversation_tokens
 from sim.traffic.lengths import Table, table_mean
@@ -46,7 +46,7 @@ def burstiness_levels(cv_median: float, cv_p90: float) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, eq=False)
-class Clients:
+class Clients(OneClass):
     """Arrivals of programs; a Source.
 
     Parameters
@@ -91,16 +91,6 @@ class Clients:
     requests: DailyRate
     start_s: float
     horizon_s: float
-
-    @property
-    def classes(self) -> tuple[TrafficClass, ...]:
-        """One class."""
-        return (self.traffic_class,)
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """Languages are not told apart."""
-        return ONE_LANGUAGE
 
     def describe(self) -> dict[str, Any]:
         """The inputs in numbers."""

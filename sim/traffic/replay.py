@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sim.spec.trace import TraceOperation
 from sim.traffic import draws
-from sim.traffic.arrivals import ARRIVAL, NO_SEGMENTS, ONE_LANGUAGE, SEGMENT, Chunk, TrafficClass
+from sim.traffic.arrivals import ARRIVAL, NO_SEGMENTS, SEGMENT, Chunk, OneClass, TrafficClass
 from sim.traffic.reuse import Unlimited
 from sim.traffic.rows import in_chunks
 from sim.traffic.summary import Volume, described
@@ -122,7 +122,7 @@ class _Ideal:
 
 
 @dataclass(frozen=True, eq=False)
-class Replay:
+class Replay(OneClass):
     """A trace played from `start_s` on, `rate_scale` times as fast; a Source.
 
     The trace is read anew at every call, block by block, so its size is not bounded by memory.
@@ -138,16 +138,6 @@ class Replay:
     options: Options = DEFAULTS
     operations: tuple[TraceOperation, ...] = ()
     repair: bool = False
-
-    @property
-    def classes(self) -> tuple[TrafficClass, ...]:
-        """One class."""
-        return (self.traffic_class,)
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """Languages are not told apart."""
-        return ONE_LANGUAGE
 
     def describe(self) -> dict[str, Any]:
         """The trace in numbers, as far as the horizon; raises TraceError where it is wrong."""

@@ -14,7 +14,7 @@ from sim.errors import Problem, SpecError
 from sim.spec import SessionTraffic, Tier
 from sim.spec.arrival_process import ArrivalProcess
 from sim.spec.workload import Workload
-from sim.traffic.arrivals import ARRIVAL, ONE_LANGUAGE, Chunk, TrafficClass
+from sim.traffic.arrivals import ARRIVAL, Chunk, OneClass, TrafficClass
 from sim.traffic.bursts import BurstKind, Starts
 from sim.traffic.classes import buckets_of, class_of, workload_tables
 from sim.traffic.daily import turn_survival
@@ -26,23 +26,13 @@ from sim.traffic.summary import Volume, described
 
 
 @dataclass(frozen=True, eq=False)
-class Sessions:
+class Sessions(OneClass):
     """Conversations that start at given times at random; a Source."""
 
     starts: Starts
     traffic_class: TrafficClass
     turns: Table
     buckets: NDArray[np.void]
-
-    @property
-    def classes(self) -> tuple[TrafficClass, ...]:
-        """One class."""
-        return (self.traffic_class,)
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """Languages are not told apart."""
-        return ONE_LANGUAGE
 
     def describe(self) -> dict[str, Any]:
         """The inputs in numbers."""

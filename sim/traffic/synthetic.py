@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.traffic import draws
-from sim.traffic.arrivals import ARRIVAL, NO_SEGMENTS, ONE_LANGUAGE, SEGMENT, Chunk, TrafficClass, whole_ns
+from sim.traffic.arrivals import ARRIVAL, NO_SEGMENTS, SEGMENT, Chunk, OneClass, TrafficClass, whole_ns
 from sim.traffic.daily import MINUTES, DailyRate
 from sim.traffic.lengths import table_mean
 from sim.traffic.renewal import Renewals
@@ -19,7 +19,7 @@ _ONE_TURN = np.ones(2)
 
 
 @dataclass(frozen=True, eq=False)
-class OpenLoop:
+class OpenLoop(OneClass):
     """Requests that come whatever the fleet does; each from a user of its own. A Source.
 
     Inter-arrival times are gamma with shape `burstiness`, as in `vllm bench serve --burstiness` (1: a Poisson process;
@@ -36,16 +36,6 @@ class OpenLoop:
     buckets: NDArray[np.void]
     start_s: float
     horizon_s: float
-
-    @property
-    def classes(self) -> tuple[TrafficClass, ...]:
-        """One class."""
-        return (self.traffic_class,)
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """Languages are not told apart."""
-        return ONE_LANGUAGE
 
     def describe(self) -> dict[str, Any]:
         """The inputs in numbers."""
@@ -102,7 +92,7 @@ class OpenLoop:
 
 
 @dataclass(frozen=True, eq=False)
-class ClosedLoop:
+class ClosedLoop(OneClass):
     """A fixed number of users who all begin at `start_s` and send the next request when the last is answered.
 
     A user is a conversation without history: its turns are its requests. A Source.
@@ -114,16 +104,6 @@ class ClosedLoop:
     traffic_class: TrafficClass
     buckets: NDArray[np.void]
     start_s: float
-
-    @property
-    def classes(self) -> tuple[TrafficClass, ...]:
-        """One class."""
-        return (self.traffic_class,)
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """Languages are not told apart."""
-        return ONE_LANGUAGE
 
     def describe(self) -> dict[str, Any]:
         """The inputs in numbers: all requests, if the run goes on until the last is answered."""
