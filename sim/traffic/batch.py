@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from sim.traffic import draws
 from sim.traffic.arrivals import ARRIVAL, Chunk, OneClass, TrafficClass
 from sim.traffic.daily import MINUTES, DailyRate
-from sim.traffic.expect import conversation_tokens
+from sim.traffic.expect import volume_of
 from sim.traffic.lengths import Table, table_mean, tokens
 from sim.traffic.renewal import Renewals
 from sim.traffic.rows import fill, in_chunks
-from sim.traffic.summary import Volume, described
+from sim.traffic.summary import described
 from sim.units import DAY_S, MINUTE_S
 
 _MAX_ROWS = 1 << 18  # of a slice, on average
@@ -86,17 +86,7 @@ class Batch(OneClass):
         """The inputs in numbers; jobs count by what they release."""
         per_job = table_mean(self.size)
         calls = self.jobs_per_day * per_job * self.released.volume(0.0, self.horizon_s)
-        prompt, output = conversation_tokens(self.traffic_class, self.turns)
-        num_requests = calls * table_mean(self.turns)
-        volume = Volume(
-            self.traffic_class.name,
-            self.traffic_class.tier,
-            conversations=calls,
-            requests=num_requests,
-            prompt_tokens=calls * prompt,
-            output_tokens=calls * output,
-            user_tokens=num_requests * table_mean(self.traffic_class.user_tokens),
-        )
+        volume = volume_of(self.traffic_class, self.turns, calls)
         return described(
             "batch", [volume], self.released.by_hour, jobs_per_day=self.jobs_per_day, requests_per_job=per_job
         )

@@ -16,11 +16,11 @@ from scipy.special import ndtri
 from sim.traffic import draws
 from sim.traffic.arrivals import ARRIVAL, Chunk, OneClass, TrafficClass
 from sim.traffic.daily import DailyRate
-from sim.traffic.expect import conversation_tokens
-from sim.traffic.lengths import Table, table_mean
+from sim.traffic.expect import volume_of
+from sim.traffic.lengths import Table
 from sim.traffic.renewal import Renewals
 from sim.traffic.rows import fill, in_chunks
-from sim.traffic.summary import Volume, described
+from sim.traffic.summary import described
 from sim.units import DAY_S
 
 CV_LEVELS = 25  # equally likely; of an odd multiple of 5, one is the median and one the 90th percentile
@@ -95,17 +95,7 @@ class Clients(OneClass):
     def describe(self) -> dict[str, Any]:
         """The inputs in numbers."""
         arrivals = self.arrivals_per_day * self.requests.volume(0.0, self.horizon_s)
-        prompt, output = conversation_tokens(self.traffic_class, self.turns)
-        num_requests = arrivals * table_mean(self.turns)
-        volume = Volume(
-            self.traffic_class.name,
-            self.traffic_class.tier,
-            conversations=arrivals,
-            requests=num_requests,
-            prompt_tokens=arrivals * prompt,
-            output_tokens=arrivals * output,
-            user_tokens=num_requests * table_mean(self.traffic_class.user_tokens),
-        )
+        volume = volume_of(self.traffic_class, self.turns, arrivals)
         largest = np.sort(self.shares)[::-1]
         return described(
             self.kind,

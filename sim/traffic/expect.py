@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from sim.traffic.arrivals import TrafficClass
 from sim.traffic.daily import turn_survival
 from sim.traffic.lengths import Table, table_mean, tokens
+from sim.traffic.summary import Volume
 
 _BINS = 2048
 _SAMPLES = 1 << 13
@@ -56,6 +57,23 @@ def first_tables(traffic_class: TrafficClass) -> tuple[Table, Table]:
     first, single = traffic_class.first_user_tokens, traffic_class.single_user_tokens
     first = traffic_class.user_tokens if first is None else first
     return first, first if single is None else single
+
+
+def volume_of(traffic_class: TrafficClass, turns: Table, conversations: float) -> Volume:
+    """What so many conversations of a class are expected to send; first turns may differ from the others."""
+    prompt, output = conversation_tokens(traffic_class, turns)
+    requests, usual = conversations * table_mean(turns), table_mean(traffic_class.user_tokens)
+    first, single = (table_mean(table) for table in first_tables(traffic_class))
+    more = float(turn_survival(turns)[1:2].sum())
+    return Volume(
+        traffic_class.name,
+        traffic_class.tier,
+        conversations=conversations,
+        requests=requests,
+        prompt_tokens=conversations * prompt,
+        output_tokens=conversations * output,
+        user_tokens=requests * usual + conversations * (more * (first - usual) + (1.0 - more) * (single - usual)),
+    )
 
 
 def _dropped(lengths: NDArray[np.float64], survival: Table, limit: int) -> float:

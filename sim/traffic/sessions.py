@@ -17,12 +17,11 @@ from sim.spec.workload import Workload
 from sim.traffic.arrivals import ARRIVAL, Chunk, OneClass, TrafficClass
 from sim.traffic.bursts import BurstKind, Starts
 from sim.traffic.classes import buckets_of, class_of, workload_tables
-from sim.traffic.daily import turn_survival
-from sim.traffic.expect import conversation_tokens, first_tables
+from sim.traffic.expect import volume_of
 from sim.traffic.lengths import Table, table_mean
 from sim.traffic.rows import fill, in_chunks
 from sim.traffic.size import hold_size
-from sim.traffic.summary import Volume, described
+from sim.traffic.summary import described
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,19 +37,7 @@ class Sessions(OneClass):
         """The inputs in numbers."""
         rate_per_s = sum(kind.rate_per_s for kind in self.starts.kinds)
         conversations = rate_per_s * self.starts.volume_s(self.starts.end_s)
-        prompt, output = conversation_tokens(self.traffic_class, self.turns)
-        num_turns, more = table_mean(self.turns), turn_survival(self.turns)[1:2].sum()
-        first, single = (table_mean(table) for table in first_tables(self.traffic_class))
-        user = (num_turns - 1.0) * table_mean(self.traffic_class.user_tokens) + more * first + (1.0 - more) * single
-        volume = Volume(
-            self.traffic_class.name,
-            self.traffic_class.tier,
-            conversations=conversations,
-            requests=conversations * num_turns,
-            prompt_tokens=conversations * prompt,
-            output_tokens=conversations * output,
-            user_tokens=conversations * user,
-        )
+        volume = volume_of(self.traffic_class, self.turns, conversations)
         bursts = [
             {"rate_per_s": kind.rate_per_s, "mean_size": kind.mean_size, "spread_s": kind.spread_s}
             for kind in self.starts.kinds

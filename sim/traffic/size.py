@@ -4,6 +4,7 @@ from sim.errors import Problem, SpecError
 from sim.units import DAY_S
 
 MAX_REQUESTS = 2e10
+"""*Assumed*: half a day of computing, more than anybody means to start."""
 REQUESTS_PER_S = 500_000.0
 """Requests simulated in a second of computing: *assumed*, the order of what benchmarks/day.py measures."""
 

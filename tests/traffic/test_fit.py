@@ -18,7 +18,7 @@ from sim.traffic.fit.lengths import percentiles_of
 from sim.traffic.fit.links import links_of
 from sim.traffic.fit.model import fit_model
 from sim.traffic.fit.recorded import Recorded, recorded_of, shared_prefix_tokens
-from sim.traffic.fit.servegen import fit_client_lengths, fit_clients
+from sim.traffic.fit.servegen import fit_clients
 from sim.traffic.fit.turns import turns_of
 from sim.traffic.fit.window import playable, watched
 from sim.traffic.traces import Options, read_trace
@@ -263,17 +263,3 @@ def test_recorded_clients_have_the_skew_and_burstiness_that_is_generated(service
     assert found.fields["burstiness_cv_p90"] == pytest.approx(weighted["0.9"], rel=0.01)
     assert found.fields["client_rate_sigma"] == pytest.approx(stats["client_rate_lognormal_sigma"], rel=0.01)
     assert found.fields["weibull_frac"] == pytest.approx(stats["arrival_dist_share_rate_weighted"]["Weibull"], abs=0.01)
-
-
-def test_lengths_of_clients_count_by_their_rate(tmp_path):
-    windows, lengths = tmp_path / "windows.csv", tmp_path / "lengths.csv"
-    _written(windows, [3.0, 1.0], [1.0, 1.0])
-    points = "p1,p10,p25,p50,p75,p90,p95,p99,max"
-    rows = ["0,0,input_tokens,100," + ",".join(["100"] * 9), "0,21600,input_tokens,100," + ",".join(["100"] * 9)]
-    rows.append("1,0,input_tokens,900," + ",".join(["900"] * 9))
-    lengths.write_text("\n".join([f"client,t_s,field,mean,{points}", *rows]) + "\n")
-    found = fit_client_lengths(windows, lengths)["input_tokens"]
-    # Three quarters of the traffic, whatever the number of rows.
-    assert np.interp([74, 76], list(found), list(found.values())).tolist() == [100, 900]
-    with pytest.raises(TraceError, match="no column field, p1"):
-        fit_client_lengths(windows, windows)

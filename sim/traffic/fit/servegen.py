@@ -1,16 +1,12 @@
 """Programs' traffic fitted to a description in ServeGen's form (arXiv:2505.09999): clients, their rates and burstiness.
 
 A description says of each client in which windows of time it sends, how fast and how burstily (see
-sim.traffic.traces.clients). Beside it may stand quantiles of lengths by client and time (client, t_s, field, mean, p1,
-p10, ..., p99, max; CSV, gzip or not).
+sim.traffic.traces.clients).
 """
 
-import csv
-import gzip
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +15,9 @@ from sim.errors import Problem, TraceError
 from sim.traffic.arrivals import FIRST_PROGRAM
 from sim.traffic.clients import burstiness_levels, client_shares
 from sim.traffic.fit.goodness import Row
-from sim.traffic.fit.lengths import thinned
-from sim.traffic.lengths import CELLS
 from sim.traffic.traces.clients import read_clients
 from sim.units import DAY_S, HOUR_S
 
-_POINTS = ("p1", "p10", "p25", "p50", "p75", "p90", "p95", "p99", "max")
 _SEEDS = 400
 
 
@@ -105,33 +98,6 @@ def _rows(
         yield Row(f"CV of a client's gaps, p{percent}", own, made, made - allowed, made + allowed, aim)
 
 
-def fit_client_lengths(windows: str | Path, quantiles: str | Path) -> dict[str, dict[float, float]]:
-    """Percentile tables of the lengths by field, each client's weighted by its rate.
-
-    A client without quantiles (its file was too large for the description at hand) does not count.
-    """
-    rates: dict[str, float] = {}
-    columns = _columns(windows, ("client", "rate_rps"))
-    for name, value in zip(columns["client"].tolist(), columns["rate_rps"].astype(float).tolist(), strict=True):
-        rates[name] = rates.get(name, 0.0) + value
-    rows = _columns(quantiles, ("client", "t_s", "field", *_POINTS))
-    grid = np.arange(CELLS + 1) / CELLS
-    at = np.array([1, 10, 25, 50, 75, 90, 95, 99, 100]) / 100.0
-    points = np.column_stack([rows[name].astype(float) for name in _POINTS])
-    weight = np.array([rates.get(name, 0.0) for name in rows["client"].tolist()])
-    # A client that is told of at more times must not count more.
-    _, of, times = np.unique(rows["client"] + rows["field"], return_inverse=True, return_counts=True)
-    weight = weight / times[of]
-    found = {}
-    middles = (np.arange(200) + 0.5) / 200
-    for field in np.unique(rows["field"]).tolist():
-        some = rows["field"] == field
-        values = np.array([np.interp(middles, at, each) for each in points[some]])
-        pooled = weighted_quantiles(values.ravel(), np.repeat(weight[some], len(middles)), grid)
-        found[str(field)] = thinned(grid, pooled)
-    return found
-
-
 def weighted_quantiles(
     values: NDArray[np.float64], weights: NDArray[np.float64], u: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -140,17 +106,3 @@ def weighted_quantiles(
     done = np.cumsum(weights[order])
     at = np.searchsorted(done, u * done[-1])
     return np.asarray(values[order[np.minimum(at, len(values) - 1)]])
-
-
-def _columns(path: str | Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Columns of a CSV file as text."""
-    opener: Any = gzip.open if str(path).endswith(".gz") else open
-    with opener(path, "rt", encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in names if name not in (reader.fieldnames or ())]
-        if missing:
-            raise TraceError(Problem(f"no column {', '.join(missing)}; is it a description of clients?", str(path), 1))
-        rows = [tuple(row[name] or "" for name in names) for row in reader]
-    if not rows:
-        raise TraceError(Problem("no clients", str(path)))
-    return {name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
