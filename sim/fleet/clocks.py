@@ -18,6 +18,7 @@ import simpy
 
 from sim.errors import CapacityError
 from sim.plane import handle as compiled
+from sim.plane.commands import file_events
 from sim.plane.owner import Plane, Table
 from sim.plane.tables import ARRIVE, FAR, STEP, TIMER, TRANSFER
 from sim.traffic.arrivals import Chunk
@@ -182,7 +183,7 @@ class CompiledClock(Clock):
         )
 
     def _file(self) -> None:
-        compiled.file_events(self.plane.address)
+        file_events(self.plane.address)
 
 
 class At(simpy.Event):

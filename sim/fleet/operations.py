@@ -9,7 +9,7 @@ import numpy as np
 import simpy
 
 from sim.fleet.clocks import Clock
-from sim.plane.handle import add_replicas, count_outages, drain_replicas
+from sim.plane.commands import add_replicas, count_outages, drain_replicas
 from sim.plane.tables import DRAINING, OFF
 from sim.spec.fleet import Operation
 

@@ -10,6 +10,11 @@ ENDINGS = endings.ENDINGS
 COMPLETED, RATE_LIMITED, SHED, REFUSED, BLOCKED, TIMED_OUT, ABANDONED, FAILED, IN_FLIGHT = range(len(ENDINGS))
 """Codes of `ENDINGS`, in its order."""
 
+FLAGS = ("unsafe", "fell_back", "escalated", "moved", "spilled", "caught", "revised")
+"""Bits of a record's `flags`, from the lowest: it was unsafe indeed; a smaller model answered; the larger one had to;
+a failure made it begin anew elsewhere; it went to another region; a classifier flagged it; its answer was revised."""
+UNSAFE, FELL_BACK, ESCALATED, MOVED, SPILLED, CAUGHT, REVISED = (1 << bit for bit in range(len(FLAGS)))
+
 DONE = np.dtype(
     [
         ("user", "i8"),
@@ -38,6 +43,12 @@ DONE = np.dtype(
         ("retry_of", "i8"),  # serial of the attempt before at the same turn, -1: none
         ("attempt", "i4"),  # attempts at the same turn before this one
         ("left", "i4"),  # 1: its sender then left a conversation that had further turns
+        ("gateway_s", "f8"),  # in tier queues, before a replica was chosen
+        ("network_s", "f8"),  # between client, gateway and regions
+        ("verdict_s", "f8"),  # the client's first token was withheld for a classifier's verdict
+        ("delay_s", "f8"),  # in tools and retrieval
+        ("flags", "i4"),  # what befell it: bits of `FLAGS`
+        ("pad", "i4"),
     ]
 )
-"""One request, from arrival to its ending (152 bytes)."""
+"""One request, from arrival to its ending (192 bytes)."""

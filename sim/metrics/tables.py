@@ -22,7 +22,7 @@ from sim.metrics.histogram import EDGES, NUM_BINS
 from sim.metrics.records import COMPLETED, DONE, ENDINGS
 from sim.metrics.timeline import INTERVAL
 
-_NOT_WRITTEN = {"class_id", "language", "ending", "pool", "transfer_s"}  # written as names, or not at all
+_NOT_WRITTEN = {"class_id", "language", "ending", "pool", "transfer_s", "pad"}  # written as names, or not at all
 _WRITTEN_AS = {"cost_usd": "busy_cost_usd"}  # a request's carried shares; a tier's cost_usd has idle time in it
 
 

@@ -13,7 +13,7 @@ from sim.plane.building_singly import check_singly, fill_singly, most_in_flight
 from sim.plane.cache_tables import build_cache
 from sim.plane.curves import Curves
 from sim.plane.events import NOT_QUEUED, WHEEL_SIZE, WHEEL_WIDTH_S
-from sim.plane.tables import ACTIVE, DECODE_SIDE, FAR, OFF, PREFILL_SIDE, WHOLE
+from sim.plane.tables import ACTIVE, DEADLINE, DECODE_SIDE, FAR, OFF, PREFILL_SIDE, WHOLE
 from sim.plane.transfer_tables import build_transfers, max_replicas, store_counts
 from sim.plane.world import (
     ANSWERS,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 Table = NDArray[np.void]
 RECORDS = 1 << 14
+NO_DEADLINE = (FAR,) * len(DEADLINE.names or ())
 SIDES = {"prefill": PREFILL_SIDE, "decode": DECODE_SIDE}
 FIRST = ("generate", "prefill")
 """Kinds of visit with which answering begins."""
@@ -163,6 +164,8 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     plane.own("homes", num_homes * num_requests)
     has_retries = tries_again(world)
     plane.own("retries", num_requests * has_retries)
+    plane.own("deadlines", num_requests * world.has_deadlines)[:] = NO_DEADLINE
+    plane.own("extras", num_requests * world.has_extras)
     due = plane.own("due", 2 * num_requests + 2)
     num_replicas = len(plane["active"])
     tree_size = 1 << max(1, (plane.scalar("num_links") + num_replicas - 1).bit_length())
@@ -183,6 +186,8 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
         "num_requests": num_requests,
         "num_homes": num_homes,
         "has_retries": int(has_retries),
+        "has_deadlines": int(world.has_deadlines),
+        "has_extras": int(world.has_extras),
         "num_free": num_requests,
         "due_size": len(due),
         "wheel_at": int(np.floor(world.start_s / WHEEL_WIDTH_S)),

@@ -19,6 +19,14 @@ IN_HEAP, NOT_QUEUED = -1, -2
 
 
 @jit
+def move_to(p, now):
+    """Set the plane's time. `cursor` is the highest replica whose event of this very instant was handled."""
+    if now != p.now_s:
+        p.now_s = now
+        p.cursor = -1
+
+
+@jit
 def emit(p, t_s, kind, index, key):
     """Put an event that follows into the outbox."""
     entry = out_at(p.out, p.num_out)

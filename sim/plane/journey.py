@@ -1,212 +1,63 @@
-"""What happens to a request between engines: arrival, limits, visits, its ending, the next turn."""
+"""A request comes: arrival, limits, its first visit; its timer goes off; it is aborted."""
 
 # ruff: noqa: ANN001, ANN201
 import numpy as np
 
-from sim.metrics.records import (
-    ABANDONED,
-    BLOCKED,
-    COMPLETED,
-    FAILED,
-    IN_FLIGHT,
-    RATE_LIMITED,
-    REFUSED,
-    SHED,
-)
+from sim.metrics.records import ABANDONED, FAILED, RATE_LIMITED, REFUSED, TIMED_OUT
 from sim.plane.batch import forget_outputs
 from sim.plane.compiled import jit
+from sim.plane.deadlines import GO_ON, TIME_OUT, be_patient, what_is_due
 from sim.plane.drawing import draw, lookup, lookup_tokens, whole_ns
+from sim.plane.endings import end_request
 from sim.plane.engine import cut, end_leap, wake
-from sim.plane.events import cancel_timer, emit
-from sim.plane.handover import offer, release_hold, write_handover
-from sim.plane.loading import forget_load, let_go
-from sim.plane.queues import first_ready, join_waiting, leave_waiting
-from sim.plane.reactions import GOES_ON, LEAVES, TRIES_AGAIN, asked_s, react, set_timer
-from sim.plane.routing import forget_homes, route
+from sim.plane.extras import begin_extras
+from sim.plane.loading import let_go
+from sim.plane.queues import first_ready, leave_waiting
+from sim.plane.routing import forget_homes
 from sim.plane.sequence import blocks_for
 from sim.plane.singly import reach
 from sim.plane.tables import (
-    DECODE_SIDE,
+    DELAYED,
     FAR,
     FREE,
     LOADING,
-    STEP,
+    QUEUED,
     THINKING,
     WAITING,
     arrival_at,
     bucket_at,
     class_at,
-    done_at,
     f8_at,
-    i4_at,
     pool_at,
     replica_at,
     request_at,
-    retry_at,
     visit_at,
 )
-from sim.plane.text import begin_text, forget_stretches, go_on_with_text, open_text
-from sim.plane.world import MAX_VISITS
-
-# ------------------------------------------------------------------ visits
+from sim.plane.text import begin_text, go_on_with_text
+from sim.plane.visits import enter_pool, leave_pool, lengths, start_visit
 
 
 @jit
-def lengths(q, visit):
-    """Prompt and output of a visit [tokens]."""
-    if visit.generate == 1:
-        return q.full_prompt, (q.full_output if visit.last == 1 else 1)
-    return visit.template_tokens + (q.full_prompt if visit.reads_full == 1 else q.user_tokens), 1
-
-
-@jit
-def start_visit(p, slot, now):
-    """Send a request to the pool of its present visit."""
+def arrive(p, row, now):
+    """A conversation begins."""
+    a = arrival_at(p.arrivals, row)
+    slot = p.free_slot
     q = request_at(p.requests, slot)
-    visit = visit_at(p.visits, q.visit)
-    pool = pool_at(p.pools, visit.pool)
-    q.prompt, q.output = lengths(q, visit)
-    if visit.first == 1:
-        q.classified_s = now
-    open_text(p, q, class_at(p.classes, q.class_id), visit)
-    forget_load(p, slot)
-    q.emitted = visit.emitted
-    q.fetches = np.int64(visit.side == DECODE_SIDE)
-    q.computed = q.pending = q.mid = q.in_flight = 0
-    q.cost_s = 0.0
-    q.replica = -1
-    r = route(p, pool, q, slot, visit)
-    if r < 0:
-        end_request(p, slot, SHED, now)
-        return
-    q.replica = r
-    if visit.side == DECODE_SIDE:
-        offer(p, q, slot, visit)
-    pool.num_arrived += 1
-    pool.prompt_tokens += q.prompt
-    i4_at(p.outstanding, r).v += 1
-    s = replica_at(p.replicas, r)
-    is_head = join_waiting(p, pool, s, slot, False, now)
-    if s.pending == 0:
-        s.pending = 1
-        emit(p, now, STEP, r, r)
-    elif (is_head or pool.adaptive == 1) and s.num_running < pool.max_admitted:  # a longer queue makes chunks shorter
-        cut(p, s, r, now)
-
-
-@jit
-def leave_pool(p, q):
-    """A request leaves its replica for good: count it out and turn its share of replica time into money."""
-    visit = visit_at(p.visits, q.visit)
-    pool = pool_at(p.pools, visit.pool)
-    pool.num_left += 1
-    i4_at(p.outstanding, q.replica).v -= 1
-    q.cost_usd += q.cost_s * pool.usd_per_s
-    if visit.last == 0:
-        q.guard_s += q.cost_s
-        q.cost_s = 0.0
-
-
-@jit
-def complete_visit(p, slot, now):
-    """A visit's last token is out, and its replica has let go: go on along the path."""
-    q = request_at(p.requests, slot)
-    leave_pool(p, q)
-    visit = visit_at(p.visits, q.visit)
-    if visit.last == 1 or (visit.streams == 1 and q.full_output == 1):
-        end_request(p, slot, COMPLETED, now)
-    elif q.aborted >= 0:
-        q.emitted *= visit.streams
-        end_request(p, slot, q.aborted, q.abort_s)
-    elif visit.block_frac > 0.0 and draw(p.block_key, q, MAX_VISITS * q.turn + visit.ordinal) < visit.block_frac:
-        end_request(p, slot, BLOCKED, now)
-    else:
-        q.visit += 1
-        start_visit(p, slot, now)
-
-
-# ------------------------------------------------------------------ endings and the next turn
-
-
-@jit
-def end_request(p, slot, ending, now):
-    """Write the record of a request that ends, and plan what its sender does next: `reactions.py` says, if anything.
-
-    Else people and programs go on whatever became of a turn; only an answer enters the conversation's history.
-    """
-    q = request_at(p.requests, slot)
-    kind = class_at(p.classes, q.class_id)
-    visit = visit_at(p.visits, q.visit)
-    if visit.side == DECODE_SIDE and ending != IN_FLIGHT:
-        release_hold(p, slot, now)
-    answering = visit_at(p.visits, kind.last_visit).pool
-    frontend_s = pool_at(p.pools, answering).frontend_s
-    reached = not np.isnan(q.classified_s)
-    end_s = now + frontend_s if ending == COMPLETED else now
-    done = done_at(p.done, p.num_done)
-    p.num_done += 1
-    done.user = q.user
-    done.arrived_s = q.arrived_s
-    done.classified_s = q.classified_s
-    done.scheduled_s = q.scheduled_s
-    done.first_token_s = q.first_token_s + frontend_s
-    done.end_s = end_s
-    done.cost_usd = q.cost_usd
-    done.busy_s = q.cost_s if reached else 0.0
-    done.conversation = q.conversation
-    done.turn = q.turn
-    done.prompt_tokens = q.full_prompt
-    done.cached_tokens = q.cached
-    done.output_tokens = q.emitted if reached else 0
-    done.requested_tokens = q.full_output
-    done.class_id = q.class_id
-    done.language = q.language
-    done.ending = ending
-    done.pool = visit.pool if reached and q.replica >= 0 else -1
-    done.replica = q.replica if reached else -1
-    done.num_preemptions = q.num_preemptions
-    done.serial = q.serial
-    done.guard_s = q.guard_s
-    done.transfer_s = 0.0
-    done.attempt = q.attempt
-    done.retry_of = -1 if q.attempt == 0 else retry_at(p.retries, slot).retry_of
-    done.left = 0
-    if visit.side == DECODE_SIDE:
-        write_handover(p, done, q, slot)
-    if q.timer_s != FAR:
-        cancel_timer(p, slot)
-    if ending != IN_FLIGHT:
-        does = GOES_ON
-        if kind.reacts == 1:
-            does = react(p, q, slot, kind, ending, done.first_token_s, end_s)
-        has_more = q.turn + 1 < q.num_turns
-        if does == TRIES_AGAIN or (does == GOES_ON and has_more and plan_turn(p, q, slot, kind, ending, end_s)):
-            return
-        done.left = np.int64(does == LEAVES and has_more)
-    forget_stretches(p, q)
-    q.state = FREE
-    q.next = p.free_slot
-    p.free_slot = slot
-    p.num_free += 1
-
-
-@jit
-def plan_turn(p, q, slot, kind, ending, end_s):
-    """Set the timer of a conversation's next turn; false if the horizon comes first."""
-    due_s = asked_s(p, q, slot) + lookup(p, kind.gap_s, draw(p.gap_key, q, q.turn + 1))
-    due_s = max(due_s, end_s + kind.min_think_s)
-    if kind.spaced == 1:
-        due_s = kind.sent_s = whole_ns(max(due_s, kind.sent_s) + kind.interval_s)
-    due_s = whole_ns(due_s)
-    if due_s >= p.horizon_s:
-        return False
-    q.state = THINKING
-    q.attempt = 0
-    if ending == COMPLETED and kind.keep_history == 1:
-        q.history = q.full_prompt - kind.prefix_tokens + q.full_output
-        q.goes_on = 1
-    set_timer(p, slot, max(due_s, p.now_s))
-    return True
+    p.free_slot = q.next
+    p.num_free -= 1
+    q.user = a.user
+    q.conversation = a.conversation
+    q.turn = q.attempt = 0
+    q.num_turns = a.num_turns
+    q.class_id = a.class_id
+    q.language = a.language
+    q.bucket = a.bucket
+    q.history = 0
+    q.user_tokens = a.user_tokens
+    q.full_output = a.output_tokens
+    begin_text(p, q, class_at(p.classes, q.class_id), a.num_segments)
+    forget_homes(p, slot)
+    issue(p, slot, now)
 
 
 @jit
@@ -220,6 +71,7 @@ def issue(p, slot, now):
     q.classified_s = q.scheduled_s = q.first_token_s = q.last_token_s = q.abort_s = np.nan
     q.timer_s = FAR
     q.aborted = -1
+    begin_extras(p, slot)
     q.cost_usd = q.guard_s = q.cost_s = 0.0
     q.cached = q.num_preemptions = q.chunk = q.emitted = q.computed = 0
     q.replica = -1
@@ -249,7 +101,7 @@ def issue(p, slot, now):
         return
     if kind.patience_s >= 0:
         u = draw(p.patience_key, q, q.turn)
-        set_timer(p, slot, max(now, whole_ns(now + lookup(p, kind.patience_s, u))))
+        be_patient(p, slot, max(now, whole_ns(now + lookup(p, kind.patience_s, u))))
     start_visit(p, slot, now)
 
 
@@ -272,39 +124,17 @@ def fits(p, q, kind):
     return True
 
 
-# ------------------------------------------------------------------ events
-
-
-@jit
-def arrive(p, row, now):
-    """A conversation begins."""
-    a = arrival_at(p.arrivals, row)
-    slot = p.free_slot
-    q = request_at(p.requests, slot)
-    p.free_slot = q.next
-    p.num_free -= 1
-    q.user = a.user
-    q.conversation = a.conversation
-    q.turn = q.attempt = 0
-    q.num_turns = a.num_turns
-    q.class_id = a.class_id
-    q.language = a.language
-    q.bucket = a.bucket
-    q.history = 0
-    q.user_tokens = a.user_tokens
-    q.full_output = a.output_tokens
-    begin_text(p, q, class_at(p.classes, q.class_id), a.num_segments)
-    forget_homes(p, slot)
-    issue(p, slot, now)
-
-
 @jit
 def ring(p, slot, now):
-    """A request's timer goes off: the next turn or attempt is due, or patience is at an end."""
+    """A request's timer goes off: the next turn or attempt is due, a delay, a queue's limit or patience ends."""
     q = request_at(p.requests, slot)
     q.timer_s = FAR
     if q.state != THINKING:
-        abort(p, slot, ABANDONED, now)
+        due = what_is_due(p, slot, now)
+        if due == GO_ON:
+            enter_pool(p, slot, now)
+        else:
+            abort(p, slot, TIMED_OUT if due == TIME_OUT else ABANDONED, now)
         return
     if q.attempt > 0:
         p.num_retries += 1
@@ -323,6 +153,9 @@ def abort(p, slot, ending, now):
     """End a request from outside: at once if it waits, else at the end of the step or transfer in progress."""
     q = request_at(p.requests, slot)
     if q.state in (FREE, THINKING) or q.aborted >= 0:
+        return
+    if q.state in (DELAYED, QUEUED):
+        end_request(p, slot, ending, now)
         return
     s = replica_at(p.replicas, q.replica)
     if q.state == LOADING:  # its blocks are being written: the end of the transfer ends it

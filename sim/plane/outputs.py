@@ -6,11 +6,11 @@ import numpy as np
 from sim.plane.batch import drop, forget_outputs, outputs_base, start_decoding, take_ended
 from sim.plane.cache import extend
 from sim.plane.compiled import jit
+from sim.plane.deadlines import end_patience
 from sim.plane.decoding import add_gap, add_itl, bin_of, flight_counts_base, flight_of, gauge_kv
+from sim.plane.endings import end_request
 from sim.plane.engine import book_single, commit, end_decode_steps
-from sim.plane.events import cancel_timer
 from sim.plane.handover import goes_elsewhere, keep
-from sim.plane.journey import complete_visit, end_request, leave_pool
 from sim.plane.log import log_finish
 from sim.plane.queues import leave_waiting
 from sim.plane.singly import new_tokens, spread_gap
@@ -18,7 +18,6 @@ from sim.plane.tables import (
     APPEND,
     DECODE,
     DECODING,
-    FAR,
     IDLE,
     OWN_GAP,
     WAITING,
@@ -28,6 +27,7 @@ from sim.plane.tables import (
     request_at,
     visit_at,
 )
+from sim.plane.visits import complete_visit, leave_pool
 
 
 @jit
@@ -170,8 +170,7 @@ def note_first_token(p, q, slot, now):
     """A request has a token: if it is the client's first, patience is not tried any more."""
     if np.isnan(q.first_token_s) and visit_at(p.visits, q.visit).streams == 1:
         q.first_token_s = now
-        if q.timer_s != FAR:
-            cancel_timer(p, slot)
+        end_patience(p, slot)
 
 
 @jit

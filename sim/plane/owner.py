@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from sim.errors import CapacityError
 from sim.metrics.histogram import NUM_BINS
-from sim.plane import handle as compiled
-from sim.plane.building import build, check, link_free
+from sim.plane import commands, handle, watching
+from sim.plane.building import NO_DEADLINE, build, check, link_free
 from sim.plane.building_classes import num_languages
 from sim.plane.cache_tables import FIRST_SLACK, grow_cache
 from sim.plane.compiled import allocate, cache_folder, drop_stale_caches
@@ -63,8 +63,8 @@ class Plane:
     def warm_up(self) -> None:
         """Compile, or load from the cache, before anybody looks at the clock: a call with nothing to do."""
         start_s = self.world.start_s
-        compiled.advance(self.address, start_s)
-        compiled.file_events(self.address)
+        handle.advance(self.address, start_s)
+        commands.file_events(self.address)
         self.observe(0, start_s)
         self.forget_gaps(start_s)
         for _ in self.end(start_s):
@@ -96,13 +96,13 @@ class Plane:
 
     def advance(self, until_s: float) -> int:
         """Handle events before `until_s`; returns why it stopped (`sim.plane.handle`). FULL is dealt with here."""
-        while (why := compiled.advance(self.address, until_s)) == compiled.FULL:
+        while (why := handle.advance(self.address, until_s)) == handle.FULL:
             self.grow()
         return int(why)
 
     def make_room(self) -> None:
         """Grow what the next event could fill; for a clock outside."""
-        while compiled.needs_rows(self.address):
+        while handle.needs_rows(self.address):
             self.grow()
 
     def grow(self) -> None:
@@ -128,6 +128,13 @@ class Plane:
         if self.scalar("has_retries"):
             old_retries = self["retries"]
             self.own("retries", 2 * n)[:n] = old_retries
+        if self.scalar("has_deadlines"):
+            old = self["deadlines"]
+            self.own("deadlines", 2 * n)[:] = NO_DEADLINE
+            self["deadlines"][:n] = old
+        if self.scalar("has_extras"):
+            old = self["extras"]
+            self.own("extras", 2 * n)[:n] = old
         if self.scalar("has_loads"):
             self.own("loads", 2 * n)[:n] = old_loads
         if self.scalar("has_holds"):
@@ -152,21 +159,21 @@ class Plane:
 
     def end(self, now_s: float) -> Iterator[Table]:
         """Stop at `now_s`: settle the replicas, end what is alive as in flight, give the records in parts."""
-        compiled.settle(self.address, now_s)
+        watching.settle(self.address, now_s)
         slot = 0
         while slot >= 0:
-            slot = compiled.end_all(self.address, slot, now_s)
+            slot = watching.end_all(self.address, slot, now_s)
             yield self.take_done()
 
     def observe(self, pool: int, now_s: float) -> np.void:
         """A pool's state and its counters and integrals at `now_s` (an OBSERVED row, copied)."""
-        compiled.observe(self.address, pool, now_s, self._observed.ctypes.data)
+        watching.observe(self.address, pool, now_s, self._observed.ctypes.data)
         row: np.void = self._observed[0].copy()
         return row
 
     def forget_gaps(self, now_s: float) -> None:
         """Begin the histogram of gaps, and what is counted of transfers and host tiers, anew at `now_s`."""
-        compiled.count_gaps(self.address, now_s)
+        watching.count_gaps(self.address, now_s)
         self["itl"]["v"] = self["transfer_times"]["v"] = 0
         self["pools"]["held_block_s"] = 0.0
         for table, counters in (("links", LINK_COUNTERS), ("tiers", TIER_COUNTERS)):

@@ -19,10 +19,11 @@ FAR = 1e300
 ARRIVE, TIMER, TRANSFER, STEP = 1, 2, 3, 4
 
 # Request states.
-FREE, WAITING, PREFILLING, DECODING, THINKING, LEAVING, LOADING = 0, 1, 2, 3, 4, 5, 6
+FREE, WAITING, PREFILLING, DECODING, THINKING, LEAVING, LOADING, DELAYED, QUEUED = range(9)
 """PREFILLING: runs, apart from the batch's totals (mostly a chunk in progress). DECODING: in the totals, one token a
 step. LEAVING: its last token is under way (asynchronous scheduling). LOADING: it waits in line and holds
-blocks, and what is to be in them is on its way."""
+blocks, and what is to be in them is on its way. DELAYED, QUEUED: at no replica, see deadlines.py; on its way or
+in a tool, or in a gateway's queue."""
 
 # Replica states, and what a replica's pending event ends.
 OFF, ACTIVE, DRAINING = 0, 1, 2
@@ -187,6 +188,13 @@ RETRY = np.dtype(fields("f8 asked_s", "i8 retry_of"))
 """Of a turn that is tried again, by request row: its first attempt's arrival, and the serial of the attempt before. No
 rows where nobody tries again."""
 
+DEADLINE = np.dtype(fields("f8 due_s limit_s patience_s"))
+"""What a request waits for, by request row, FAR where it does not: `sim/plane/deadlines.py`. No rows where nothing but
+patience limits a wait."""
+
+EXTRA = np.dtype(fields("f8 gateway_s network_s verdict_s delay_s", "i4 flags pad"))
+"""Fields of a request's record of the same names while it lives, by request row; no rows where none of them is used."""
+
 OBSERVED = np.dtype(
     fields(
         "i8 num_replicas num_running num_waiting min_waiting",
@@ -259,6 +267,8 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "buckets": BUCKET,
     "holds": HOLD,
     "retries": RETRY,
+    "deadlines": DEADLINE,
+    "extras": EXTRA,
     "holding": I4,
     "transfer_times": I8,
     "group_keys": U8,
@@ -312,6 +322,7 @@ PLANE = record(
     "i8 num_replicas num_itl tree_size has_segments",
     "i8 wheel_at num_wheel num_due due_size",
     "i8 num_homes num_links has_loads keeps_times has_holds has_retries num_retries num_outages",
+    "i8 has_deadlines has_extras",
     "i8 ring",  # rows of flights of a replica, less one
     "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key affinity_key content_key",
     "u8 accept_key retry_key backoff_key leave_key",
@@ -324,6 +335,7 @@ replica_at, request_at, pool_at, visit_at, class_at, bucket_at = map(
 )
 link_at, load_at, loader_at, tier_at, hold_at, retry_at = map(rows, (LINK, LOAD, LOADER, TIER, HOLD, RETRY))
 wait_at, out_at, node_at, due_at = map(rows, (WAIT, OUT, NODE, DUE))
+deadline_at, extra_at = map(rows, (DEADLINE, EXTRA))
 flight_at, log_at = map(rows, (FLIGHT, LOG))
 stretch_at, extent_at, block_at, held_at, room_at = map(rows, (STRETCH, EXTENT, BLOCK, HELD, ROOM))
 done_at, arrival_at, segment_at = rows(DONE), rows(ARRIVAL), rows(SEGMENT)

@@ -174,6 +174,10 @@ class World:
     """No turn is issued at or after this time [s]."""
     has_segments: bool = True
     """Whether arrivals may have segments, which may repeat what others were answered."""
+    has_deadlines: bool = False
+    """Whether requests may wait for more than patience: the limit of a queue's time, the end of a delay."""
+    has_extras: bool = False
+    """Whether records tell times outside of engines, and what befell a request (`sim.metrics.records.FLAGS`)."""
     itl_groups: Sequence[int] = field(default_factory=tuple)
     """Histogram row of each class; empty: one row a class."""
 

@@ -10,7 +10,7 @@ from small import kind, pool, rows, world
 import sim
 from sim.fleet.clocks import CLOCKS
 from sim.metrics.records import ABANDONED, COMPLETED, IN_FLIGHT
-from sim.plane import handle
+from sim.plane import commands
 from sim.plane.owner import Plane
 from sim.plane.tables import DRAINING
 from sim.spec import Scenario
@@ -130,7 +130,7 @@ def fired(clock_name, condition, operator=None):
 
     def operate():
         yield clock.at(0.5)
-        clock.act(handle.drain_replicas, 0, 1)
+        clock.act(commands.drain_replicas, 0, 1)
 
     clock.env.process(watch())
     if operator:
@@ -163,7 +163,7 @@ def test_a_busy_replica_goes_off_line_with_its_last_token(clock_name):
 
     def operate():
         yield clock.at(0.5)
-        clock.act(handle.drain_replicas, 0, 1)
+        clock.act(commands.drain_replicas, 0, 1)
         yield clock.when(lambda: plane["replicas"]["state"][0] != DRAINING)
         times.append(clock.env.now)
 

@@ -8,15 +8,15 @@ from compare import PlaneResult
 from worlds import Scene
 
 from sim.fleet.clocks import CLOCKS
-from sim.plane import handle
+from sim.plane import commands, watching
 from sim.plane.owner import Plane
 from sim.traffic.arrivals import Chunk
 
 ACTIONS = {
-    "add": handle.add_replicas,
-    "drain": handle.drain_replicas,
-    "abort": handle.abort_serial,
-    "outages": handle.count_outages,
+    "add": commands.add_replicas,
+    "drain": commands.drain_replicas,
+    "abort": commands.abort_serial,
+    "outages": commands.count_outages,
 }
 
 
@@ -38,7 +38,7 @@ def run_plane(
     player.env.process(operator())
     player.run(scene.until)
     end_s = min(scene.until, 1e300)
-    handle.settle(plane.address, end_s)
+    watching.settle(plane.address, end_s)
     replicas = plane["replicas"]
     cached_blocks = [observe(plane.address, r)[1] for r in range(len(replicas))]  # while the requests are there
     records.extend(plane.end(end_s))

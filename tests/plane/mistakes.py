@@ -11,7 +11,9 @@ SCHEDULER, BATCH, OUTPUTS, ENGINE = (f"sim/plane/{name}.py" for name in ("schedu
 SEQUENCE, BUILDING, CACHE, BLOCKWISE, EXTENTS, ROWS = (
     f"sim/plane/{name}.py" for name in ("sequence", "building", "cache", "blockwise", "extents", "extent_rows")
 )
-JOURNEY, REACTIONS, DRAWING, TEXT = (f"sim/plane/{name}.py" for name in ("journey", "reactions", "drawing", "text"))
+JOURNEY, ENDINGS, REACTIONS, DRAWING, TEXT = (
+    f"sim/plane/{name}.py" for name in ("journey", "endings", "reactions", "drawing", "text")
+)
 MODEL = "tests/plane/slow_replica.py"
 Edit = tuple[str, str, str]
 """(file, text, what takes its place)."""
@@ -294,7 +296,7 @@ MISTAKES: dict[str, Mistake] = {
         ("senders:a_sender_tries_again_later_and_later_and_then_goes_on",),
     ),
     "the next turn counts from the last attempt": Mistake(
-        in_(JOURNEY, ("due_s = asked_s(p, q, slot) + ", "due_s = q.arrived_s + ")),
+        in_(ENDINGS, ("due_s = asked_s(p, q, slot) + ", "due_s = q.arrived_s + ")),
         ("senders:a_sender_tries_again_later_and_later_and_then_goes_on",),
     ),
     "who would try again after the horizon goes on": Mistake(

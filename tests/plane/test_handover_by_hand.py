@@ -13,7 +13,7 @@ from worlds import Scene
 
 from sim.fleet.clocks import CLOCKS
 from sim.metrics.records import COMPLETED, FAILED, REFUSED
-from sim.plane import handle
+from sim.plane import commands
 from sim.plane.owner import Plane
 from sim.plane.world import CACHES, POLICIES, HostTier, Pool, Transfer, Visit
 from sim.traffic import Chunk
@@ -272,7 +272,7 @@ def test_blocks_of_an_aborted_request_stay_until_its_transfer_has_ended():
     plane, clock = playing(split(), rows((0.0, 16, 5)))
     clock.run(1.5)
     assert free(plane) == [996, 996]
-    clock.act(handle.abort_serial, 0)
+    clock.act(commands.abort_serial, 0)
     clock.run(2.5)
     assert free(plane) == [996, 996]
     clock.run(3.5)  # it ends at 3 s
@@ -285,14 +285,14 @@ def test_what_waits_for_room_is_let_go_at_once():
     plane, clock = playing(split(decode={"num_gpu_blocks": 6}), rows((0.0, 16, 5), (0.0, 16, 5)))
     clock.run(2.5)
     assert free(plane) == [992, 1]
-    clock.act(handle.abort_serial, 1)
+    clock.act(commands.abort_serial, 1)
     assert free(plane) == [996, 1]
 
 
 def test_a_drained_prefill_replica_goes_when_its_last_prompt_was_fetched():
     plane, clock = playing(split({"num_replicas": 2}), rows((0.0, 16, 5), (0.0, 16, 5)))
     clock.run(1.25)
-    clock.act(handle.drain_replicas, 0, 1)
+    clock.act(commands.drain_replicas, 0, 1)
     clock.run(4.5)
     assert plane["replicas"]["state"].tolist() == [1, 2, 1]  # its transfer is the second, and ends at 5 s
     clock.run(5.5)

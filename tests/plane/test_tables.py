@@ -15,8 +15,8 @@ from drive import run_plane
 from sim.fleet.clocks import CLOCKS
 from sim.metrics.records import COMPLETED, FAILED
 from sim.plane.building import RECORDS
+from sim.plane.commands import abort_serial
 from sim.plane.compiled import PLAIN, drop_stale_caches, jit
-from sim.plane.handle import abort_serial
 from sim.plane.owner import Plane
 from sim.traffic.arrivals import Chunk
 

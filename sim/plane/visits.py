@@ -1,0 +1,109 @@
+"""The visits of a request's path: it is sent to a pool, leaves it, and goes on."""
+
+# ruff: noqa: ANN001, ANN201
+import numpy as np
+
+from sim.metrics.records import BLOCKED, COMPLETED, SHED
+from sim.plane.compiled import jit
+from sim.plane.drawing import draw
+from sim.plane.endings import end_request
+from sim.plane.engine import cut
+from sim.plane.events import emit
+from sim.plane.handover import offer
+from sim.plane.loading import forget_load
+from sim.plane.queues import join_waiting
+from sim.plane.routing import route
+from sim.plane.tables import (
+    DECODE_SIDE,
+    STEP,
+    class_at,
+    i4_at,
+    pool_at,
+    replica_at,
+    request_at,
+    visit_at,
+)
+from sim.plane.text import open_text
+from sim.plane.world import MAX_VISITS
+
+
+@jit
+def lengths(q, visit):
+    """Prompt and output of a visit [tokens]."""
+    if visit.generate == 1:
+        return q.full_prompt, (q.full_output if visit.last == 1 else 1)
+    return visit.template_tokens + (q.full_prompt if visit.reads_full == 1 else q.user_tokens), 1
+
+
+@jit
+def start_visit(p, slot, now):
+    """Send a request to the pool of its present visit."""
+    q = request_at(p.requests, slot)
+    visit = visit_at(p.visits, q.visit)
+    q.prompt, q.output = lengths(q, visit)
+    if visit.first == 1:
+        q.classified_s = now
+    open_text(p, q, class_at(p.classes, q.class_id), visit)
+    forget_load(p, slot)
+    q.emitted = visit.emitted
+    q.fetches = np.int64(visit.side == DECODE_SIDE)
+    q.computed = q.pending = q.mid = q.in_flight = 0
+    q.cost_s = 0.0
+    q.replica = -1
+    enter_pool(p, slot, now)
+
+
+@jit
+def enter_pool(p, slot, now):
+    """A request comes to the pool of its present visit: a replica is chosen, and it joins the queue there."""
+    q = request_at(p.requests, slot)
+    visit = visit_at(p.visits, q.visit)
+    pool = pool_at(p.pools, visit.pool)
+    r = route(p, pool, q, slot, visit)
+    if r < 0:
+        end_request(p, slot, SHED, now)
+        return
+    q.replica = r
+    if visit.side == DECODE_SIDE:
+        offer(p, q, slot, visit)
+    pool.num_arrived += 1
+    pool.prompt_tokens += q.prompt
+    i4_at(p.outstanding, r).v += 1
+    s = replica_at(p.replicas, r)
+    is_head = join_waiting(p, pool, s, slot, False, now)
+    if s.pending == 0:
+        s.pending = 1
+        emit(p, now, STEP, r, r)
+    elif (is_head or pool.adaptive == 1) and s.num_running < pool.max_admitted:  # a longer queue makes chunks shorter
+        cut(p, s, r, now)
+
+
+@jit
+def leave_pool(p, q):
+    """A request leaves its replica for good: count it out and turn its share of replica time into money."""
+    visit = visit_at(p.visits, q.visit)
+    pool = pool_at(p.pools, visit.pool)
+    pool.num_left += 1
+    i4_at(p.outstanding, q.replica).v -= 1
+    q.cost_usd += q.cost_s * pool.usd_per_s
+    if visit.last == 0:
+        q.guard_s += q.cost_s
+        q.cost_s = 0.0
+
+
+@jit
+def complete_visit(p, slot, now):
+    """A visit's last token is out, and its replica has let go: go on along the path."""
+    q = request_at(p.requests, slot)
+    leave_pool(p, q)
+    visit = visit_at(p.visits, q.visit)
+    if visit.last == 1 or (visit.streams == 1 and q.full_output == 1):
+        end_request(p, slot, COMPLETED, now)
+    elif q.aborted >= 0:
+        q.emitted *= visit.streams
+        end_request(p, slot, q.aborted, q.abort_s)
+    elif visit.block_frac > 0.0 and draw(p.block_key, q, MAX_VISITS * q.turn + visit.ordinal) < visit.block_frac:
+        end_request(p, slot, BLOCKED, now)
+    else:
+        q.visit += 1
+        start_visit(p, slot, now)
