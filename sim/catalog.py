@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from sim.errors import CatalogError, Problem, SpecError, did_you_mean
+from sim.spec.classifier import Classifier, read_classifiers
 from sim.spec.hardware import GpuSpec, PriceBook, read_gpu, read_prices
 from sim.spec.load import read_file, read_scenario
 from sim.spec.model import ModelSpec, read_model
@@ -299,6 +300,11 @@ def load_acceptance(config: SpeculativeConfig) -> AcceptanceTable:
         message = f"{table.name} is of method {table.method}, the pool speculates with {config.method}"
         raise CatalogError(Problem(message, path="acceptance"))
     return table
+
+
+def load_classifier(name: str) -> Classifier:
+    """Return a safety classifier by name."""
+    return _named("classifier", name, "models/_classifiers.yaml", read_classifiers)
 
 
 def load_prices(name: str) -> PriceBook:
