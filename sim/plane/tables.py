@@ -158,6 +158,13 @@ VISIT = record(
     # transfer that remains when the prompt is complete
     "i4 first_link push",
     "f8 least_frac",
+    # of a path that is more than guards and an answer, see work.py (`special`): what the visit is there for, whether it
+    # decides on an answer, whether text joins the conversation on its path
+    "i4 special role decides joins",
+    "i4 extra_tokens keeps reads_exchange",
+    "f8 frac escalate_frac",
+    "i8 output_tokens delay_s adds_tokens refusal_tokens",  # quantile tables; -1: none
+    "i8 true_positive false_positive",  # by language; -1: block_frac holds
 )
 
 HOLD = record(
@@ -182,11 +189,29 @@ CLASS = record(
     "i4 reacts retried max_retries",
     "i8 backoff_s",
     "f8 retry_frac backoff_factor max_backoff_s leave_frac slow_s slow_leave_frac",
+    "f8 unsafe_frac",
+    "i4 special",  # its path is more than guards and an answer
 )
 
 RETRY = np.dtype(fields("f8 asked_s", "i8 retry_of"))
 """Of a turn that is tried again, by request row: its first attempt's arrival, and the serial of the attempt before. No
 rows where nobody tries again."""
+
+GUARD, DRAFT, CANDIDATE, ANSWER, PAUSE = range(5)
+"""What a visit is there for. DRAFT: its output is read by later visits. CANDIDATE: it is the answer, or is thrown away.
+PAUSE: a delay."""
+
+WORK = np.dtype(
+    fields(
+        "i4 added kept same answered",
+        "i4 read refusal drafts anew",
+        "i4 cut_at told_turn visit replica",
+        "i4 cached pad",
+        "f8 answer_s classified_s scheduled_s first_s wait_s",
+    )
+)
+"""What the visits of a request add and leave, by request row: `sim/plane/work.py`. No rows where all paths are guards
+and an answer."""
 
 DEADLINE = np.dtype(fields("f8 due_s limit_s patience_s"))
 """What a request waits for, by request row, FAR where it does not: `sim/plane/deadlines.py`. No rows where nothing but
@@ -268,6 +293,7 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "holds": HOLD,
     "retries": RETRY,
     "deadlines": DEADLINE,
+    "works": WORK,
     "extras": EXTRA,
     "holding": I4,
     "transfer_times": I8,
@@ -322,10 +348,11 @@ PLANE = record(
     "i8 num_replicas num_itl tree_size has_segments",
     "i8 wheel_at num_wheel num_due due_size",
     "i8 num_homes num_links has_loads keeps_times has_holds has_retries num_retries num_outages",
-    "i8 has_deadlines has_extras",
+    "i8 has_deadlines has_extras has_work event_stretches",
     "i8 ring",  # rows of flights of a replica, less one
     "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key affinity_key content_key",
     "u8 accept_key retry_key backoff_key leave_key",
+    "u8 made_key delay_key delay_tokens_key visit_output_key escalate_key refusal_key unsafe_key",
     "i8 " + " ".join(TABLES),
 )
 
@@ -335,7 +362,7 @@ replica_at, request_at, pool_at, visit_at, class_at, bucket_at = map(
 )
 link_at, load_at, loader_at, tier_at, hold_at, retry_at = map(rows, (LINK, LOAD, LOADER, TIER, HOLD, RETRY))
 wait_at, out_at, node_at, due_at = map(rows, (WAIT, OUT, NODE, DUE))
-deadline_at, extra_at = map(rows, (DEADLINE, EXTRA))
+deadline_at, extra_at, work_at = map(rows, (DEADLINE, EXTRA, WORK))
 flight_at, log_at = map(rows, (FLIGHT, LOG))
 stretch_at, extent_at, block_at, held_at, room_at = map(rows, (STRETCH, EXTENT, BLOCK, HELD, ROOM))
 done_at, arrival_at, segment_at = rows(DONE), rows(ARRIVAL), rows(SEGMENT)

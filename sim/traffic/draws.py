@@ -44,6 +44,13 @@ BURST_SIZE = 41
 BURST_DELAY = 42
 THIN = 50
 TRACE_GAP = 51
+VISIT_MADE = 63
+DELAY = 64
+DELAY_TOKENS = 65
+VISIT_OUTPUT = 66
+ESCALATE = 67
+REFUSAL_TOKENS = 68
+UNSAFE = 69
 
 # 2**64 divided by the golden ratio, made odd: the increment of SplitMix64 (same source as `mix`).
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)

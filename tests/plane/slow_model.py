@@ -15,28 +15,27 @@ import numpy as np
 import slow_draws as draws
 from slow_content import Texts
 from slow_handover import Handovers
-from slow_policies import most_at_once
+from slow_paths import UNSAFE, Paths
 from slow_replica import ACTIVE, DRAINING, OFF, Replica
 from slow_request import (
     ABANDONED,
-    BLOCKED,
+    CANDIDATE,
     COMPLETED,
     FAILED,
     IN_FLIGHT,
     RATE_LIMITED,
     REFUSED,
-    SHED,
     Request,
     Result,
 )
 from slow_routing import Router
 from slow_senders import Senders
 from slow_sequence import LOADING, RUNNING, Sequence
-from slow_singly import make_replica, most_tokens
+from slow_singly import make_replica
 from slow_step import Step
 from slow_transfers import Counts, Host, Link, Store
 
-from sim.plane.world import Pool, Visit, World
+from sim.plane.world import Pool, World
 from sim.traffic.arrivals import SEGMENT
 
 CONTROL, ARRIVAL, TIMER, TRANSFER, REPLICA = range(5)  # classes of events at one instant, in their order
@@ -47,7 +46,7 @@ Command = tuple[Any, ...]
 
 
 @dataclass(eq=False)
-class Model(Handovers, Senders):
+class Model(Handovers, Senders, Paths):
     """The world in motion."""
 
     world: World
@@ -110,7 +109,7 @@ class Model(Handovers, Senders):
             "classified_s": math.nan, "scheduled_s": math.nan, "first_token_s": math.nan, "end_s": math.nan,
             "output_tokens": 0, "cached_tokens": 0, "num_preemptions": 0,
             "pool": -1, "replica": -1, "cost_usd": 0.0, "busy_s": 0.0, "guard_s": 0.0, "transfer_s": 0.0,
-            "attempt": 0, "retry_of": -1, "left": 0,
+            "attempt": 0, "retry_of": -1, "left": 0, "verdict_s": 0.0, "delay_s": 0.0, "flags": 0,
         }  # fmt: skip
         record |= {name: int(row[name]) for name in ("user", "conversation", "class_id", "language")}
         if again:
@@ -121,35 +120,43 @@ class Model(Handovers, Senders):
             factor = 1.0 if kind.length_factor is None else float(kind.length_factor[record["language"]])
             user_tokens = draws.tokens(kind.user_tokens, self.draw(draws.USER_TOKENS, record, turn), factor)
             output_tokens = draws.tokens(kind.output_tokens, self.draw(draws.OUTPUT_TOKENS, record, turn), factor)
+        record["user_tokens"], record["requested_tokens"] = user_tokens, output_tokens
+        if self.draw(draws.UNSAFE, record, turn) < kind.unsafe_frac:
+            record["flags"] = UNSAFE
+        path = list(self.world.paths[kind.path])
+        most_tokens = output_tokens + self.room(record, path)
         history_tokens = before.history_tokens if before is not None and kind.keep_history else 0
         whole_tokens = prompt_tokens = kind.prefix_tokens + history_tokens + user_tokens
-        too_long = whole_tokens + output_tokens > kind.max_context_tokens
+        too_long = whole_tokens + most_tokens > kind.max_context_tokens
         if too_long and kind.truncates:
-            prompt_tokens = max(kind.prefix_tokens + user_tokens, kind.max_context_tokens - output_tokens)
-        record["prompt_tokens"], record["requested_tokens"] = prompt_tokens, output_tokens
-        record["user_tokens"] = user_tokens
+            prompt_tokens = max(kind.prefix_tokens + user_tokens, kind.max_context_tokens - most_tokens)
+        record["prompt_tokens"] = prompt_tokens
 
+        told_turn = turn if before is None or prompt_tokens < whole_tokens or not kind.keep_history else -1
         if before is None:
             content = self.texts.first(record, kind, segments)
         elif again:
-            content = before.content
+            content, told_turn = before.content, before.told_turn
         elif prompt_tokens < whole_tokens or not kind.keep_history:
             content = self.texts.anew(record, before.content)
         elif before.record["ending"] == COMPLETED:
-            content = before.content
+            content, told_turn = before.content, before.told_turn
+            if before.parts_at is not None:
+                content = content.parted(before.parts_at, self.texts.stream(record, turn), turn)
         else:
-            content = self.texts.after(record, before.content, kind.prefix_tokens + history_tokens)
-        path = list(self.world.paths[kind.path])
+            content, told_turn = self.texts.after(record, before.content, kind.prefix_tokens + history_tokens), turn
         homes = {} if before is None else before.homes
         asked_s = before.asked_s if again else now
         request = Request(record, row, kind, path, history_tokens, content, homes, asked_s)
+        request.prompt_tokens, request.told_turn = prompt_tokens, told_turn
+        request.num_anew = before.num_anew if again else 0
         self.requests.append(request)
 
         if self.num_outages > 0:
             self.end(request, FAILED, now, now)
         elif not self.take_from_bucket(now, int(row["bucket"])):
             self.end(request, RATE_LIMITED, now, now)
-        elif (too_long and not kind.truncates) or not all(self.fits(request, visit) for visit in path):
+        elif (too_long and not kind.truncates) or not self.fits(request):
             self.end(request, REFUSED, now, now)
         else:
             if kind.patience_s is not None:
@@ -169,53 +176,15 @@ class Model(Handovers, Senders):
         self.levels[number] = (level - 1 if allowed else level, now)
         return allowed
 
-    def fits(self, request: Request, visit: Visit) -> bool:
-        """Whether a pool could ever serve this visit."""
-        pool, (prompt_tokens, output_tokens) = self.world.pools[visit.pool], request.lengths(visit)
-        most = prompt_tokens + output_tokens - 1  # tokens in the cache at the end: also the longest recompute
-        most_blocks = -(-most_tokens(pool, most) // pool.block_size)
-        if prompt_tokens + output_tokens > pool.max_model_len or most_blocks > pool.num_gpu_blocks - 1:
-            return False
-        return most_at_once(pool, prompt_tokens, most) <= pool.max_num_batched_tokens
-
     def end(self, request: Request, ending: int, t_s: float, now: float) -> None:
         """A request ends as of `t_s`; the conversation goes on, with the answer if there is one."""
         self.release_hold(request, now)
         request.record["ending"], request.record["end_s"] = ending, t_s
         request.patience = False
-        if ending == COMPLETED:
-            record = request.record
-            request.history_tokens = record["prompt_tokens"] - request.kind.prefix_tokens + record["requested_tokens"]
+        self.sum_up(request, ending)
         self.go_on(now, request)
 
     # Visits
-
-    def next_visit(self, request: Request, now: float) -> None:
-        request.visit += 1
-        visit, record, kind = request.path[request.visit], request.record, request.kind
-        if visit.kind in ("generate", "prefill"):
-            record["classified_s"] = now
-        at_prefill = visit.kind == "decode" and visit.transfer.first_token_at_prefill
-        if visit.kind == "decode":
-            record["pool"] = record["replica"] = -1
-            record["transfer_s"] = 0.0 if at_prefill else math.nan
-        content = request.content
-        if visit.kind == "classify":
-            content = self.texts.visit(record, kind.path, request.visit, content)
-        lengths = request.lengths(visit)
-        candidates = [replica for replica in self.pools[visit.pool] if replica.state == ACTIVE]
-        if not candidates:
-            self.end(request, SHED, now, now)
-            return
-        replica = self.router.route(request, visit.pool, candidates, content, lengths[0])
-        if request.answering:
-            record["pool"], record["replica"] = visit.pool, replica.index
-        request.seq = Sequence(request, record["serial"], *lengths, content, kind.priority, record["arrived_s"])
-        request.seq.fetches, request.seq.num_emitted = visit.kind == "decode", int(at_prefill)
-        request.replica = replica
-        replica.join(request.seq)
-        if not replica.has_event:
-            self.schedule_event(replica, now)
 
     def schedule_event(self, replica: Replica, t_s: float) -> None:
         replica.has_event = True
@@ -250,7 +219,7 @@ class Model(Handovers, Senders):
         replica.busy_s += step.step_s
         for entry, share_s in zip(step.entries, step.shares_s, strict=True):
             request = entry.seq.request
-            request.record["busy_s" if request.is_last else "guard_s"] += share_s
+            request.record["busy_s" if request.is_billed else "guard_s"] += share_s
             request.record["cost_usd"] += share_s * replica.pool.usd_per_replica_s
 
     def emit(self, seq: Sequence, now: float) -> None:
@@ -266,21 +235,10 @@ class Model(Handovers, Senders):
                 self.gaps_s[row].append(gap_s)
                 self.gaps_per_token_s[row] += [gap_s / seq.num_new] * seq.num_new
             request.last_token_s = now
-        if seq.num_emitted < seq.output_tokens:
-            return
-        if request.is_last or (request.streams and record["requested_tokens"] == 1):
-            self.drop(request, COMPLETED, now + frontend_s, now)
-        elif request.abort is not None:
-            self.drop(request, *request.abort, now)
-        elif request.answering:
-            self.hand_over(request, now)
-        else:
-            self.leave(request, now)
-            visit, index = request.path[request.visit], 8 * record["turn"] + request.visit
-            if self.draw(draws.BLOCK, record, index) < visit.block_frac:
-                self.end(request, BLOCKED, now, now)
-            else:
-                self.next_visit(request, now)
+        elif request.role == CANDIDATE and seq.num_emitted == 1:
+            request.withheld_s = now
+        if seq.num_emitted == seq.output_tokens:
+            self.visit_over(request, now)
 
     def leave(self, request: Request, now: float) -> None:
         """The request's visit is over."""
@@ -306,7 +264,10 @@ class Model(Handovers, Senders):
         if request.ended or request.abort is not None:
             return
         replica, seq = request.replica, request.seq
-        if seq.status == LOADING:
+        if request.is_delayed:
+            request.is_delayed = False
+            self.end(request, ending, now, now)
+        elif seq.status == LOADING:
             request.abort = (ending, now)  # its blocks are being written: the end of the transfer ends it
         elif seq in replica.waiting:
             made_way = seq.blocks or seq is replica.first_ready()
@@ -353,8 +314,15 @@ class Model(Handovers, Senders):
     def timer(self, now: float, request: Request, what: str) -> None:
         if what in ("turn", "retry"):
             self.issue(now, request.row, (), request, again=what == "retry")
+        elif what == "delay":
+            self.delay_ends(request, now)
         elif request.patience:
             self.abort(request, ABANDONED, now)
+
+    @staticmethod
+    def is_due(request: Request, what: str) -> bool:
+        """Whether a timer was not cancelled."""
+        return {"patience": request.patience, "delay": request.is_delayed}.get(what, True)
 
     def handle(self, now: float, rank: int, key: int, what: Any) -> None:
         if rank == CONTROL:
@@ -387,12 +355,15 @@ def play(
     played = []
     while model.events and model.events[0][0] < until and len(model.steps) < max_steps:
         now, rank, key, what = heapq.heappop(model.events)
-        if rank != TIMER or what != "patience" or model.requests[key].patience:
-            played.append((now, rank, key))
+        if rank == TIMER and not model.is_due(model.requests[key], what):
+            continue
+        played.append((now, rank, key))
         model.handle(now, rank, key, what)
     for request in model.requests:
         if request.seq is not None:
             model.tally(request)
+        if not request.ended:
+            model.sum_up(request, IN_FLIGHT)
     complete = not (model.events and model.events[0][0] < until)
     records = [request.record for request in model.requests]
     result = records, model.gaps_s, model.gaps_per_token_s, model.replicas, model.steps, played, complete
