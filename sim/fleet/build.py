@@ -10,9 +10,10 @@ from sim import catalog, cost, traffic
 from sim.errors import CapacityError, Problem, SpecError
 from sim.fleet.assumptions import pool_inputs, stated_inputs
 from sim.fleet.host_tiers import host_tier, host_tier_problems
-from sim.fleet.split import split_problems, transfer_of
+from sim.fleet.split import split_problems
+from sim.fleet.visits import make_paths, visit_inputs
 from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
-from sim.plane.world import Bucket, Pool, Visit, World
+from sim.plane.world import Bucket, Pool, World
 from sim.spec import PopulationTraffic, Scenario
 from sim.spec.fleet import Pool as PoolSpec
 from sim.spec.hardware import GpuSpec, Sourced
@@ -70,7 +71,7 @@ def build(scenario: Scenario, pools: Pools | None = None) -> Built:
         source=source,
         profiles=profiles,
         groups=make_groups(scenario, source, profiles, prices),
-        assumptions=[*stated_inputs(scenario), *pool_inputs(profiles, pools.gpus, prices)],
+        assumptions=[*stated_inputs(scenario), *visit_inputs(scenario), *pool_inputs(profiles, pools.gpus, prices)],
     )
 
 
@@ -124,7 +125,7 @@ def with_context_limits(scenario: Scenario, profiles: Mapping[str, cost.Profile]
 def answered_tokens(scenario: Scenario, path: str, profiles: Mapping[str, cost.Profile]) -> int:
     """Longest prompt plus answer that the answering pools of a path take [tokens]."""
     visits = scenario.fleet.paths[path]
-    return min(profiles[visit.pool].max_model_len for visit in visits if visit.kind != "classify")
+    return min(profiles[str(visit.pool)].max_model_len for visit in visits if visit.kind not in ("classify", "delay"))
 
 
 def gpu_price(scenario: Scenario, name: str, gpu: GpuSpec) -> Sourced:
@@ -141,7 +142,6 @@ def make_world(
     compiled: Pools,
 ) -> World:
     """The plane's input."""
-    names = list(compiled.profiles)
     pools = []
     for name, profile in compiled.profiles.items():
         pool = scenario.pool(name)
@@ -174,23 +174,9 @@ def make_world(
                 kv_offload=host_tier(pool, profile, compiled.gpus[name]),
             )
         )
-    paths = {
-        name: tuple(
-            Visit(
-                names.index(visit.pool),
-                visit.kind,
-                visit.prompt,
-                visit.template_tokens,
-                visit.block_frac,
-                transfer_of(scenario, visits, compiled.profiles, compiled.gpus) if visit.kind == "decode" else None,
-            )
-            for visit in visits
-        )
-        for name, visits in scenario.fleet.paths.items()
-    }
     return World(
         pools=pools,
-        paths=paths,
+        paths=make_paths(scenario, source.languages, compiled.profiles, compiled.gpus),
         classes=source.classes,
         buckets=[Bucket(float(row["rate_per_s"]), float(row["capacity"])) for row in source.buckets],
         router=scenario.fleet.router,

@@ -58,6 +58,9 @@ class Tier(Spec):
     """What becomes of a turn that exceeds it (the name and the words are those of OpenAI's Responses API). auto: the
     oldest history is dropped. disabled: the turn ends as refused, and the conversation goes on without it. Default
     auto: as chat applications do."""
+    unsafe_frac: Fraction = 0.0
+    """Fraction of its messages that are unsafe: classifiers with rates find them, or not. Default 0; public demos saw
+    0.05 to 0.105 (LMSYS-Chat-1M, ToxicChat, WildChat), which says little of paid traffic."""
     patience: TimeDistribution | None = None
     """Time a user waits for the first token before leaving [s]. Default: for ever."""
     reaction: Reaction | None = None

@@ -54,6 +54,7 @@ def class_of(name: str, tier_name: str, tier: Tier, **known: Any) -> TrafficClas
         patience_s=None if tier.patience is None else table(tier.patience),
         max_context_tokens=tier.max_context_tokens or NO_LIMIT,
         truncates=tier.truncation == "auto",
+        unsafe_frac=tier.unsafe_frac,
         reaction=None if tier.reaction is None else reaction_of(tier.reaction),
         **fields | known,
     )

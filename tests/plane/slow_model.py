@@ -20,7 +20,6 @@ from slow_replica import ACTIVE, DRAINING, OFF, Replica
 from slow_request import (
     ABANDONED,
     CANDIDATE,
-    COMPLETED,
     FAILED,
     IN_FLIGHT,
     RATE_LIMITED,
@@ -131,20 +130,7 @@ class Model(Handovers, Senders, Paths):
         if too_long and kind.truncates:
             prompt_tokens = max(kind.prefix_tokens + user_tokens, kind.max_context_tokens - most_tokens)
         record["prompt_tokens"] = prompt_tokens
-
-        told_turn = turn if before is None or prompt_tokens < whole_tokens or not kind.keep_history else -1
-        if before is None:
-            content = self.texts.first(record, kind, segments)
-        elif again:
-            content, told_turn = before.content, before.told_turn
-        elif prompt_tokens < whole_tokens or not kind.keep_history:
-            content = self.texts.anew(record, before.content)
-        elif before.record["ending"] == COMPLETED:
-            content, told_turn = before.content, before.told_turn
-            if before.parts_at is not None:
-                content = content.parted(before.parts_at, self.texts.stream(record, turn), turn)
-        else:
-            content, told_turn = self.texts.after(record, before.content, kind.prefix_tokens + history_tokens), turn
+        content, told_turn = self.text_of(record, kind, segments, before, whole_tokens, prompt_tokens)
         homes = {} if before is None else before.homes
         asked_s = before.asked_s if again else now
         request = Request(record, row, kind, path, history_tokens, content, homes, asked_s)

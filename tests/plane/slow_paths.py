@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import slow_draws as draws
+from slow_content import Content
 from slow_policies import most_at_once
 from slow_replica import ACTIVE
 from slow_request import ANSWER, BLOCKED, CANDIDATE, COMPLETED, DRAFT, GUARD, PAUSE, SHED, Request, roles_of
@@ -13,6 +14,7 @@ from slow_sequence import Sequence
 from slow_singly import most_tokens
 
 from sim.plane.world import Visit, World
+from sim.traffic.arrivals import TrafficClass
 
 UNSAFE, ESCALATED, CAUGHT, REVISED = 1, 4, 32, 64
 TIMER = 2
@@ -68,6 +70,27 @@ class Paths:
         return self.chance(draws.MADE, record, number) < visit.frac
 
     # Beforehand
+
+    def text_of(
+        self, record: dict[str, Any], kind: TrafficClass, segments: Any, before: Request | None, whole: int, prompt: int
+    ) -> tuple[Content, int]:
+        """What a turn's prompt says, and from which turn on all prompts and answers repeat what was before.
+
+        `before`: the turn before, or the attempt before; `whole`, `prompt`: tokens before and after a cut.
+        """
+        turn = record["turn"]
+        if before is None:
+            return self.texts.first(record, kind, segments), turn
+        if record["attempt"] > 0:
+            return before.content, before.told_turn
+        if prompt < whole or not kind.keep_history:
+            return self.texts.anew(record, before.content), turn
+        if before.record["ending"] != COMPLETED:
+            history = kind.prefix_tokens + before.history_tokens
+            return self.texts.after(record, before.content, history), turn
+        if before.parts_at is None:
+            return before.content, before.told_turn
+        return before.content.parted(before.parts_at, self.texts.stream(record, turn), turn), before.told_turn
 
     def course(self, record: dict[str, Any], path: list[Visit]) -> Iterator[Stop]:
         """The visits that a request makes if nothing ends it, and the refusals if something does."""

@@ -9,8 +9,9 @@ import pytest
 from drive import run_plane
 from hypothesis import HealthCheck, given, settings
 from slow_content import Texts
-from slow_model import ACTIVE, ARRIVAL, COMPLETED, CONTROL, REPLICA, TIMER, Model
+from slow_model import ACTIVE, ARRIVAL, CONTROL, REPLICA, TIMER, Model
 from slow_replica import DRAINING, NO_LIMIT, BlockPool, Replica
+from slow_request import COMPLETED
 from slow_sequence import PREEMPTED, RUNNING
 from slow_step import piece_of
 from worlds import SEGMENT_KEYS, play_scene, scenes
