@@ -13,6 +13,7 @@ from sim.fleet.host_tiers import host_tier, host_tier_problems
 from sim.fleet.split import split_problems
 from sim.fleet.visits import make_paths, visit_inputs
 from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
+from sim.plane.building_work import has_work
 from sim.plane.world import Bucket, Pool, World
 from sim.spec import PopulationTraffic, Scenario
 from sim.spec.fleet import Pool as PoolSpec
@@ -65,12 +66,13 @@ def build(scenario: Scenario, pools: Pools | None = None) -> Built:
     profiles, prices = pools.profiles, pools.prices
     SpecError.raise_if(split_problems(scenario, profiles))
     source = traffic.build(with_context_limits(scenario, profiles))
+    world = make_world(scenario, source, pools)
     return Built(
         scenario=scenario,
-        world=make_world(scenario, source, pools),
+        world=world,
         source=source,
         profiles=profiles,
-        groups=make_groups(scenario, source, profiles, prices),
+        groups=make_groups(scenario, source, profiles, prices, has_flags=world.has_extras or has_work(world)),
         assumptions=[*stated_inputs(scenario), *visit_inputs(scenario), *pool_inputs(profiles, pools.gpus, prices)],
     )
 
@@ -214,6 +216,8 @@ def make_groups(
     source: traffic.Source,
     profiles: Mapping[str, cost.Profile],
     prices: Mapping[str, Sourced],
+    *,
+    has_flags: bool = False,
 ) -> Groups:
     """The names and limits behind the codes in records."""
     people = {kind.tier for kind in source.classes if not kind.is_program}
@@ -232,5 +236,6 @@ def make_groups(
             PoolFacts(name, profile.model, profile.hardware, profile.num_gpus, float(prices[name]))
             for name, profile in profiles.items()
         ),
+        has_flags=has_flags,
         has_transfers=any(visits[-1].kind == "decode" for visits in scenario.fleet.paths.values()),
     )

@@ -63,6 +63,8 @@ class Groups:
     pools: tuple[PoolFacts, ...]
     has_transfers: bool = False
     """Whether any answer is split over two pools."""
+    has_flags: bool = False
+    """Whether records tell what befell requests (`sim.metrics.records.FLAGS`)."""
 
     @cached_property
     def tier_of_class(self) -> NDArray[np.int64]:

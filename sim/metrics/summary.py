@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sim.metrics import blocks, saturation
 from sim.metrics.attribution import RULE, Bill, attribute
 from sim.metrics.collector import METRICS, Collector
+from sim.metrics.flags import flags
 from sim.metrics.host_tier import HostTierCounts, describe
 from sim.metrics.records import COMPLETED, IN_FLIGHT
 from sim.metrics.statistics import finite, ratio, statistics
@@ -111,6 +112,7 @@ def summarise(
                 pool.name: _pool(timeline, index, bill, collector, facts) for index, pool in enumerate(groups.pools)
             },
             **_by_class(collector, bill),
+            **flags(collector),
             "by_language": {name: _language(collector, index, bill) for index, name in enumerate(groups.languages)},
             "itl_per_token": statistics("itl_per_token_ms", itl_per_token.sum(axis=0), scale=1000.0),
             "calibration": dict(facts.calibration),
