@@ -165,7 +165,7 @@ def build_work(plane: Plane, world: World, begin: dict[str, int], num_requests: 
 
 
 def fill_visit(row: np.void, visit: Visit, role: int, curves: Curves) -> None:
-    """Write what a visit of a long path does; a draft or a candidate is no answer yet."""
+    """Write what a visit of a long path does; a draft is no answer, and a candidate none until that is decided."""
     row["role"], row["frac"] = role, visit.frac
     row["extra_tokens"], row["keeps"] = visit.prompt_extra_tokens, visit.keep_in_history
     row["reads_exchange"] = visit.prompt == "exchange"
@@ -178,5 +178,5 @@ def fill_visit(row: np.void, visit: Visit, role: int, curves: Curves) -> None:
         row[name] = -1 if rates is None else curves.add(np.asarray(rates, dtype=np.float64))
     if role == DRAFT:
         row["generate"] = row["first"] = 0
-    if role in (DRAFT, CANDIDATE):
+    if role == DRAFT or (role == CANDIDATE and visit.escalate_frac != 0.0):
         row["streams"] = 0

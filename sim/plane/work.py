@@ -205,7 +205,7 @@ def conclude(p, q, slot, visit, now):
     """What comes after a visit whose last token is out: an ending, or GOES_ON."""
     w = work_at(p.works, slot)
     is_final = visit.decides == 1 and draw_visit(p.escalate_key, q, visit) >= visit.escalate_frac
-    if visit.last == 1 or (visit.streams == 1 and q.full_output == 1):
+    if visit.last == 1 or (visit.streams == 1 and (q.full_output == 1 or visit.role == CANDIDATE)):
         return finish_answer(p, q, slot, w)
     if visit.role == CANDIDATE:
         set_aside(q, w)
@@ -231,7 +231,7 @@ def conclude(p, q, slot, visit, now):
 
 @jit
 def finish_answer(p, q, slot, w):
-    """The path's last visit is over."""
+    """The path's last visit is over, or one after which nobody goes on."""
     if w.refusal > 0:
         return np.int64(BLOCKED)
     if w.drafts > 0:
@@ -293,7 +293,8 @@ def write_work(p, done, q, slot, ending):
     if np.isnan(q.classified_s):
         return
     done.prompt_tokens += w.read
-    if visit_at(p.visits, q.visit).role == CANDIDATE and ending != COMPLETED:
+    visit = visit_at(p.visits, q.visit)
+    if visit.role == CANDIDATE and visit.streams == 0 and ending != COMPLETED:
         done.output_tokens = 0
 
 

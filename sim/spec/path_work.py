@@ -68,7 +68,8 @@ class WorkFields(Spec):
     delay brings, the instructions of the answer. Default false: only messages and answers are."""
     escalate_frac: Fraction | None = None
     """Fraction of requests for which the answer of this visit, or of the generate visit before it, will not do: they go
-    on to the next; the others have their answer, which was withheld until then. Default: none decides here."""
+    on to the next; the others have their answer, which was withheld until then (with 0 on a generate visit it streams).
+    Default: none decides here."""
     duration: TimeDistribution | None = None
     """Of a delay: how long it takes [s]."""
     adds_tokens: TokenDistribution | None = None

@@ -205,7 +205,8 @@ class Paths:
         """Its last token is out."""
         record, visit, role = request.record, request.path[request.visit], request.role
         served_s = now + self.world.pools[request.path[-1].pool].frontend_s
-        if request.is_last or (request.streams and record["requested_tokens"] == 1):
+        is_whole = request.streams and (role == CANDIDATE or record["requested_tokens"] == 1)
+        if request.is_last or is_whole:
             self.join(request, visit)
             self.drop(request, BLOCKED if request.refusal_tokens else COMPLETED, served_s, now)
             return

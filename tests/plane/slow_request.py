@@ -108,6 +108,8 @@ class Request:
     def streams(self) -> bool:
         """Whether the client gets the tokens of this visit."""
         at_prefill = self.path[self.visit].kind == "prefill"
+        if self.role == CANDIDATE:
+            return self.path[self.visit].escalate_frac == 0.0
         return self.role == ANSWER and (not at_prefill or self.path[-1].transfer.first_token_at_prefill)
 
     @property

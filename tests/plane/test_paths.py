@@ -109,6 +109,17 @@ def test_a_cascade_is_its_small_model_or_both(escalate_frac, end_s, guard_s):
     assert done["output_tokens"] == 4
 
 
+def test_where_nobody_goes_on_the_answer_streams():
+    """Without a decision the first token is out after a second; a fraction of all is answered by the other pool."""
+    arrivals = rows(*((10.0 * n, 5, 4) for n in range(200)))
+    found = records([Visit(0, escalate_frac=0.0, frac=0.7), Visit(1)], arrivals)
+    is_small = found["pool"] == 0
+    assert abs(is_small.sum() - 140) < 4 * deviation(200, 0.7)
+    waits_s = found["first_token_s"] - found["arrived_s"]
+    assert np.array_equal(waits_s, np.where(is_small, STEP_S, JUDGE_S))
+    assert not found["verdict_s"].any()
+
+
 def test_an_answer_that_is_decided_on_is_withheld_until_then():
     """First token after 1 s, the last after 4, the judge's two tokens after 4.5: all of it is the client's then."""
     judge = guard(prompt="exchange", output_tokens=constant(2), escalate_frac=0.0)
