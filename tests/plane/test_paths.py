@@ -195,14 +195,24 @@ def test_each_visit_finds_what_the_one_before_read_and_wrote():
     assert (done["prompt_tokens"], done["cached_tokens"]) == (19, 12)
 
 
-@pytest.mark.parametrize(("keeps", "prompt_tokens", "cached_tokens"), [(True, 8 + 6 + 4, 16), (False, 8 + 4, 8)])
-def test_the_next_turn_repeats_what_was_kept(keeps, prompt_tokens, cached_tokens):
+def test_the_next_turn_repeats_what_was_kept():
     """Of the first turn (8, 6 added, 4 answered) 17 were computed; without the 6, the answer stands elsewhere."""
-    path = [delay(1.0, adds_tokens=constant(6), keep_in_history=keeps), Visit(0)]
     lengths = {"user_tokens": constant(8), "output_tokens": constant(4)}
-    found = records(path, rows((0.0, 8, 4, 0, 2)), CACHING, kind={"keep_history": True} | lengths)
-    assert found["prompt_tokens"].tolist() == [14, prompt_tokens + 8 + 6]
-    assert found["cached_tokens"].tolist() == [0, cached_tokens]
+    for keeps, prompt_tokens, cached_tokens in ((True, 8 + 6 + 4, 16), (False, 8 + 4, 8)):
+        path = [delay(1.0, adds_tokens=constant(6), keep_in_history=keeps), Visit(0)]
+        found = records(path, rows((0.0, 8, 4, 0, 2)), CACHING, kind={"keep_history": True} | lengths)
+        assert found["prompt_tokens"].tolist() == [14, prompt_tokens + 8 + 6]
+        assert found["cached_tokens"].tolist() == [0, cached_tokens]
+
+
+def test_an_answer_that_was_thrown_away_is_not_found_in_place_of_the_other():
+    """A second a token: 8 and 4 of the small model's 5; then 13 of 21, since its own answer is not what was said."""
+    small = pool(0.0, c1=1.0, enable_prefix_caching=True)
+    lengths = {"user_tokens": constant(8), "output_tokens": constant(5)}
+    path = [Visit(0, escalate_frac=1.0), Visit(1)]
+    found = records(path, rows((0.0, 8, 5, 0, 2)), (small, CACHING[1]), kind={"keep_history": True} | lengths)
+    assert found["guard_s"].tolist() == [8 + 4, 13 + 4]
+    assert found["cached_tokens"].tolist() == [0, 12]
 
 
 def test_history_gives_way_to_what_visits_add():
