@@ -14,7 +14,7 @@ PATH_MISTAKES: dict[str, Mistake] = {
         ("paths:the_next_turn_repeats_what_was_kept",),
     ),
     "an answer that was thrown away is taken for the other": Mistake(
-        in_(WORK, ("    begin_stream(p, q, q.full_prompt + w.added", "    0 * np.int64(q.turn + w.added")),
+        in_(WORK, ("begin_stream(p, q, q.full_prompt + w.added, q.turn + (w.anew << TURN_BITS))", "w.anew += 0")),
         ("paths:an_answer_that_was_thrown_away_is_not_found_in_place_of_the_other",),
     ),
     "gaps that nobody sees are told": Mistake(
