@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sim.metrics.histogram import NUM_BINS
 from sim.plane.building_classes import build_classes, check_classes, itl_groups, tries_again
+from sim.plane.building_routing import build_routing, check_routing
 from sim.plane.building_singly import check_singly, fill_singly, most_in_flight
 from sim.plane.cache_tables import build_cache
 from sim.plane.curves import Curves
@@ -75,10 +76,7 @@ def check(world: World) -> None:
             raise ValueError(f"pool {pool.name!r}: its host tier has no blocks, no bandwidth or nothing to carry")
         check_singly(pool)
     check_split(world)
-    if world.router not in ROUTERS:
-        raise ValueError(f"router must be one of {ROUTERS}")
-    if world.balance_abs_threshold < 0 or world.balance_rel_threshold < 0.0 or world.prefix_token_count < 1:
-        raise ValueError("a threshold or the prefix_token_count of the router is out of range")
+    check_routing(world)
 
 
 def check_batch_policy(pool: Pool) -> None:
@@ -167,12 +165,14 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     plane.own("deadlines", num_requests * world.has_deadlines)[:] = NO_DEADLINE
     plane.own("extras", num_requests * world.has_extras)
     due = plane.own("due", 2 * num_requests + 2)
+    routing = build_routing(plane, world, num_requests)
     num_replicas = len(plane["active"])
     tree_size = 1 << max(1, (plane.scalar("num_links") + num_replicas - 1).bit_length())
     nodes = plane.own("nodes", 2 * tree_size)
     nodes["t_s"] = FAR
     nodes["id"][tree_size:] = np.arange(tree_size)
     scalars: dict[str, Any] = {
+        **routing,
         "leap": int(leap),
         "has_segments": int(world.has_segments),
         "cursor": -1,
@@ -205,6 +205,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
         "retry_key": draws.RETRY,
         "backoff_key": draws.BACKOFF,
         "leave_key": draws.LEAVE,
+        "router_key": draws.ROUTER,
     }
     for name, stream in streams.items():
         scalars[name] = draws.key(world.seed, stream)

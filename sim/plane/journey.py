@@ -34,6 +34,7 @@ from sim.plane.tables import (
     visit_at,
 )
 from sim.plane.text import begin_text, go_on_with_text
+from sim.plane.views import come_by_router
 from sim.plane.visits import enter_pool, leave_pool, lengths, start_visit
 
 
@@ -88,6 +89,8 @@ def issue(p, slot, now):
     if p.num_outages > 0:
         end_request(p, slot, FAILED, now)
         return
+    if p.watches == 1:
+        come_by_router(p, q, slot, now)
     if q.bucket >= 0:
         bucket = bucket_at(p.buckets, q.bucket)
         bucket.level = min(bucket.capacity, bucket.level + (now - bucket.at_s) * bucket.rate_per_s)
@@ -173,7 +176,7 @@ def abort(p, slot, ending, now):
         forget_outputs(p, pool, s, slot)
         if made_way:
             wake(p, s, q.replica, now)
-        leave_pool(p, q)
+        leave_pool(p, q, slot)
         end_request(p, slot, ending, now)
         return
     q.aborted = ending

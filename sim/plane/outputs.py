@@ -195,7 +195,7 @@ def carry_out_aborts(p, pool, s, now):
         after = q.link
         drop(p, pool, s, slot, now)
         forget_outputs(p, pool, s, slot)
-        leave_pool(p, q)
+        leave_pool(p, q, slot)
         end_request(p, slot, q.aborted, q.abort_s)
         slot = after
 

@@ -135,6 +135,9 @@ class Plane:
         if self.scalar("has_extras"):
             old = self["extras"]
             self.own("extras", 2 * n)[:n] = old
+        if self.scalar("num_routers") > 1:
+            old = self["via"]
+            self.own("via", 2 * n)[:n] = old
         if self.scalar("has_loads"):
             self.own("loads", 2 * n)[:n] = old_loads
         if self.scalar("has_holds"):

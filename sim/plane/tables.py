@@ -10,6 +10,7 @@ import numpy as np
 
 from sim.metrics.records import DONE
 from sim.plane.compiled import rows
+from sim.plane.routing_rows import ROUTING_TABLES
 from sim.traffic.arrivals import ARRIVAL, SEGMENT
 
 FAR = 1e300
@@ -122,7 +123,6 @@ REQUEST = record(
 
 POOL = record(
     "i4 first_replica max_replicas num_active router",
-    "i8 rotation",
     "i4 max_seqs max_admitted max_tokens block_size usable watermark",
     "i4 reserve_full chunked caching by_priority num_levels num_pieces",
     "i4 reserves static prefill_first",  # batch policies
@@ -145,6 +145,7 @@ POOL = record(
     "i8 stage_batch_s stage_decode_batch_s stage_sample_s stage_offset_s stage_slope_s",
     "f8 stage_pair_s stage_prefill_step_s idle_w attention_w",
     "f8 held_block_s",
+    "i4 first_part num_parts",  # rows of `parts`; none where no tier has replicas to itself
 )
 
 VISIT = record(
@@ -309,6 +310,7 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "wheel": I4,
     "due": DUE,
     "curves": F8,
+    **ROUTING_TABLES,
 }
 """Every table of the plane and its row type; `curves` holds all step-time and quantile arrays end to end."""
 
@@ -325,7 +327,11 @@ PLANE = record(
     "i8 has_deadlines has_extras",
     "i8 ring",  # rows of flights of a replica, less one
     "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key affinity_key content_key",
-    "u8 accept_key retry_key backoff_key leave_key",
+    "u8 accept_key retry_key backoff_key leave_key router_key",
+    # routers, and what they know: `sim/plane/views.py` and `sim/plane/prefix_index.py`
+    "i8 num_routers num_up routes_talks num_pools num_lanes has_parts watches looks counts_own",
+    "i8 index_blocks holder_mask num_holders free_holder",
+    "f8 state_interval_s min_match_frac",
     "i8 " + " ".join(TABLES),
 )
 

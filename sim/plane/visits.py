@@ -17,13 +17,13 @@ from sim.plane.tables import (
     DECODE_SIDE,
     STEP,
     class_at,
-    i4_at,
     pool_at,
     replica_at,
     request_at,
     visit_at,
 )
 from sim.plane.text import open_text
+from sim.plane.views import count_sent
 from sim.plane.world import MAX_VISITS
 
 
@@ -68,7 +68,7 @@ def enter_pool(p, slot, now):
         offer(p, q, slot, visit)
     pool.num_arrived += 1
     pool.prompt_tokens += q.prompt
-    i4_at(p.outstanding, r).v += 1
+    count_sent(p, slot, r, 1)
     s = replica_at(p.replicas, r)
     is_head = join_waiting(p, pool, s, slot, False, now)
     if s.pending == 0:
@@ -79,12 +79,12 @@ def enter_pool(p, slot, now):
 
 
 @jit
-def leave_pool(p, q):
+def leave_pool(p, q, slot):
     """A request leaves its replica for good: count it out and turn its share of replica time into money."""
     visit = visit_at(p.visits, q.visit)
     pool = pool_at(p.pools, visit.pool)
     pool.num_left += 1
-    i4_at(p.outstanding, q.replica).v -= 1
+    count_sent(p, slot, q.replica, -1)
     q.cost_usd += q.cost_s * pool.usd_per_s
     if visit.last == 0:
         q.guard_s += q.cost_s
@@ -95,7 +95,7 @@ def leave_pool(p, q):
 def complete_visit(p, slot, now):
     """A visit's last token is out, and its replica has let go: go on along the path."""
     q = request_at(p.requests, slot)
-    leave_pool(p, q)
+    leave_pool(p, q, slot)
     visit = visit_at(p.visits, q.visit)
     if visit.last == 1 or (visit.streams == 1 and q.full_output == 1):
         end_request(p, slot, COMPLETED, now)

@@ -133,6 +133,6 @@ def end_all(address, first_slot, now):
             s = replica_at(p.replicas, q.replica)
             leave_totals(p, pool_at(p.pools, s.pool), s, slot)
         if q.state not in (DELAYED, QUEUED):
-            leave_pool(p, q)
+            leave_pool(p, q, slot)
         end_request(p, slot, IN_FLIGHT, np.nan)
     return -1

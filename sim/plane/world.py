@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sim.cost.step_times import StepTimes
+from sim.plane.world_routing import Routing
 from sim.traffic.arrivals import TrafficClass
 
-ROUTERS = ("round_robin", "least_outstanding", "power_of_two", "session_affinity", "prefix_affinity")
-ROUND_ROBIN, LEAST_OUTSTANDING, POWER_OF_TWO, SESSION_AFFINITY, PREFIX_AFFINITY = range(5)
+ROUTERS = ("round_robin", "least_outstanding", "power_of_two", "session_affinity", "prefix_affinity", "least_kv")
+ROUND_ROBIN, LEAST_OUTSTANDING, POWER_OF_TWO, SESSION_AFFINITY, PREFIX_AFFINITY, LEAST_KV = range(6)
 ANSWERS = (("generate",), ("prefill", "decode"))
 """Kinds of the visits that answer, at the end of a path."""
 MAX_VISITS = 8
@@ -102,6 +103,8 @@ class Pool:
     kv_bytes_per_token: float = 0.0
     """KV cache of one token, all GPUs of a replica together; what a transfer carries."""
     kv_offload: HostTier | None = None
+    reserved: Mapping[str, int] = field(default_factory=dict)
+    """Replicas that tiers have to themselves, in order from the lowest number on; the other tiers share the rest."""
 
     @property
     def goes_singly(self) -> bool:
@@ -167,6 +170,8 @@ class World:
     requests, and more than so many times as busy. Names and defaults are the SGLang and vLLM routers'."""
     prefix_token_count: int = 256
     """Leading tokens of a prompt that choose its replica. Name and default are the SGLang router's."""
+    routing: Routing = Routing()
+    """Who routes, and what they go by."""
     seed: int = 1
     start_s: float = 0.0
     """Time of the clocks at the start (negative: a run-in before t = 0) [s]."""

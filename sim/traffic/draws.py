@@ -44,6 +44,7 @@ BURST_SIZE = 41
 BURST_DELAY = 42
 THIN = 50
 TRACE_GAP = 51
+ROUTER = 72
 
 # 2**64 divided by the golden ratio, made odd: the increment of SplitMix64 (same source as `mix`).
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
