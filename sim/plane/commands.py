@@ -7,6 +7,7 @@ from sim.plane.decoding import gauge
 from sim.plane.engine import list_active, turn_off
 from sim.plane.events import file_outbox, move_to
 from sim.plane.journey import abort
+from sim.plane.prefix_index import forget_sent
 from sim.plane.tables import ACTIVE, DRAINING, FREE, OFF, THINKING, i4_at, plane_at, pool_at, replica_at, request_at
 
 
@@ -70,6 +71,52 @@ def count_outages(address, change, now):
     move_to(p, now)
     p.num_out = 0
     p.num_outages += change
+    return p.num_out
+
+
+@jit
+def close_router(address, k, now):
+    """Router k takes no requests any more and forgets all; while none is up the door is shut. Those that came by it
+    are still there: `sim.fleet.routers` ends them. Returns whether it was up."""
+    p = plane_at(address, 0)
+    move_to(p, now)
+    p.num_out = 0
+    router = i4_at(p.routers, k)
+    if router.v == 0:
+        return 0
+    router.v = 0
+    p.num_up -= 1
+    if p.num_up == 0:
+        p.num_outages += 1
+    if p.index_blocks > 0:
+        for r in range(p.num_replicas):
+            forget_sent(p, k, r)
+    return 1
+
+
+@jit
+def open_router(address, k, now):
+    """Router k takes requests again, if it did not."""
+    p = plane_at(address, 0)
+    move_to(p, now)
+    p.num_out = 0
+    router = i4_at(p.routers, k)
+    if router.v == 1:
+        return 0
+    if p.num_up == 0:
+        p.num_outages -= 1
+    p.num_up += 1
+    router.v = 1
+    return 1
+
+
+@jit
+def abort_row(address, slot, now):
+    """End the request of a row as failed, if there is one."""
+    p = plane_at(address, 0)
+    move_to(p, now)
+    p.num_out = 0
+    abort(p, slot, FAILED, now)
     return p.num_out
 
 

@@ -88,7 +88,7 @@ def read_gauges(p, k, now):
 
 
 @jit
-def least_used(p, pool, slot, view, num_blocks):
+def least_used(p, slot, view, num_blocks):
     """The first of the replicas whose KV cache is used least, to which a prompt of so many blocks is then sent."""
     row = router_of(p, slot) * p.num_replicas
     best, least = np.int64(-1), np.int64(0)

@@ -8,6 +8,7 @@ from compare import PlaneResult
 from worlds import Scene
 
 from sim.fleet.clocks import CLOCKS
+from sim.fleet.routers import fail_router
 from sim.plane import commands, watching
 from sim.plane.owner import Plane
 from sim.traffic.arrivals import Chunk
@@ -17,7 +18,9 @@ ACTIONS = {
     "drain": commands.drain_replicas,
     "abort": commands.abort_serial,
     "outages": commands.count_outages,
+    "restore_router": commands.open_router,
 }
+PROCEDURES = {"fail_router": fail_router}
 
 
 def run_plane(
@@ -33,7 +36,10 @@ def run_plane(
         for t_s, verb, *arguments in scene.commands:
             yield player.at(t_s)
             assert player.env.now == t_s
-            player.act(ACTIONS[verb], *arguments)
+            if verb in PROCEDURES:
+                PROCEDURES[verb](player, *arguments)
+            else:
+                player.act(ACTIONS[verb], *arguments)
 
     player.env.process(operator())
     player.run(scene.until)

@@ -71,7 +71,7 @@ class Model(Handovers, Senders):
         for members, pool, counts in zip(self.pools, world.pools, self.counts, strict=True):
             self.add_host_tier(members, pool, counts)
         self.add_handovers()
-        self.router = Router(world)
+        self.router = Router(self)
         self.levels = [(bucket.capacity, world.start_s) for bucket in world.buckets]
         self.requests: list[Request] = []
         self.rows = list(world.itl_groups) or list(range(len(world.classes)))
@@ -145,6 +145,7 @@ class Model(Handovers, Senders):
         request = Request(record, row, kind, path, history_tokens, content, homes, asked_s)
         self.requests.append(request)
 
+        self.router.come(request, now)
         if self.num_outages > 0:
             self.end(request, FAILED, now, now)
         elif not self.take_from_bucket(now, int(row["bucket"])):
@@ -203,7 +204,7 @@ class Model(Handovers, Senders):
         if visit.kind == "classify":
             content = self.texts.visit(record, kind.path, request.visit, content)
         lengths = request.lengths(visit)
-        candidates = [replica for replica in self.pools[visit.pool] if replica.state == ACTIVE]
+        candidates = self.router.candidates(request, visit.pool)
         if not candidates:
             self.end(request, SHED, now, now)
             return
@@ -324,8 +325,8 @@ class Model(Handovers, Senders):
             if number < len(self.requests):
                 self.abort(self.requests[number], FAILED, now)
             return
-        if verb == "outages":
-            self.num_outages += number
+        if verb in ("outages", "fail_router", "restore_router"):
+            self.router.control(verb, number, now)
             return
         members = self.pools[number]
         if verb == "add":

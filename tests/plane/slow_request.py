@@ -34,6 +34,7 @@ class Request:
     asked_s: float
     """When the turn was first asked."""
     visit: int = -1
+    router: int = 0
     seq: Sequence | None = None
     replica: Replica | None = None
     patience: bool = False
