@@ -10,6 +10,7 @@ from sim import catalog, cost, traffic
 from sim.errors import CapacityError, Problem, SpecError
 from sim.fleet.assumptions import pool_inputs, stated_inputs
 from sim.fleet.host_tiers import host_tier, host_tier_problems
+from sim.fleet.routers import routing_of
 from sim.fleet.split import split_problems, transfer_of
 from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
 from sim.plane.world import Bucket, Pool, Visit, World
@@ -172,6 +173,7 @@ def make_world(
                 frontend_s=profile.frontend_s,
                 kv_bytes_per_token=profile.kv_bytes_per_token,
                 kv_offload=host_tier(pool, profile, compiled.gpus[name]),
+                reserved=pool.reserved,
             )
         )
     paths = {
@@ -197,6 +199,7 @@ def make_world(
         balance_abs_threshold=scenario.fleet.balance_abs_threshold,
         balance_rel_threshold=scenario.fleet.balance_rel_threshold,
         prefix_token_count=scenario.fleet.prefix_token_count,
+        routing=routing_of(scenario.fleet.routing),
         itl_groups=rows_by_tier(source.classes),
         seed=scenario.seed,
         start_s=0.0 - scenario.run_in_s,

@@ -24,6 +24,7 @@ from sim.fleet.host_tiers import counts_of
 from sim.fleet.laws import hold
 from sim.fleet.monitors import Timeline, measure_from
 from sim.fleet.operations import carry_out, outage
+from sim.fleet.routers import router_failure
 from sim.fleet.split import transfer_figures
 from sim.metrics.collector import Collector
 from sim.metrics.rundata import RunData
@@ -185,7 +186,9 @@ class Player:
         pools = list(self.built.profiles)
         for operation in scenario.fleet.operations:
             over, log = lambda: self.over(clock), self.operations
-            if operation.pool is None:
+            if operation.router is not None:
+                clock.env.process(router_failure(clock, operation, log, over))
+            elif operation.pool is None:
                 clock.env.process(outage(clock, operation, log, over))
             else:
                 clock.env.process(carry_out(clock, operation, pools.index(operation.pool), log, over))

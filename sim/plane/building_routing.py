@@ -107,16 +107,11 @@ def build_parts(plane: Plane, world: World) -> int:
         for class_id, kind in enumerate(world.classes):
             tier = kind.tier if kind.tier in pool.reserved else None
             class_parts[class_id, number] = len(rows) + tiers.index(tier)
-        row = plane["pools"][number]
-        row["first_part"], row["num_parts"] = len(rows), len(mine)
+        plane["pools"]["first_part"][number], plane["pools"]["num_parts"][number] = len(rows), len(mine)
         rows += mine
     plane.own("class_parts", class_parts.size)["v"] = class_parts.ravel()
     states = plane["replicas"]["state"]
-    table = plane.own("parts", len(rows))
-    for row, (_, first, end) in zip(table, rows, strict=True):
-        row["first"], row["end"], row["first_active"] = first, end, first
+    for row, (_, first, end) in zip(plane.own("parts", len(rows)), rows, strict=True):
+        row["first"], row["end"], row["first_active"] = first, end, first  # the active ones are the first of a pool
         row["num_active"] = np.count_nonzero(states[first:end] == ACTIVE)
-    for number, pool in enumerate(plane["pools"][: len(world.pools)]):
-        mine = table[pool["first_part"] : pool["first_part"] + pool["num_parts"]]
-        mine["first_active"] = plane["pools"]["first_replica"][number] + np.cumsum([0, *mine["num_active"][:-1]])
     return len(rows)

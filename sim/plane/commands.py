@@ -76,8 +76,10 @@ def count_outages(address, change, now):
 
 @jit
 def close_router(address, k, now):
-    """Router k takes no requests any more and forgets all; while none is up the door is shut. Those that came by it
-    are still there: `sim.fleet.routers` ends them. Returns whether it was up."""
+    """Router k takes no requests any more and forgets all; while none is up the door is shut.
+
+    Those that came by it are still there: `sim.fleet.routers` ends them. Returns whether it was up.
+    """
     p = plane_at(address, 0)
     move_to(p, now)
     p.num_out = 0

@@ -2,8 +2,8 @@
 
 An entry says that a replica was sent the first tokens of a stretch of text, and all the stretches before it (see
 `content.py`). What a prompt and an entry have in common ends with the deepest stretch that both have, so a lookup goes
-from stretch to stretch as long as somebody has it. Of each replica a router remembers so many blocks of text, those used
-last. The stretches of a prompt are used from the last to the first: so whoever has a stretch has all before it.
+from stretch to stretch as long as somebody has it. Of each replica a router remembers so many blocks of text, those
+used last. The stretches of a prompt are used from the last to the first: so whoever has a stretch has all before it.
 """
 
 # ruff: noqa: ANN001, ANN201

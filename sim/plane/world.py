@@ -170,7 +170,7 @@ class World:
     requests, and more than so many times as busy. Names and defaults are the SGLang and vLLM routers'."""
     prefix_token_count: int = 256
     """Leading tokens of a prompt that choose its replica. Name and default are the SGLang router's."""
-    routing: Routing = Routing()
+    routing: Routing = field(default_factory=Routing)
     """Who routes, and what they go by."""
     seed: int = 1
     start_s: float = 0.0

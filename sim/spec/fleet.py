@@ -23,6 +23,7 @@ from sim.spec.base import (
 )
 from sim.spec.kv_offload import KvOffload
 from sim.spec.kv_transfer import KvTransfer, split_problems
+from sim.spec.routing import Router, Routing, routing_problems
 from sim.spec.speculation import SpeculativeConfig
 
 
@@ -138,6 +139,9 @@ class Pool(Spec):
     """Admit a request only if its whole prompt fits the KV cache. Default true."""
     engine: Text = "vllm"
     """Engine whose calibration applies: ENGINE of an entry ENGINE-GPU in hardware_profiles/engines/. Default vllm."""
+    reserved: Annotated[dict[Key, NumReplicas], WithoutNulls] = Field(default_factory=dict)
+    """Replicas that a tier has to itself, under placement: partitioned: {tier: replicas}; the others share the rest.
+    Replicas added or drained are of the rest first. Default: none."""
     usd_per_gpu_hour: UsdPerHour | None = None
     """Price [USD/h] of one GPU. Default: the scenario's price book."""
 
@@ -241,20 +245,23 @@ class Operation(Spec):
 
     at_s: Seconds = Field(alias="at")
     """When [s after the start of the measured time], such as 10 h."""
-    do: Literal["add", "drain", "outage"]
+    do: Literal["add", "drain", "outage", "fail_router"]
     """add: start replicas with empty caches. drain: send replicas no new work, stop them when they are empty. outage:
-    the door is shut for a while, and every request that arrives fails at once; those inside go on."""
+    the door is shut for a while, and every request that arrives fails at once; those inside go on. fail_router: a
+    router is gone for a while, and all requests under way by it fail; while none is left the door is shut."""
     pool: Key | None = None
-    """Pool it is done to; not of an outage."""
+    """Pool it is done to, by add or drain."""
     replicas: NumReplicas | None = None
-    """How many; not of an outage."""
+    """How many, of add or drain."""
     duration_s: PositiveSeconds | None = Field(default=None, alias="duration")
-    """How long an outage lasts [s], such as 10 min."""
+    """How long an outage lasts, or the failure of a router [s], such as 10 min."""
+    router: NonNegativeInt | None = None
+    """Number of the router that fails: 0 is the first."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield fields that are missing, and those of the other operations."""
-        needs = ("duration",) if self.do == "outage" else ("pool", "replicas")
-        given = {"pool": self.pool, "replicas": self.replicas, "duration": self.duration_s}
+        needs = {"outage": ("duration",), "fail_router": ("router", "duration")}.get(self.do, ("pool", "replicas"))
+        given = {"pool": self.pool, "replicas": self.replicas, "duration": self.duration_s, "router": self.router}
         for name, value in given.items():
             if name in needs and value is None:
                 yield name, f"missing; {self.do} needs it"
@@ -278,12 +285,13 @@ class Fleet(Spec):
     )
     """Paths by name: the visits of a request in order, the last of which answers. Default, where there is one pool:
     a path named default that visits it."""
-    router: Literal["round_robin", "least_outstanding", "power_of_two", "session_affinity", "prefix_affinity"] = (
-        "least_outstanding"
-    )
+    router: Router = "least_outstanding"
     """How a replica is chosen. power_of_two: the less busy of two drawn at random. session_affinity: the one that had
-    the conversation's last turn. prefix_affinity: one that the beginning of the prompt chooses by its hash. Default
+    the conversation's last turn. prefix_affinity: one that the beginning of the prompt chooses by its hash, or that was
+    sent it before (`routing.prefix_index`). least_kv: the one that uses least of its KV cache. Default
     least_outstanding: as vLLM's data-parallel balancer."""
+    routing: Routing = Routing()
+    """How many routers there are, and what each knows. Default: one, which knows all that it sent."""
     balance_abs_threshold: NonNegativeInt = 64
     """Affinity gives way to power_of_two where the replica's requests exceed the idlest's by more than this, and by the
     factor below. Default 64: as the SGLang and vLLM routers."""
@@ -292,8 +300,9 @@ class Fleet(Spec):
     prefix_token_count: PositiveInt = 256
     """Leading tokens of a prompt that choose its replica under prefix_affinity: no more than the prompts that belong
     together have in common, and more than all have. Default 256: as the SGLang router."""
-    placement: Literal["shared"] = "shared"
-    """How tiers and pools map to replicas. shared: every tier may use every replica of a pool."""
+    placement: Literal["shared", "partitioned"] = "shared"
+    """How tiers and pools map to replicas. shared: every tier may use every replica of a pool. partitioned: tiers have
+    the replicas to themselves that pools have `reserved` for them. Default shared."""
     kv_transfer: KvTransfer = KvTransfer()
     """How the KV cache goes from a prefill visit to the decode visit after it."""
     operations: tuple[Operation, ...] = ()
@@ -311,10 +320,14 @@ class Fleet(Spec):
                 if visit.pool not in self.pools:
                     yield f"{at}.pool", f"no pool of that name: {visit.pool}. {did_you_mean(visit.pool, self.pools)}"
         yield from split_problems(self.pools, self.paths, self.kv_transfer)
+        yield from routing_problems(self.router, self.routing, self.placement, self.pools)
         for index, operation in enumerate(self.operations):
             if operation.pool is not None and operation.pool not in self.pools:
                 help_ = did_you_mean(operation.pool, self.pools)
                 yield f"operations.{index}.pool", f"no pool of that name: {operation.pool}. {help_}"
+            if operation.router is not None and operation.router >= self.routing.num_routers:
+                last = self.routing.num_routers - 1
+                yield f"operations.{index}.router", f"no such router: {operation.router}; the last is {last}"
         for name, pool in self.pools.items():
             most = pool.max_replicas
             for index, count in self._counts(name):

@@ -14,6 +14,7 @@ from sim.spec.base import Key, Name, NonNegativeInt, PositiveSeconds, Seconds, S
 from sim.spec.fleet import Fleet, Pool, WithoutNulls
 from sim.spec.ladder import Rung
 from sim.spec.ranges import Range, range_problems, without_ranges
+from sim.spec.routing import reserved_problems
 from sim.spec.text import Path
 from sim.spec.tier import Slo, Tier
 from sim.spec.traffic import ClosedLoopTraffic, PopulationTraffic, Traffic
@@ -120,6 +121,7 @@ class Scenario(Spec):
             if self.traffic.tier in limited:
                 advice = "give it a time, or remove the tier's rate_limit"
                 yield "traffic.reissue_delay_s", f"0 with a rate limit: who is refused asks again at once; {advice}"
+        yield from reserved_problems(self.fleet.pools, self.fleet.paths, self.tiers)
         for name, pool in self.fleet.pools.items():
             for field in ("model", "hardware"):
                 if getattr(pool, field) is None and getattr(self, field) is None:

@@ -62,10 +62,9 @@ def routed(draw, scene, clock):
     routing = draw(routings(clock))
     classes = tuple(replace(kind, tier=draw(st.sampled_from(TIERS))) for kind in world.classes)
     world = replace(world, pools=pools, classes=classes, routing=routing, router=draw(st.sampled_from(RULES)))
-    given = [command for command in scene.commands if command[1] != "drain" or command[3] < pools[command[2]].num_replicas]
     drained: dict[int, int] = {}
     kept = []
-    for command in given:
+    for command in scene.commands:
         if command[1] == "drain":
             left = drained.get(command[2], pools[command[2]].num_replicas) - command[3]
             if left < 1:
