@@ -206,6 +206,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
         "backoff_key": draws.BACKOFF,
         "leave_key": draws.LEAVE,
         "router_key": draws.ROUTER,
+        "region_key": draws.REGION,
     }
     for name, stream in streams.items():
         scalars[name] = draws.key(world.seed, stream)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.plane.building_regions import build_regions, check_regions
 from sim.plane.prefix_index import MAX_STRETCHES
 from sim.plane.tables import ACTIVE, FAR
 from sim.plane.transfer_tables import max_replicas
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from sim.plane.owner import Plane
 
 Parts = list[tuple[str | None, int, int]]
-"""Of a pool: a tier (None: all others), and its replicas, from the first to before the last."""
+"""Of a pool: a tier (None: all others) or a region, and its replicas, from the first to before the last."""
 
 
 def check_routing(world: World) -> None:
@@ -34,6 +35,7 @@ def check_routing(world: World) -> None:
         raise ValueError("min_match_frac must be from 0 to 1")
     if num_entries(world) > MOST_ENTRIES:
         raise ValueError(f"the routers' indices would have {num_entries(world):,} entries; at most {MOST_ENTRIES:,}")
+    check_regions(world)
     for pool in world.pools:
         counts = pool.reserved.values()
         if any(count < 1 for count in counts) or sum(counts) > pool.num_replicas:
@@ -55,6 +57,11 @@ def parts_of(pool: Pool, first: int) -> Parts:
     """Who has which replicas of a pool, whose first replica is given."""
     found: Parts = []
     end = first + max_replicas(pool)
+    if pool.regions:
+        for region, count in pool.regions.items():
+            found.append((region, first, first + count))
+            first += count
+        return [*found[:-1], (found[-1][0], found[-1][1], end)]
     for tier, count in pool.reserved.items():
         found.append((tier, first, first + count))
         first += count
@@ -70,8 +77,9 @@ def build_routing(plane: Plane, world: World, num_requests: int) -> Mapping[str,
     plane.own("sent", routing.num_routers * total * many)
     plane.own("gauges", routing.num_routers * total * looks)
     plane.own("looked", routing.num_routers)["v"] = -FAR
-    has_parts = any(pool.reserved for pool in world.pools)
+    has_parts = world.regions is not None or any(pool.reserved for pool in world.pools)
     num_lanes = build_parts(plane, world) if has_parts else len(world.pools)
+    regions = build_regions(plane, world, num_requests)
     plane.own("rotations", routing.num_routers * num_lanes)
     entries = num_entries(world)
     plane.own("holders", (entries + 2 * MAX_STRETCHES) * (entries > 0))
@@ -80,6 +88,7 @@ def build_routing(plane: Plane, world: World, num_requests: int) -> Mapping[str,
     shelves: NDArray[np.void] = plane.own("shelves", routing.num_routers * total * (entries > 0))
     shelves["oldest"] = shelves["newest"] = -1
     return {
+        **regions,
         "num_routers": routing.num_routers,
         "num_up": routing.num_routers,
         "routes_talks": int(routing.by_conversation),
@@ -105,13 +114,13 @@ def build_parts(plane: Plane, world: World) -> int:
         mine = parts_of(pool, int(plane["pools"]["first_replica"][number]))
         tiers = [tier for tier, _, _ in mine]
         for class_id, kind in enumerate(world.classes):
-            tier = kind.tier if kind.tier in pool.reserved else None
+            tier = kind.tier if kind.tier in pool.reserved else tiers[-1]
             class_parts[class_id, number] = len(rows) + tiers.index(tier)
         plane["pools"]["first_part"][number], plane["pools"]["num_parts"][number] = len(rows), len(mine)
         rows += mine
     plane.own("class_parts", class_parts.size)["v"] = class_parts.ravel()
     states = plane["replicas"]["state"]
-    for row, (_, first, end) in zip(plane.own("parts", len(rows)), rows, strict=True):
+    for row, (_, first, end) in zip(plane.own("parts", len(rows) + 1), rows, strict=False):  # the last has no replicas
         row["first"], row["end"], row["first_active"] = first, end, first  # the active ones are the first of a pool
         row["num_active"] = np.count_nonzero(states[first:end] == ACTIVE)
     return len(rows)

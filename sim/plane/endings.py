@@ -3,13 +3,14 @@
 # ruff: noqa: ANN001, ANN201
 import numpy as np
 
-from sim.metrics.records import COMPLETED, IN_FLIGHT
+from sim.metrics.records import BLOCKED, COMPLETED, IN_FLIGHT
 from sim.plane.compiled import jit
 from sim.plane.deadlines import forget_deadlines
 from sim.plane.drawing import draw, lookup, whole_ns
 from sim.plane.extras import write_extras
 from sim.plane.handover import release_hold, write_handover
 from sim.plane.reactions import GOES_ON, LEAVES, TRIES_AGAIN, asked_s, react, set_timer
+from sim.plane.regions import back_s
 from sim.plane.tables import (
     DECODE_SIDE,
     FREE,
@@ -39,13 +40,18 @@ def end_request(p, slot, ending, now):
     frontend_s = pool_at(p.pools, answering).frontend_s
     reached = not np.isnan(q.classified_s)
     end_s = now + frontend_s if ending == COMPLETED else now
+    network_s = 0.0  # back to the client
+    if p.num_regions > 0:
+        network_s = back_s(p, slot)
+        if ending in (COMPLETED, BLOCKED):
+            end_s += network_s
     done = done_at(p.done, p.num_done)
     p.num_done += 1
     done.user = q.user
     done.arrived_s = q.arrived_s
     done.classified_s = q.classified_s
     done.scheduled_s = q.scheduled_s
-    done.first_token_s = q.first_token_s + frontend_s
+    done.first_token_s = q.first_token_s + frontend_s + network_s
     done.end_s = end_s
     done.cost_usd = q.cost_usd
     done.busy_s = q.cost_s if reached else 0.0
@@ -70,6 +76,8 @@ def end_request(p, slot, ending, now):
     if visit.side == DECODE_SIDE:
         write_handover(p, done, q, slot)
     write_extras(p, done, slot)
+    if ending in (COMPLETED, BLOCKED):
+        done.network_s += network_s
     forget_deadlines(p, slot)
     if ending != IN_FLIGHT:
         does = GOES_ON

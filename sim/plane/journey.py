@@ -13,6 +13,7 @@ from sim.plane.engine import cut, end_leap, wake
 from sim.plane.extras import begin_extras
 from sim.plane.loading import let_go
 from sim.plane.queues import first_ready, leave_waiting
+from sim.plane.regions import set_out
 from sim.plane.routing import forget_homes
 from sim.plane.sequence import blocks_for
 from sim.plane.singly import reach
@@ -89,6 +90,8 @@ def issue(p, slot, now):
     if p.num_outages > 0:
         end_request(p, slot, FAILED, now)
         return
+    if p.num_regions > 0:
+        set_out(p, q, slot)
     if p.watches == 1:
         come_by_router(p, q, slot, now)
     if q.bucket >= 0:

@@ -138,6 +138,9 @@ class Plane:
         if self.scalar("num_routers") > 1:
             old = self["via"]
             self.own("via", 2 * n)[:n] = old
+        if self.scalar("num_regions"):
+            old = self["places"]
+            self.own("places", 2 * n)[:n] = old
         if self.scalar("has_loads"):
             self.own("loads", 2 * n)[:n] = old_loads
         if self.scalar("has_holds"):

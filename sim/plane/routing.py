@@ -27,7 +27,7 @@ import numpy as np
 from sim.plane.compiled import jit
 from sim.plane.content import first_stretch, run_at
 from sim.plane.prefix_index import longest_match, remember
-from sim.plane.routing_rows import part_at
+from sim.plane.routing_rows import part_at, place_at
 from sim.plane.sequence import blocks_for
 from sim.plane.tables import ACTIVE, i4_at, i8_at, replica_at
 from sim.plane.text import bits
@@ -51,6 +51,8 @@ def route(p, pool, q, slot, visit):
     )  # fmt: skip
     if p.has_parts == 1:
         number = i4_at(p.class_parts, q.class_id * p.num_pools + visit.pool).v
+        if p.num_regions > 0:
+            number = i4_at(p.region_parts, visit.pool * p.num_regions + place_at(p.places, slot).at).v
         part = part_at(p.parts, number)
         first, n, lane, begin, end = part.first_active, part.num_active, number, part.first, part.end
     if n == 0:
@@ -68,7 +70,8 @@ def route(p, pool, q, slot, visit):
         return least_used(p, slot, view, blocks_for(q.prompt, pool.block_size))
     if pool.router == SESSION_AFFINITY:
         home = i4_at(p.homes, slot * p.num_homes + visit.home)
-        if home.v < 0 or replica_at(p.replicas, home.v).state != ACTIVE or is_overloaded(p, pool, view, home.v):
+        is_near = begin <= home.v < end and replica_at(p.replicas, home.v).state == ACTIVE
+        if not is_near or is_overloaded(p, pool, view, home.v):
             home.v = less_busy_of_two(p, view, q, visit)
         return home.v
     if p.index_blocks > 0:

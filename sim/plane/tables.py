@@ -332,6 +332,10 @@ PLANE = record(
     "i8 num_routers num_up routes_talks num_pools num_lanes has_parts watches looks counts_own",
     "i8 index_blocks holder_mask num_holders free_holder",
     "f8 state_interval_s min_match_frac",
+    # regions: `sim/plane/regions.py`
+    "i8 num_regions num_places",
+    "f8 spill_at",
+    "u8 region_key",
     "i8 " + " ".join(TABLES),
 )
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from sim.plane.compiled import jit
 from sim.plane.decoding import steps_by, used_blocks
-from sim.plane.routing_rows import gauge_at
+from sim.plane.routing_rows import gauge_at, part_at
 from sim.plane.sequence import blocks_in
 from sim.plane.tables import DECODE, OFF, f8_at, i4_at, pool_at, replica_at
 from sim.plane.text import bits
@@ -67,6 +67,8 @@ def load(view, r):
 def count_sent(p, slot, r, change):
     """A request is sent to a replica (1), or comes back from there (-1)."""
     i4_at(p.outstanding, r).v += change
+    if p.num_regions > 0:
+        part_at(p.parts, i4_at(p.part_of, r).v).num_outstanding += change
     if p.num_routers > 1:
         i4_at(p.sent, router_of(p, slot) * p.num_replicas + r).v += change
 

@@ -12,6 +12,7 @@ from sim.plane.events import emit
 from sim.plane.handover import offer
 from sim.plane.loading import forget_load
 from sim.plane.queues import join_waiting
+from sim.plane.regions import travels
 from sim.plane.routing import route
 from sim.plane.tables import (
     DECODE_SIDE,
@@ -59,6 +60,8 @@ def enter_pool(p, slot, now):
     q = request_at(p.requests, slot)
     visit = visit_at(p.visits, q.visit)
     pool = pool_at(p.pools, visit.pool)
+    if p.num_regions > 0 and travels(p, q, slot, visit.pool, now):
+        return
     r = route(p, pool, q, slot, visit)
     if r < 0:
         end_request(p, slot, SHED, now)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sim.cost.step_times import StepTimes
+from sim.plane.world_regions import Regions
 from sim.plane.world_routing import Routing
 from sim.traffic.arrivals import TrafficClass
 
@@ -105,6 +106,8 @@ class Pool:
     kv_offload: HostTier | None = None
     reserved: Mapping[str, int] = field(default_factory=dict)
     """Replicas that tiers have to themselves, in order from the lowest number on; the other tiers share the rest."""
+    regions: Mapping[str, int] = field(default_factory=dict)
+    """Replicas in each region, in order from the lowest number on; those added are in the last that has any."""
 
     @property
     def goes_singly(self) -> bool:
@@ -172,6 +175,8 @@ class World:
     """Leading tokens of a prompt that choose its replica. Name and default are the SGLang router's."""
     routing: Routing = field(default_factory=Routing)
     """Who routes, and what they go by."""
+    regions: Regions | None = None
+    """Where replicas and senders are; None: in one place."""
     seed: int = 1
     start_s: float = 0.0
     """Time of the clocks at the start (negative: a run-in before t = 0) [s]."""

@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import slow_draws as draws
 from slow_content import Texts
+from slow_control import Controls
 from slow_handover import Handovers
 from slow_policies import most_at_once
-from slow_replica import ACTIVE, DRAINING, OFF, Replica
+from slow_regions import Travels
+from slow_replica import ACTIVE, OFF, Replica
 from slow_request import (
     ABANDONED,
     BLOCKED,
@@ -47,7 +49,7 @@ Command = tuple[Any, ...]
 
 
 @dataclass(eq=False)
-class Model(Handovers, Senders):
+class Model(Handovers, Senders, Travels, Controls):
     """The world in motion."""
 
     world: World
@@ -145,6 +147,7 @@ class Model(Handovers, Senders):
         request = Request(record, row, kind, path, history_tokens, content, homes, asked_s)
         self.requests.append(request)
 
+        self.set_out(request)
         self.router.come(request, now)
         if self.num_outages > 0:
             self.end(request, FAILED, now, now)
@@ -193,13 +196,20 @@ class Model(Handovers, Senders):
 
     def next_visit(self, request: Request, now: float) -> None:
         request.visit += 1
-        visit, record, kind = request.path[request.visit], request.record, request.kind
+        visit, record = request.path[request.visit], request.record
         if visit.kind in ("generate", "prefill"):
             record["classified_s"] = now
         at_prefill = visit.kind == "decode" and visit.transfer.first_token_at_prefill
         if visit.kind == "decode":
             record["pool"] = record["replica"] = -1
             record["transfer_s"] = 0.0 if at_prefill else math.nan
+        self.enter_pool(request, now)
+
+    def enter_pool(self, request: Request, now: float) -> None:
+        """The request comes to the pool of its visit."""
+        visit, record, kind = request.path[request.visit], request.record, request.kind
+        if self.travels(request, now):
+            return
         content = request.content
         if visit.kind == "classify":
             content = self.texts.visit(record, kind.path, request.visit, content)
@@ -212,7 +222,7 @@ class Model(Handovers, Senders):
         if request.answering:
             record["pool"], record["replica"] = visit.pool, replica.index
         request.seq = Sequence(request, record["serial"], *lengths, content, kind.priority, record["arrived_s"])
-        request.seq.fetches, request.seq.num_emitted = visit.kind == "decode", int(at_prefill)
+        request.seq.fetches, request.seq.num_emitted = visit.kind == "decode", request.num_before
         request.replica = replica
         replica.join(request.seq)
         if not replica.has_event:
@@ -257,7 +267,7 @@ class Model(Handovers, Senders):
     def emit(self, seq: Sequence, now: float) -> None:
         """A sequence has new tokens."""
         request, record = seq.request, seq.request.record
-        frontend_s = self.world.pools[request.path[-1].pool].frontend_s
+        frontend_s = self.world.pools[request.path[-1].pool].frontend_s + self.back(request)
         if request.streams:
             if seq.num_emitted == 1:
                 record["first_token_s"] = now + frontend_s
@@ -270,6 +280,7 @@ class Model(Handovers, Senders):
         if seq.num_emitted < seq.output_tokens:
             return
         if request.is_last or (request.streams and record["requested_tokens"] == 1):
+            self.back(request, ends=True)
             self.drop(request, COMPLETED, now + frontend_s, now)
         elif request.abort is not None:
             self.drop(request, *request.abort, now)
@@ -279,7 +290,7 @@ class Model(Handovers, Senders):
             self.leave(request, now)
             visit, index = request.path[request.visit], 8 * record["turn"] + request.visit
             if self.draw(draws.BLOCK, record, index) < visit.block_frac:
-                self.end(request, BLOCKED, now, now)
+                self.end(request, BLOCKED, now + self.back(request, ends=True), now)
             else:
                 self.next_visit(request, now)
 
@@ -307,7 +318,9 @@ class Model(Handovers, Senders):
         if request.ended or request.abort is not None:
             return
         replica, seq = request.replica, request.seq
-        if seq.status == LOADING:
+        if replica is None:  # it is on its way
+            self.end(request, ending, now, now)
+        elif seq.status == LOADING:
             request.abort = (ending, now)  # its blocks are being written: the end of the transfer ends it
         elif seq in replica.waiting:
             made_way = seq.blocks or seq is replica.first_ready()
@@ -319,26 +332,6 @@ class Model(Handovers, Senders):
             request.replica.aborted.append(request.seq)
 
     # Events
-
-    def control(self, now: float, verb: str, number: int, count: int = 0) -> None:
-        if verb == "abort":
-            if number < len(self.requests):
-                self.abort(self.requests[number], FAILED, now)
-            return
-        if verb in ("outages", "fail_router", "restore_router"):
-            self.router.control(verb, number, now)
-            return
-        members = self.pools[number]
-        if verb == "add":
-            for replica in [replica for replica in members if replica.state == OFF][:count]:
-                replica.state = ACTIVE
-            return
-        active = [replica for replica in members if replica.state == ACTIVE]
-        if verb != "drain" or count >= len(active):
-            raise ValueError(f"{verb} {count} of {len(active)} active replicas")
-        for replica in active[len(active) - count :]:
-            replica.state = DRAINING
-            replica.turn_off_if_drained()
 
     def transfer_ended(self, seq: Sequence, now: float) -> None:
         """A sequence has loaded what it waited for, or is not there for it any more."""
@@ -354,6 +347,9 @@ class Model(Handovers, Senders):
     def timer(self, now: float, request: Request, what: str) -> None:
         if what in ("turn", "retry"):
             self.issue(now, request.row, (), request, again=what == "retry")
+        elif what == "go_on":
+            if not request.ended:
+                self.enter_pool(request, now)
         elif request.patience:
             self.abort(request, ABANDONED, now)
 

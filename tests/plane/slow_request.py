@@ -35,6 +35,11 @@ class Request:
     """When the turn was first asked."""
     visit: int = -1
     router: int = 0
+    place: int = 0
+    home: int = 0
+    at: int | None = None
+    settles: bool = False
+    """Where its sender is, the nearest region to that, the region it is in, and whether it stays there."""
     seq: Sequence | None = None
     replica: Replica | None = None
     patience: bool = False
@@ -59,6 +64,12 @@ class Request:
         """Whether the client gets the tokens of this visit."""
         at_prefill = self.path[self.visit].kind == "prefill"
         return self.answering and (not at_prefill or self.path[-1].transfer.first_token_at_prefill)
+
+    @property
+    def num_before(self) -> int:
+        """Tokens that the client has when a visit begins."""
+        visit = self.path[self.visit]
+        return int(visit.kind == "decode" and visit.transfer.first_token_at_prefill)
 
     def lengths(self, visit: Visit) -> tuple[int, int]:
         """Prompt and output of a visit [tokens]."""

@@ -17,7 +17,7 @@ class Router:
 
     def __init__(self, model: Any) -> None:
         self.model, self.world, self.routing = model, model.world, model.world.routing
-        self.turns: dict[tuple[int, ...], int] = {}  # round robin
+        self.turns: dict[tuple[Any, ...], int] = {}  # round robin
         self.up = [True] * self.routing.num_routers
         self.looked_s = [-math.inf] * self.routing.num_routers
         self.gauges: dict[tuple[int, Any], int] = {}
@@ -60,6 +60,8 @@ class Router:
 
     def candidates(self, request: Any, pool: int) -> list[Any]:
         """The active replicas that a request's tier may use."""
+        if self.world.regions is not None:
+            return self.model.members(pool, request.at)
         members, reserved = self.model.pools[pool], self.world.pools[pool].reserved
         first, mine = 0, request.kind.tier if request.kind.tier in reserved else None
         parts = {}
@@ -74,7 +76,8 @@ class Router:
         rule = self.world.router
         if rule == "round_robin":
             tier = request.kind.tier
-            lane = (request.router, pool, tier if tier in self.world.pools[pool].reserved else None)
+            part = tier if tier in self.world.pools[pool].reserved else None
+            lane = (request.router, pool, part if self.world.regions is None else request.at)
             turn = self.turns[lane] = self.turns.get(lane, 0) + 1
             return candidates[(turn - 1) % len(candidates)]
         if rule == "least_outstanding":

@@ -1,0 +1,36 @@
+"""What control processes do to the readable model."""
+
+from typing import Any
+
+from slow_replica import ACTIVE, DRAINING, OFF
+
+FAILED = 7
+
+
+class Controls:
+    """The part of the model that knows it."""
+
+    requests: list[Any]
+    pools: list[list[Any]]
+    router: Any
+    abort: Any
+
+    def control(self, now: float, verb: str, number: int, count: int = 0) -> None:
+        if verb == "abort":
+            if number < len(self.requests):
+                self.abort(self.requests[number], FAILED, now)
+            return
+        if verb in ("outages", "fail_router", "restore_router"):
+            self.router.control(verb, number, now)
+            return
+        members = self.pools[number]
+        if verb == "add":
+            for replica in [replica for replica in members if replica.state == OFF][:count]:
+                replica.state = ACTIVE
+            return
+        active = [replica for replica in members if replica.state == ACTIVE]
+        if verb != "drain" or count >= len(active):
+            raise ValueError(f"{verb} {count} of {len(active)} active replicas")
+        for replica in active[len(active) - count :]:
+            replica.state = DRAINING
+            replica.turn_off_if_drained()
