@@ -10,11 +10,12 @@ from sim import catalog, cost, traffic
 from sim.errors import CapacityError, Problem, SpecError
 from sim.fleet.assumptions import pool_inputs, stated_inputs
 from sim.fleet.host_tiers import host_tier, host_tier_problems
+from sim.fleet.promises import gateway_of, told
 from sim.fleet.routers import routing_of
 from sim.fleet.split import split_problems, transfer_of
 from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
-from sim.plane.world import Bucket, Pool, Visit, World
-from sim.spec import PopulationTraffic, Scenario
+from sim.plane.world import Pool, Visit, World
+from sim.spec import PopulationTraffic, Scenario, Tier
 from sim.spec.fleet import Pool as PoolSpec
 from sim.spec.hardware import GpuSpec, Sourced
 from sim.traffic.arrivals import TrafficClass
@@ -116,15 +117,18 @@ def with_context_limits(scenario: Scenario, profiles: Mapping[str, cost.Profile]
     tiers = {
         name: tier
         if tier.max_context_tokens
-        else tier.model_copy(update={"max_context_tokens": answered_tokens(scenario, tier.path, profiles)})
+        else tier.model_copy(update={"max_context_tokens": answered_tokens(scenario, tier, profiles)})
         for name, tier in scenario.tiers.items()
     }
     return scenario.model_copy(update={"tiers": tiers})
 
 
-def answered_tokens(scenario: Scenario, path: str, profiles: Mapping[str, cost.Profile]) -> int:
-    """Longest prompt plus answer that the answering pools of a path take [tokens]."""
-    visits = scenario.fleet.paths[path]
+def answered_tokens(scenario: Scenario, tier: Tier, profiles: Mapping[str, cost.Profile]) -> int:
+    """Longest prompt plus answer that the answering pools of a tier take [tokens]."""
+    paths = [tier.path]
+    if tier.user_limit is not None and tier.user_limit.fall_back is not None:
+        paths.append(tier.user_limit.fall_back)
+    visits = [visit for path in paths for visit in scenario.fleet.paths[path]]
     return min(profiles[visit.pool].max_model_len for visit in visits if visit.kind != "classify")
 
 
@@ -172,6 +176,7 @@ def make_world(
                 usd_per_replica_s=float(compiled.prices[name]) * profile.num_gpus / 3600.0,
                 frontend_s=profile.frontend_s,
                 kv_bytes_per_token=profile.kv_bytes_per_token,
+                gateway=gateway_of(pool, profile),
                 kv_offload=host_tier(pool, profile, compiled.gpus[name]),
                 reserved=pool.reserved,
             )
@@ -194,7 +199,7 @@ def make_world(
         pools=pools,
         paths=paths,
         classes=source.classes,
-        buckets=[Bucket(float(row["rate_per_s"]), float(row["capacity"])) for row in source.buckets],
+        **told(scenario, source),
         router=scenario.fleet.router,
         balance_abs_threshold=scenario.fleet.balance_abs_threshold,
         balance_rel_threshold=scenario.fleet.balance_rel_threshold,

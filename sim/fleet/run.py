@@ -24,6 +24,7 @@ from sim.fleet.host_tiers import counts_of
 from sim.fleet.laws import hold
 from sim.fleet.monitors import Timeline, measure_from
 from sim.fleet.operations import carry_out, outage
+from sim.fleet.promises import gateway_figures
 from sim.fleet.routers import router_failure
 from sim.fleet.split import transfer_figures
 from sim.metrics.collector import Collector
@@ -253,6 +254,8 @@ class Player:
         pools = list(result["sim"]["by_pool"].values())
         for number, figures in transfer_figures(self.plane, timeline).items():
             pools[number]["kv_transfer"] = figures
+        for number, figures in gateway_figures(self.plane).items():
+            pools[number]["gateway"] = figures
         result["sim"]["expected"] = built.source.describe()
         num_measured = int(self.collector.num_requests.sum())
         info = {

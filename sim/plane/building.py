@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sim.metrics.histogram import NUM_BINS
 from sim.plane.building_classes import build_classes, check_classes, itl_groups, tries_again
+from sim.plane.building_gateways import build_gateways, build_limits, check_promises, tell_classes
 from sim.plane.building_routing import build_routing, check_routing
 from sim.plane.building_singly import check_singly, fill_singly, most_in_flight
 from sim.plane.cache_tables import build_cache
@@ -77,6 +78,7 @@ def check(world: World) -> None:
         check_singly(pool)
     check_split(world)
     check_routing(world)
+    check_promises(world)
 
 
 def check_batch_policy(pool: Pool) -> None:
@@ -141,12 +143,10 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     plane.own("group_keys", num_groups)["v"] = draws.bits(key, numbers, nobody, GROUP_WORD)
     build_transfers(plane, world, num_requests)
     build_cache(plane, world)
+    tell_classes(plane, world, curves)
     curves.write(plane.own("curves", curves.size))
-    buckets = plane.own("buckets", len(world.buckets))
-    for row, bucket in zip(buckets, world.buckets, strict=False):
-        row["level"], row["at_s"], row["rate_per_s"], row["capacity"] = (
-            bucket.capacity, world.start_s, bucket.rate_per_s, bucket.capacity,
-        )  # fmt: skip
+    build_limits(plane, world, first_visit, num_requests)
+    build_gateways(plane, world, num_requests)
     width = max(most_seqs(pool) for pool in world.pools) + 1
     plane.own("itl", num_itl * NUM_BINS)
     plane.own("spread", num_itl * NUM_BINS * world.speculates)
@@ -158,7 +158,8 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     plane.own("log", 1)
     plane.own("wheel", WHEEL_SIZE)["v"] = -1
     link_free(plane.own("requests", num_requests + 1)[:num_requests], 0)
-    num_homes = max(map(len, world.paths.values())) if world.router == ROUTERS[SESSION_AFFINITY] else 0
+    num_homes = len(world.pools) if world.falls_back else max(map(len, world.paths.values()))
+    num_homes *= world.router == ROUTERS[SESSION_AFFINITY]
     plane.own("homes", num_homes * num_requests)
     has_retries = tries_again(world)
     plane.own("retries", num_requests * has_retries)
@@ -281,7 +282,8 @@ def build_visits(plane: Plane, world: World, visit_groups: list[int]) -> dict[st
             at_prefill = path[-1].transfer is not None and path[-1].transfer.first_token_at_prefill
             row["streams"] = visit.kind != "classify" and (visit.kind != "prefill" or at_prefill)
             row["emitted"] = visit.kind == "decode" and at_prefill
-            row["home"] = [other.pool for other in path].index(visit.pool)
+            row["home"] = visit.pool if world.falls_back else [other.pool for other in path].index(visit.pool)
+            row["path_end"] = begin[name] + len(path) - 1
             row["template_tokens"], row["group"], row["ordinal"], row["block_frac"] = (
                 visit.template_tokens, visit_groups[n], ordinal, visit.block_frac,
             )  # fmt: skip

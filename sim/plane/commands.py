@@ -2,19 +2,22 @@
 
 # ruff: noqa: ANN001, ANN201
 from sim.metrics.records import FAILED
+from sim.plane.active import list_active
 from sim.plane.compiled import jit
 from sim.plane.decoding import gauge
-from sim.plane.engine import list_active, turn_off
+from sim.plane.engine import turn_off
 from sim.plane.events import file_outbox, move_to
 from sim.plane.journey import abort
 from sim.plane.prefix_index import forget_sent
 from sim.plane.tables import ACTIVE, DRAINING, FREE, OFF, THINKING, i4_at, plane_at, pool_at, replica_at, request_at
+from sim.plane.visits import let_in
 
 
 @jit
 def add_replicas(address, pool_id, n, now):
     """Turn on the n lowest-numbered replicas that are off. Returns how many there were."""
     p = plane_at(address, 0)
+    move_to(p, now)
     p.num_out = 0
     p.wake = 1
     pool = pool_at(p.pools, pool_id)
@@ -29,6 +32,7 @@ def add_replicas(address, pool_id, n, now):
             s.kv_blocks = 0.0
             added += 1
     list_active(p, pool)
+    let_in(p, pool, -1, now)
     return added
 
 

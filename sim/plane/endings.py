@@ -9,6 +9,7 @@ from sim.plane.deadlines import forget_deadlines
 from sim.plane.drawing import draw, lookup, whole_ns
 from sim.plane.extras import write_extras
 from sim.plane.handover import release_hold, write_handover
+from sim.plane.limits import settle_limits
 from sim.plane.reactions import GOES_ON, LEAVES, TRIES_AGAIN, asked_s, react, set_timer
 from sim.plane.regions import back_s
 from sim.plane.tables import (
@@ -36,7 +37,7 @@ def end_request(p, slot, ending, now):
     visit = visit_at(p.visits, q.visit)
     if visit.side == DECODE_SIDE and ending != IN_FLIGHT:
         release_hold(p, slot, now)
-    answering = visit_at(p.visits, kind.last_visit).pool
+    answering = visit_at(p.visits, visit.path_end).pool
     frontend_s = pool_at(p.pools, answering).frontend_s
     reached = not np.isnan(q.classified_s)
     end_s = now + frontend_s if ending == COMPLETED else now
@@ -75,6 +76,8 @@ def end_request(p, slot, ending, now):
     done.left = 0
     if visit.side == DECODE_SIDE:
         write_handover(p, done, q, slot)
+    if p.has_charges == 1 and ending != IN_FLIGHT:
+        settle_limits(p, q, slot, kind, done.output_tokens)
     write_extras(p, done, slot)
     if ending in (COMPLETED, BLOCKED):
         done.network_s += network_s

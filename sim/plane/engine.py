@@ -28,12 +28,10 @@ from sim.plane.loading import give_way, is_loading
 from sim.plane.log import LOGGED_LEAP, log_end, log_inner, log_step
 from sim.plane.prefix_index import forget_replica
 from sim.plane.queues import SLOT_MASK, first_end, first_ready
-from sim.plane.routing_rows import part_at
 from sim.plane.scheduler import schedule
 from sim.plane.sequence import blocks_at, blocks_in, delivered, scheduled, steps_within
 from sim.plane.singly import drafts_in, join_pipeline, stage_is_free, stage_s
 from sim.plane.tables import (
-    ACTIVE,
     DECODE,
     DECODING,
     DRAINING,
@@ -390,27 +388,3 @@ def turn_off(p, pool, s, now):
     s.online_s += now - s.online_at_s
     s.state = OFF
     p.wake = 1
-
-
-@jit
-def list_active(p, pool):
-    """Write the pool's active replicas in ascending order, and how many of them are of each part."""
-    n = 0
-    for r in range(pool.first_replica, pool.first_replica + pool.max_replicas):
-        if replica_at(p.replicas, r).state == ACTIVE:
-            i4_at(p.active, pool.first_replica + n).v = r
-            n += 1
-    pool.num_active = n
-    for x in range(pool.first_part, pool.first_part + pool.num_parts):
-        count_part(p, pool, part_at(p.parts, x))
-
-
-@jit
-def count_part(p, pool, part):
-    """Find a part's replicas among the active ones of its pool."""
-    part.first_active = pool.first_replica
-    part.num_active = 0
-    for x in range(pool.first_replica, pool.first_replica + pool.num_active):
-        r = i4_at(p.active, x).v
-        part.first_active += np.int64(r < part.first)
-        part.num_active += np.int64(part.first <= r < part.end)

@@ -37,6 +37,7 @@ from sim.plane.world import (
     LEAST_OUTSTANDING,
     MAX_VISITS,
     POWER_OF_TWO,
+    PREFIX_AFFINITY,
     ROUND_ROBIN,
     SESSION_AFFINITY,
 )
@@ -82,6 +83,21 @@ def route(p, pool, q, slot, visit):
         return r
     r = heaviest(p, view, leading_text(p, pool, q))
     return less_busy_of_two(p, view, q, visit) if is_overloaded(p, pool, view, r) else r
+
+
+@jit
+def idlest_of(p, pool):
+    """The first of a pool's active replicas with fewest outstanding requests, whichever router sent them."""
+    return idlest(p, (np.int64(pool.first_replica), np.int64(pool.num_active), np.int64(p.outstanding), np.int64(0)))
+
+
+@jit
+def be_sent(p, pool, q, slot, visit, r):
+    """A request is sent to a replica that its router did not choose: that is where its texts are from now on."""
+    if pool.router == SESSION_AFFINITY:
+        i4_at(p.homes, slot * p.num_homes + visit.home).v = r
+    elif pool.router == PREFIX_AFFINITY and p.index_blocks > 0:
+        remember(p, q, slot, visit.pool, r)
 
 
 @jit

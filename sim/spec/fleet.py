@@ -21,6 +21,7 @@ from sim.spec.base import (
     Text,
     UsdPerHour,
 )
+from sim.spec.gateway import Gateway
 from sim.spec.kv_offload import KvOffload
 from sim.spec.kv_transfer import KvTransfer, split_problems
 from sim.spec.routing import Router, Routing, routing_problems
@@ -142,6 +143,8 @@ class Pool(Spec):
     reserved: Annotated[dict[Key, NumReplicas], WithoutNulls] = Field(default_factory=dict)
     """Replicas that a tier has to itself, under placement: partitioned: {tier: replicas}; the others share the rest.
     Replicas added or drained are of the rest first. Default: none."""
+    gateway: Gateway | None = None
+    """Where tiers queue for the pool. Default: nowhere, requests go to replicas at once and wait there."""
     usd_per_gpu_hour: UsdPerHour | None = None
     """Price [USD/h] of one GPU. Default: the scenario's price book."""
 

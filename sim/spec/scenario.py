@@ -12,6 +12,7 @@ from sim import units
 from sim.errors import did_you_mean
 from sim.spec.base import Key, Name, NonNegativeInt, PositiveSeconds, Seconds, Spec, Text
 from sim.spec.fleet import Fleet, Pool, WithoutNulls
+from sim.spec.gateway import promise_problems
 from sim.spec.ladder import Rung
 from sim.spec.ranges import Range, range_problems, without_ranges
 from sim.spec.routing import reserved_problems
@@ -109,6 +110,11 @@ class Scenario(Spec):
             if tier.path not in self.fleet.paths:
                 help_ = did_you_mean(tier.path, self.fleet.paths)
                 yield f"tiers.{name}.path", f"no path of that name in fleet.paths: {tier.path}. {help_}"
+            small = None if tier.user_limit is None else tier.user_limit.fall_back
+            if small is not None and small not in self.fleet.paths:
+                help_ = did_you_mean(small, self.fleet.paths)
+                yield f"tiers.{name}.user_limit.fall_back", f"no path of that name in fleet.paths: {small}. {help_}"
+        yield from promise_problems(self.fleet.pools, self.tiers)
         for path, tier_name in self._tiers_named():
             if tier_name not in self.tiers:
                 yield path, f"no tier of that name: {tier_name}. {did_you_mean(tier_name, self.tiers)}"
@@ -117,10 +123,14 @@ class Scenario(Spec):
             if not math.isclose(total, 1.0, abs_tol=1e-9):
                 yield "tiers", f"user_frac must sum to 1 over the tiers, got {total:.12g}"
         if isinstance(self.traffic, ClosedLoopTraffic) and self.traffic.reissue_delay_s == 0.0:
-            limited = [name for name, tier in self.tiers.items() if tier.rate_limit is not None]
-            if self.traffic.tier in limited:
-                advice = "give it a time, or remove the tier's rate_limit"
-                yield "traffic.reissue_delay_s", f"0 with a rate limit: who is refused asks again at once; {advice}"
+            tier = self.tiers.get(self.traffic.tier, Tier())
+            shed = tier.max_queue is not None or any(
+                pool.gateway is not None and pool.gateway.max_queue is not None for pool in self.fleet.pools.values()
+            )
+            limits = {"rate_limit": tier.rate_limit, "user_limit": tier.user_limit, "max_queue": shed or None}
+            for what in (name for name, limit in limits.items() if limit is not None):
+                advice = f"give it a time, or remove the {what}"
+                yield "traffic.reissue_delay_s", f"0 with a {what}: who is refused asks again at once; {advice}"
         yield from reserved_problems(self.fleet.pools, self.fleet.paths, self.tiers)
         for name, pool in self.fleet.pools.items():
             for field in ("model", "hardware"):

@@ -14,6 +14,7 @@ class Controls:
     pools: list[list[Any]]
     router: Any
     abort: Any
+    let_in: Any
 
     def control(self, now: float, verb: str, number: int, count: int = 0) -> None:
         if verb == "abort":
@@ -27,6 +28,7 @@ class Controls:
         if verb == "add":
             for replica in [replica for replica in members if replica.state == OFF][:count]:
                 replica.state = ACTIVE
+            self.let_in(number, None, now)
             return
         active = [replica for replica in members if replica.state == ACTIVE]
         if verb != "drain" or count >= len(active):

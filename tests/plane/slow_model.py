@@ -15,7 +15,9 @@ import numpy as np
 import slow_draws as draws
 from slow_content import Texts
 from slow_control import Controls
+from slow_gateway import Gateways
 from slow_handover import Handovers
+from slow_limits import Limits
 from slow_policies import most_at_once
 from slow_regions import Travels
 from slow_replica import ACTIVE, OFF, Replica
@@ -28,6 +30,7 @@ from slow_request import (
     RATE_LIMITED,
     REFUSED,
     SHED,
+    TIMED_OUT,
     Request,
     Result,
 )
@@ -49,7 +52,7 @@ Command = tuple[Any, ...]
 
 
 @dataclass(eq=False)
-class Model(Handovers, Senders, Travels, Controls):
+class Model(Handovers, Senders, Limits, Gateways, Travels, Controls):
     """The world in motion."""
 
     world: World
@@ -74,7 +77,8 @@ class Model(Handovers, Senders, Travels, Controls):
             self.add_host_tier(members, pool, counts)
         self.add_handovers()
         self.router = Router(self)
-        self.levels = [(bucket.capacity, world.start_s) for bucket in world.buckets]
+        self.add_limits()
+        self.add_gateways()
         self.requests: list[Request] = []
         self.rows = list(world.itl_groups) or list(range(len(world.classes)))
         self.gaps_s: list[list[float]] = [[] for _ in range(max(self.rows) + 1)]
@@ -113,6 +117,7 @@ class Model(Handovers, Senders, Travels, Controls):
             "output_tokens": 0, "cached_tokens": 0, "num_preemptions": 0,
             "pool": -1, "replica": -1, "cost_usd": 0.0, "busy_s": 0.0, "guard_s": 0.0, "transfer_s": 0.0,
             "attempt": 0, "retry_of": -1, "left": 0,
+            "gateway_s": 0.0, "flags": 0,
         }  # fmt: skip
         record |= {name: int(row[name]) for name in ("user", "conversation", "class_id", "language")}
         if again:
@@ -123,6 +128,7 @@ class Model(Handovers, Senders, Travels, Controls):
             factor = 1.0 if kind.length_factor is None else float(kind.length_factor[record["language"]])
             user_tokens = draws.tokens(kind.user_tokens, self.draw(draws.USER_TOKENS, record, turn), factor)
             output_tokens = draws.tokens(kind.output_tokens, self.draw(draws.OUTPUT_TOKENS, record, turn), factor)
+        output_tokens = min(output_tokens, kind.max_output_tokens)
         history_tokens = before.history_tokens if before is not None and kind.keep_history else 0
         whole_tokens = prompt_tokens = kind.prefix_tokens + history_tokens + user_tokens
         too_long = whole_tokens + output_tokens > kind.max_context_tokens
@@ -144,16 +150,16 @@ class Model(Handovers, Senders, Travels, Controls):
         path = list(self.world.paths[kind.path])
         homes = {} if before is None else before.homes
         asked_s = before.asked_s if again else now
-        request = Request(record, row, kind, path, history_tokens, content, homes, asked_s)
+        request = Request(record, row, kind, path, history_tokens, content, homes, asked_s, path_name=kind.path)
         self.requests.append(request)
 
         self.set_out(request)
         self.router.come(request, now)
         if self.num_outages > 0:
             self.end(request, FAILED, now, now)
-        elif not self.take_from_bucket(now, int(row["bucket"])):
+        elif not self.is_let_in(now, request):
             self.end(request, RATE_LIMITED, now, now)
-        elif (too_long and not kind.truncates) or not all(self.fits(request, visit) for visit in path):
+        elif (too_long and not kind.truncates) or not all(self.fits(request, visit) for visit in request.path):
             self.end(request, REFUSED, now, now)
         else:
             if kind.patience_s is not None:
@@ -163,15 +169,6 @@ class Model(Handovers, Senders, Travels, Controls):
             self.next_visit(request, now)
 
     # Limits and endings
-
-    def take_from_bucket(self, now: float, number: int) -> bool:
-        if number < 0:
-            return True
-        bucket, (level, last_s) = self.world.buckets[number], self.levels[number]
-        level = min(bucket.capacity, level + (now - last_s) * bucket.rate_per_s)
-        allowed = level >= 1
-        self.levels[number] = (level - 1 if allowed else level, now)
-        return allowed
 
     def fits(self, request: Request, visit: Visit) -> bool:
         """Whether a pool could ever serve this visit."""
@@ -187,6 +184,7 @@ class Model(Handovers, Senders, Travels, Controls):
         self.release_hold(request, now)
         request.record["ending"], request.record["end_s"] = ending, t_s
         request.patience = False
+        self.settle_limits(now, request)
         if ending == COMPLETED:
             record = request.record
             request.history_tokens = record["prompt_tokens"] - request.kind.prefix_tokens + record["requested_tokens"]
@@ -207,21 +205,34 @@ class Model(Handovers, Senders, Travels, Controls):
 
     def enter_pool(self, request: Request, now: float) -> None:
         """The request comes to the pool of its visit."""
-        visit, record, kind = request.path[request.visit], request.record, request.kind
+        visit, record = request.path[request.visit], request.record
         if self.travels(request, now):
             return
         content = request.content
         if visit.kind == "classify":
-            content = self.texts.visit(record, kind.path, request.visit, content)
-        lengths = request.lengths(visit)
+            content = self.texts.visit(record, request.path_name, request.visit, content)
+        request.visit_content = content
+        if self.waits(request, visit, now):
+            return
         candidates = self.router.candidates(request, visit.pool)
         if not candidates:
             self.end(request, SHED, now, now)
             return
+        lengths, gate = request.lengths(visit), self.gates[visit.pool]
         replica = self.router.route(request, visit.pool, candidates, content, lengths[0])
+        if gate is not None and not gate.has_place(replica):
+            replica = min(candidates, key=lambda other: other.outstanding)
+            self.router.be_sent(request, visit.pool, replica)
+        self.join(request, replica, now)
+
+    def join(self, request: Request, replica: Replica, now: float) -> None:
+        """A visit's request joins the queue of a replica."""
+        visit, record = request.path[request.visit], request.record
         if request.answering:
             record["pool"], record["replica"] = visit.pool, replica.index
-        request.seq = Sequence(request, record["serial"], *lengths, content, kind.priority, record["arrived_s"])
+        content, priority = request.visit_content, request.kind.priority
+        lengths = request.lengths(visit)
+        request.seq = Sequence(request, record["serial"], *lengths, content, priority, record["arrived_s"])
         request.seq.fetches, request.seq.num_emitted = visit.kind == "decode", request.num_before
         request.replica = replica
         replica.join(request.seq)
@@ -296,10 +307,18 @@ class Model(Handovers, Senders, Travels, Controls):
 
     def leave(self, request: Request, now: float) -> None:
         """The request's visit is over."""
-        request.replica.leave(request.seq, now)
-        request.replica.turn_off_if_drained()
+        replica = request.replica
+        replica.leave(request.seq, now)
+        replica.turn_off_if_drained()
         self.tally(request)
+        self.vacate(request, now)
+
+    def vacate(self, request: Request, now: float) -> None:
+        """Its place is free."""
+        replica, pool = request.replica, request.path[request.visit].pool
+        self.count_out(request)
         request.seq = request.replica = None
+        self.let_in(pool, replica, now)
 
     def tally(self, request: Request) -> None:
         """Write what the visit tells into the record."""
@@ -316,6 +335,10 @@ class Model(Handovers, Senders, Travels, Controls):
 
     def abort(self, request: Request, ending: int, now: float) -> None:
         if request.ended or request.abort is not None:
+            return
+        if request.gate is not None:
+            self.leave_lane(request, now)
+            self.end(request, ending, now, now)
             return
         replica, seq = request.replica, request.seq
         if replica is None:  # it is on its way
@@ -345,13 +368,23 @@ class Model(Handovers, Senders, Travels, Controls):
             self.schedule_event(replica, now)
 
     def timer(self, now: float, request: Request, what: str) -> None:
+        if not self.is_live(request, what):
+            return
         if what in ("turn", "retry"):
             self.issue(now, request.row, (), request, again=what == "retry")
         elif what == "go_on":
             if not request.ended:
                 self.enter_pool(request, now)
-        elif request.patience:
+        elif what.startswith("limit"):
+            self.abort(request, TIMED_OUT, now)
+        else:
             self.abort(request, ABANDONED, now)
+
+    def is_live(self, request: Request, what: str) -> bool:
+        """Whether a timer is still waited for."""
+        if what.startswith("limit"):
+            return request.gate is not None and what == f"limit {request.visit}"
+        return request.patience if what == "patience" else True
 
     def handle(self, now: float, rank: int, key: int, what: Any) -> None:
         if rank == CONTROL:
@@ -384,7 +417,7 @@ def play(
     played = []
     while model.events and model.events[0][0] < until and len(model.steps) < max_steps:
         now, rank, key, what = heapq.heappop(model.events)
-        if rank != TIMER or what != "patience" or model.requests[key].patience:
+        if rank != TIMER or model.is_live(model.requests[key], what):
             played.append((now, rank, key))
         model.handle(now, rank, key, what)
     for request in model.requests:

@@ -20,7 +20,7 @@ class Travels:
 
     def set_out(self, request: Any) -> None:
         """A request begins at its sender's place."""
-        request.record |= {"network_s": 0.0, "flags": 0}
+        request.record["network_s"] = 0.0
         if (regions := self.world.regions) is None:
             return
         word = draws.bits(self.world.seed, REGION, request.record["user"], 0, 0)

@@ -50,6 +50,16 @@ class Request:
     abort: tuple[int, float] | None = None
     """Ending and time of an abort that waits for the step's end."""
     last_token_s: float = math.nan
+    path_name: str = ""
+    """Of the path that it goes by."""
+    paid: bool = False
+    """Its limits let it in."""
+    visit_content: Content | None = None
+    """Text of the visit that is to begin."""
+    gate: Any = None
+    """The gateway where it waits, since when, and its number there."""
+    gate_number: int = 0
+    queued_s: float = math.nan
 
     @property
     def answering(self) -> bool:

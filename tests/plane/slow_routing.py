@@ -103,6 +103,13 @@ class Router:
             self.remember(request, chosen, leading, num_tokens)
         return chosen
 
+    def be_sent(self, request: Any, pool: int, replica: Any) -> None:
+        """A gateway has sent a request to a replica that its router did not choose."""
+        request.homes[pool] = replica
+        if self.world.router == "prefix_affinity" and self.routing.index_blocks > 0:
+            num_tokens, _ = request.lengths(request.path[request.visit])
+            self.remember(request, replica, request.visit_content, num_tokens)
+
     def load(self, request: Any, replica: Any) -> int:
         """Requests at a replica that came by the same router."""
         if len(self.up) == 1:
