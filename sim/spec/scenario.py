@@ -14,6 +14,7 @@ from sim.spec.base import Key, Name, NonNegativeInt, PositiveSeconds, Seconds, S
 from sim.spec.fleet import Fleet, Pool, WithoutNulls
 from sim.spec.ladder import Rung
 from sim.spec.ranges import Range, range_problems, without_ranges
+from sim.spec.regions import EVERYWHERE, place_problems
 from sim.spec.routing import reserved_problems
 from sim.spec.text import Path
 from sim.spec.tier import Slo, Tier
@@ -121,6 +122,7 @@ class Scenario(Spec):
             if self.traffic.tier in limited:
                 advice = "give it a time, or remove the tier's rate_limit"
                 yield "traffic.reissue_delay_s", f"0 with a rate limit: who is refused asks again at once; {advice}"
+        yield from place_problems(self.fleet, self._places())
         yield from reserved_problems(self.fleet.pools, self.fleet.paths, self.tiers)
         for name, pool in self.fleet.pools.items():
             for field in ("model", "hardware"):
@@ -143,6 +145,11 @@ class Scenario(Spec):
                 help_ = did_you_mean(against, before, what="Before it")
                 yield f"ladder.{index}.against", f"no rung of that name before this one: {against}. {help_}"
             before.append(name)
+
+    def _places(self) -> tuple[str, ...]:
+        """Return where people are."""
+        population = self.traffic if isinstance(self.traffic, PopulationTraffic) else None
+        return tuple(population.regions) if population and population.regions else (EVERYWHERE,)
 
     def _tiers_named(self) -> Iterator[tuple[str, str]]:
         """Yield (path, tier) for each place where the traffic names a tier."""
