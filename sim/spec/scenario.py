@@ -13,6 +13,7 @@ from sim.errors import did_you_mean
 from sim.spec.base import Key, Name, NonNegativeInt, PositiveSeconds, Seconds, Spec, Text
 from sim.spec.fleet import Fleet, Pool, WithoutNulls
 from sim.spec.ladder import Rung
+from sim.spec.money import Money
 from sim.spec.ranges import Range, range_problems, without_ranges
 from sim.spec.text import Path
 from sim.spec.tier import Slo, Tier
@@ -59,6 +60,8 @@ class Scenario(Spec):
     """Latency targets of the tiers that give none. Default: no targets."""
     prices: Text = "2026"
     """Price book: a name in hardware_profiles/prices.yaml."""
+    money: Money = Money()
+    """How the bill is drawn up: idle time, sites, yardsticks."""
     overrides: dict[Key, dict[str, Any]] = Field(default_factory=dict)
     """Named variants: {name: {dotted path: value}}. A value takes the place of what stands there; null removes a
     pool, path or tier. Default: none."""
@@ -81,6 +84,7 @@ class Scenario(Spec):
             "model": pool.model or self.model,
             "hardware": pool.hardware or self.hardware,
             "max_replicas": pool.max_replicas or self.fleet.peak_replicas(name),
+            "site": pool.site or self.money.site,
         }
         return pool.model_copy(update=filled)
 

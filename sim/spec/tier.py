@@ -17,6 +17,7 @@ from sim.spec.base import (
     Spec,
 )
 from sim.spec.distribution import TimeDistribution
+from sim.spec.money import TierPrice
 from sim.spec.reaction import Reaction
 
 
@@ -67,5 +68,7 @@ class Tier(Spec):
     """Limit on requests, for each API client or for the tier as a whole. Default: none."""
     slo: Slo | None = None
     """Latency targets. Default: the scenario's `slo`."""
+    price: TierPrice | None = None
+    """What its users pay. Default: nothing is known of that."""
     path: Key = "default"
     """Path of the tier's requests: a name in fleet.paths."""
