@@ -158,6 +158,7 @@ VISIT = record(
     # transfer that remains when the prompt is complete
     "i4 first_link push",
     "f8 least_frac",
+    "i4 lane",  # where its cost is booked: index into `World.lanes`
 )
 
 HOLD = record(
@@ -309,6 +310,7 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "wheel": I4,
     "due": DUE,
     "curves": F8,
+    "spent": F8,
 }
 """Every table of the plane and its row type; `curves` holds all step-time and quantile arrays end to end."""
 
@@ -322,7 +324,7 @@ PLANE = record(
     "i8 num_replicas num_itl tree_size has_segments",
     "i8 wheel_at num_wheel num_due due_size",
     "i8 num_homes num_links has_loads keeps_times has_holds has_retries num_retries num_outages",
-    "i8 has_deadlines has_extras",
+    "i8 has_deadlines has_extras num_lanes",
     "i8 ring",  # rows of flights of a replica, less one
     "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key affinity_key content_key",
     "u8 accept_key retry_key backoff_key leave_key",

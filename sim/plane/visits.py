@@ -17,6 +17,7 @@ from sim.plane.tables import (
     DECODE_SIDE,
     STEP,
     class_at,
+    f8_at,
     i4_at,
     pool_at,
     replica_at,
@@ -80,12 +81,14 @@ def enter_pool(p, slot, now):
 
 @jit
 def leave_pool(p, q):
-    """A request leaves its replica for good: count it out and turn its share of replica time into money."""
+    """A request leaves its replica for good: count it out, turn its share of replica time into money, and book it."""
     visit = visit_at(p.visits, q.visit)
     pool = pool_at(p.pools, visit.pool)
     pool.num_left += 1
     i4_at(p.outstanding, q.replica).v -= 1
     q.cost_usd += q.cost_s * pool.usd_per_s
+    if q.arrived_s >= 0.0:  # measured
+        f8_at(p.spent, q.class_id * p.num_lanes + visit.lane).v += q.cost_s
     if visit.last == 0:
         q.guard_s += q.cost_s
         q.cost_s = 0.0

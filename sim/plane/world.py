@@ -141,6 +141,8 @@ class Visit:
     """Share of requests that end `blocked` after this visit."""
     transfer: Transfer | None = None
     """Of a decode visit."""
+    feature: str = ""
+    """What its cost is booked as."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,11 @@ class World:
     """Whether records tell times outside of engines, and what befell a request (`sim.metrics.records.FLAGS`)."""
     itl_groups: Sequence[int] = field(default_factory=tuple)
     """Histogram row of each class; empty: one row a class."""
+
+    @property
+    def lanes(self) -> list[tuple[int, str]]:
+        """What cost is booked by: each pool with each feature that it serves."""
+        return list(dict.fromkeys((visit.pool, visit.feature) for path in self.paths.values() for visit in path))
 
     @property
     def speculates(self) -> bool:
