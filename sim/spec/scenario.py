@@ -14,6 +14,7 @@ from sim.spec.base import Key, Name, NonNegativeInt, PositiveSeconds, Seconds, S
 from sim.spec.fleet import Fleet, Pool, WithoutNulls
 from sim.spec.gateway import promise_problems
 from sim.spec.ladder import Rung
+from sim.spec.money import ON_DEMAND, Contract, Money
 from sim.spec.ranges import Range, range_problems, without_ranges
 from sim.spec.regions import EVERYWHERE, place_problems
 from sim.spec.routing import reserved_problems
@@ -62,6 +63,8 @@ class Scenario(Spec):
     """Latency targets of the tiers that give none. Default: no targets."""
     prices: Text = "2026"
     """Price book: a name in hardware_profiles/prices.yaml."""
+    money: Money = Money()
+    """How the bill is drawn up: idle time, sites, yardsticks."""
     overrides: dict[Key, dict[str, Any]] = Field(default_factory=dict)
     """Named variants: {name: {dotted path: value}}. A value takes the place of what stands there; null removes a
     pool, path or tier. Default: none."""
@@ -84,8 +87,15 @@ class Scenario(Spec):
             "model": pool.model or self.model,
             "hardware": pool.hardware or self.hardware,
             "max_replicas": pool.max_replicas or self.fleet.peak_replicas(name),
+            "site": pool.site or self.money.site,
         }
         return pool.model_copy(update=filled)
+
+    def contracts(self, name: str) -> tuple[Contract, ...]:
+        """Return the contracts of a pool: the last is on demand where those given do not cover all that may run."""
+        given, most = self.pool(name).contracts, self.pool(name).max_replicas or 0
+        covered = sum(most if terms.replicas is None else terms.replicas for terms in given)
+        return given if covered >= most else (*given, ON_DEMAND)
 
     def slo_of(self, tier: str) -> Slo:
         """Return the latency targets that hold for a tier."""
