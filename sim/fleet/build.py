@@ -13,6 +13,7 @@ from sim.fleet.host_tiers import host_tier, host_tier_problems
 from sim.fleet.promises import gateway_of, told
 from sim.fleet.regions import regions_of
 from sim.fleet.routers import routing_of
+from sim.fleet.scaling.starts import start_inputs
 from sim.fleet.split import split_problems, transfer_of
 from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
 from sim.plane.world import Pool, Visit, World
@@ -73,7 +74,11 @@ def build(scenario: Scenario, pools: Pools | None = None) -> Built:
         source=source,
         profiles=profiles,
         groups=make_groups(scenario, source, profiles, prices),
-        assumptions=[*stated_inputs(scenario), *pool_inputs(profiles, pools.gpus, prices)],
+        assumptions=[
+            *stated_inputs(scenario),
+            *pool_inputs(profiles, pools.gpus, prices),
+            *start_inputs(scenario, profiles),
+        ],
     )
 
 
