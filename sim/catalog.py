@@ -21,6 +21,7 @@ from sim.spec.classifier import Classifier, read_classifiers
 from sim.spec.hardware import GpuSpec, read_gpu
 from sim.spec.load import read_file, read_scenario
 from sim.spec.model import ModelSpec, read_model
+from sim.spec.model_load import ModelLoad
 from sim.spec.money import Contract
 from sim.spec.prices import PriceBook, read_prices
 from sim.spec.scenario import Scenario
@@ -339,6 +340,11 @@ def load_acceptance(config: SpeculativeConfig) -> AcceptanceTable:
 def load_classifier(name: str) -> Classifier:
     """Return a safety classifier by name."""
     return _named("classifier", name, "models/_classifiers.yaml", read_classifiers)
+
+
+def load_model_load() -> ModelLoad:
+    """Return how long engines take to load a model; a user's file takes the place of the package's."""
+    return ModelLoad.from_yaml(*next(read_all("hardware_profiles/model_load.yaml")))
 
 
 def load_prices(name: str) -> PriceBook:

@@ -14,6 +14,7 @@ from sim.fleet.money import contracts_of, features, money_facts, money_inputs, p
 from sim.fleet.promises import gateway_of, told
 from sim.fleet.regions import regions_of
 from sim.fleet.routers import routing_of
+from sim.fleet.scaling.starts import start_inputs
 from sim.fleet.split import split_problems, transfer_of
 from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
 from sim.plane.world import Pool, Visit, World
@@ -80,6 +81,7 @@ def build(scenario: Scenario, pools: Pools | None = None) -> Built:
             *stated_inputs(scenario),
             *pool_inputs(profiles, pools.gpus),
             *money_inputs(scenario, prices),
+            *start_inputs(scenario, profiles),
         ],
     )
 

@@ -26,6 +26,8 @@ from sim.fleet.monitors import Timeline, measure_from
 from sim.fleet.operations import carry_out, outage
 from sim.fleet.promises import gateway_figures
 from sim.fleet.routers import router_failure
+from sim.fleet.scaling.operated import carry_out_in_time
+from sim.fleet.scaling.pools import ScaledPools
 from sim.fleet.split import transfer_figures
 from sim.metrics.collector import Collector
 from sim.metrics.rundata import RunData
@@ -163,6 +165,7 @@ class Player:
         self.least_end_s = scenario.horizon_s if endless else 0.0
         self.cost_usd = self.booked_usd = 0.0
         self.operations: list[dict[str, Any]] = []
+        self.scaled: ScaledPools | None = None
         self.log: Callable[[NDArray[np.void]], None] | None = None
 
     def play(self) -> Run:
@@ -185,12 +188,15 @@ class Player:
         num_gpus = [profile.num_gpus for profile in self.built.profiles.values()]
         timeline = Timeline(clock, self.built.world, num_gpus, scenario.report_interval_s, lambda: self.over(clock))
         pools = list(self.built.profiles)
+        self.scaled = ScaledPools(self.built, clock, lambda: self.over(clock))
         for operation in scenario.fleet.operations:
             over, log = lambda: self.over(clock), self.operations
             if operation.router is not None:
                 clock.env.process(router_failure(clock, operation, log, over))
             elif operation.pool is None:
                 clock.env.process(outage(clock, operation, log, over))
+            elif operation.pool in self.scaled.capacities:
+                clock.env.process(carry_out_in_time(self.scaled.capacities[operation.pool], operation, log))
             else:
                 clock.env.process(carry_out(clock, operation, pools.index(operation.pool), log, over))
         if scenario.run_in_s > 0.0:
@@ -225,6 +231,8 @@ class Player:
 
     def keep(self, rows: NDArray[np.void]) -> None:
         """Take finished requests."""
+        if self.scaled is not None:
+            self.scaled.count(rows)
         self.beside.do(self.take, rows)
         self.num_done += len(rows)
         self.num_retries += int(np.count_nonzero(rows["attempt"]))
@@ -257,6 +265,8 @@ class Player:
             pools[number]["kv_transfer"] = figures
         for number, figures in gateway_figures(self.plane).items():
             pools[number]["gateway"] = figures
+        for number, figures in self.scaled.summaries(end_s).items() if self.scaled else ():
+            pools[number]["scaling"] = figures
         result["sim"]["expected"] = built.source.describe()
         num_measured = int(self.collector.num_requests.sum())
         info = {

@@ -300,6 +300,7 @@ def build_replicas(plane: Plane, world: World, num_levels: int, num_itl: int) ->
     total, depth = sum(max_replicas(pool) for pool in world.pools), most_in_flight(world)
     table = plane.own("replicas", total + sum(store_counts(world)))
     active, _ = plane.own("active", total), plane.own("outstanding", total)
+    plane.own("stays", total)["since_s"] = world.start_s
     base = residues = r = 0
     for number, pool in enumerate(world.pools):
         for k in range(max_replicas(pool)):

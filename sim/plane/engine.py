@@ -31,12 +31,12 @@ from sim.plane.queues import SLOT_MASK, first_end, first_ready
 from sim.plane.scheduler import schedule
 from sim.plane.sequence import blocks_at, blocks_in, delivered, scheduled, steps_within
 from sim.plane.singly import drafts_in, join_pipeline, stage_is_free, stage_s
+from sim.plane.states import go_off_line
 from sim.plane.tables import (
     DECODE,
     DECODING,
     DRAINING,
     IDLE,
-    OFF,
     SINGLE,
     STEP,
     f8_at,
@@ -385,6 +385,4 @@ def turn_off(p, pool, s, now):
     forget(p, pool, s)
     forget_store(p, pool, s)
     forget_replica(p, s.number)
-    s.online_s += now - s.online_at_s
-    s.state = OFF
-    p.wake = 1
+    go_off_line(p, s, now)

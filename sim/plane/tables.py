@@ -11,6 +11,7 @@ import numpy as np
 from sim.metrics.records import DONE
 from sim.plane.compiled import rows
 from sim.plane.routing_rows import ROUTING_TABLES
+from sim.plane.state_rows import STATE_TABLES
 from sim.traffic.arrivals import ARRIVAL, SEGMENT
 
 FAR = 1e300
@@ -27,7 +28,7 @@ blocks, and what is to be in them is on its way. DELAYED, QUEUED: at no replica,
 in a tool, or in a gateway's queue."""
 
 # Replica states, and what a replica's pending event ends.
-OFF, ACTIVE, DRAINING = 0, 1, 2
+OFF, ACTIVE, DRAINING, STARTING, WARM = 0, 1, 2, 4, 5
 IDLE, SINGLE, DECODE = 0, 1, 2
 
 # Sides of an answer that is split over two pools.
@@ -356,6 +357,7 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "curves": F8,
     **ROUTING_TABLES,
     "spent": F8,
+    **STATE_TABLES,
 }
 """Every table of the plane and its row type; `curves` holds all step-time and quantile arrays end to end."""
 

@@ -10,10 +10,9 @@ and goes by them until then. docs/routing.md has the rules.
 import numpy as np
 
 from sim.plane.compiled import jit
-from sim.plane.decoding import steps_by, used_blocks
+from sim.plane.gauges import blocks_used
 from sim.plane.routing_rows import gauge_at, part_at
-from sim.plane.sequence import blocks_in
-from sim.plane.tables import DECODE, OFF, f8_at, i4_at, pool_at, replica_at
+from sim.plane.tables import OFF, f8_at, i4_at, pool_at, replica_at
 from sim.plane.text import bits
 
 LOW_WORD, HALF, NOBODY = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(0)
@@ -83,10 +82,7 @@ def read_gauges(p, k, now):
         s = replica_at(p.replicas, r)
         if s.state == OFF:
             continue
-        pool = pool_at(p.pools, s.pool)
-        gauge.used = used_blocks(pool, s)
-        if s.doing == DECODE:
-            gauge.used += blocks_in(p, pool, s, s.step + 1, steps_by(p, s, r, now) + s.depth - s.step)
+        gauge.used = blocks_used(p, pool_at(p.pools, s.pool), s, r, now)
 
 
 @jit

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from sim.errors import did_you_mean
+from sim.spec.autoscaler import Autoscaler
 from sim.spec.base import (
     Fraction,
     Key,
@@ -28,7 +29,9 @@ from sim.spec.kv_transfer import KvTransfer, split_problems
 from sim.spec.money import Contract, contract_problems
 from sim.spec.regions import FleetRegion, region_problems
 from sim.spec.routing import Router, Routing, routing_problems
+from sim.spec.scaling import is_scaled, most_on_line, scaling_problems
 from sim.spec.speculation import SpeculativeConfig
+from sim.spec.startup import Spot, Startup, WarmPool
 
 
 def _drop_null(value: Any) -> Any:
@@ -69,7 +72,17 @@ class Pool(Spec):
     replicas: NumReplicas = 1
     """Replicas at the start. A replica has tensor x pipeline x data parallel size GPUs."""
     max_replicas: NumReplicas | None = None
-    """Most replicas there can ever be. Default: as many as `replicas` and the operations ask for."""
+    """Most replicas there can ever be, those that start, are warm or drain among them. Default: as many as `replicas`
+    and the operations, or the autoscaler and the warm pool, ask for."""
+    autoscaler: Autoscaler | None = None
+    """Who decides how many replicas there are. Default: nobody; operations alone change it."""
+    startup: Startup | None = None
+    """How long a replica takes to start. Default: no time where only operations add replicas, else that of an empty
+    `startup: {}`."""
+    warm_pool: WarmPool | None = None
+    """Replicas kept ready. Default: none."""
+    spot: Spot | None = None
+    """Spot capacity beyond the first replicas. Default: none is spot."""
     tensor_parallel_size: PositiveInt = 1
     """GPUs that share each layer. Default 1."""
     pipeline_parallel_size: PositiveInt = 1
@@ -345,6 +358,7 @@ class Fleet(Spec):
         kinds = [visit.kind for visits in self.paths.values() for visit in visits]
         yield from region_problems(self.regions, self.pools, kinds, self.spill_at)
         yield from routing_problems(self.router, self.routing, self.placement, self.pools)
+        yield from scaling_problems(self.pools, self.operations)
         for index, operation in enumerate(self.operations):
             if operation.pool is not None and operation.pool not in self.pools:
                 help_ = did_you_mean(operation.pool, self.pools)
@@ -372,4 +386,6 @@ class Fleet(Spec):
 
     def peak_replicas(self, name: str) -> int:
         """Return the most replicas that a pool has at any time by plan."""
+        if is_scaled(self.pools[name]):
+            return max(self.pools[name].replicas, most_on_line(self.pools[name]))
         return max([self.pools[name].replicas, *(count for _, count in self._counts(name))])

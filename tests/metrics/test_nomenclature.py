@@ -18,7 +18,10 @@ BY_NAME = {
 STATISTIC = re.compile(r"(?:mean|median|std|p[0-9.]+)_(\w+?)(?:_ms)?")
 OPERATIONS = "[{at: 30 s, do: add, pool: main, replicas: 1}, {at: 40 s, do: drain, pool: main, replicas: 1}]"
 RUNS = {
-    "quickstart": {"horizon": "1 min"},
+    "quickstart": {
+        "horizon": "1 min", "fleet.pools.main.spot": {},
+        "fleet.pools.main.autoscaler": {"max_replicas": 3, "metrics": [{"metric": "outstanding", "target": 2}]},
+    },
     "disaggregated": {"horizon": "1 min"},
     "meridian-1": {
         "horizon": "2 min", "run_in": "0 s", "fleet.operations": OPERATIONS,

@@ -5,22 +5,35 @@ from collections.abc import Iterator
 import numpy as np
 from cache_play import observe
 from compare import PlaneResult
+from slow_replica import ACTIVE, DRAINING, OFF
+from slow_states import STARTING, WARM
 from worlds import Scene
 
 from sim.fleet.clocks import CLOCKS
 from sim.fleet.routers import fail_router
-from sim.plane import commands, watching
+from sim.plane import commands, tables, watching
 from sim.plane.owner import Plane
 from sim.traffic.arrivals import Chunk
 
+CODES = {
+    OFF: tables.OFF, STARTING: tables.STARTING, WARM: tables.WARM, ACTIVE: tables.ACTIVE, DRAINING: tables.DRAINING,
+}  # fmt: skip
+
+
+def change(address: int, replica: int, state: str, now: float) -> int:
+    """Bring a replica to the state that the readable model calls so."""
+    return commands.change_replica(address, replica, CODES[state], now)
+
+
 ACTIONS = {
+    "change": change,
     "add": commands.add_replicas,
     "drain": commands.drain_replicas,
     "abort": commands.abort_serial,
     "outages": commands.count_outages,
     "restore_router": commands.open_router,
 }
-PROCEDURES = {"fail_router": fail_router}
+PROCEDURES = {"fail_router": fail_router, "do": lambda player, function: function(player)}
 
 
 def run_plane(

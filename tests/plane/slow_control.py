@@ -3,6 +3,7 @@
 from typing import Any
 
 from slow_replica import ACTIVE, DRAINING, OFF
+from slow_states import change
 
 FAILED = 7
 
@@ -12,17 +13,24 @@ class Controls:
 
     requests: list[Any]
     pools: list[list[Any]]
+    replicas: list[Any]
     router: Any
     abort: Any
     let_in: Any
 
-    def control(self, now: float, verb: str, number: int, count: int = 0) -> None:
+    def control(self, now: float, verb: str, number: int, count: Any = 0) -> None:
         if verb == "abort":
             if number < len(self.requests):
                 self.abort(self.requests[number], FAILED, now)
             return
         if verb in ("outages", "fail_router", "restore_router"):
             self.router.control(verb, number, now)
+            return
+        if verb == "change":
+            replica = self.replicas[number]
+            change(replica, count)
+            if replica.state == ACTIVE:
+                self.let_in(next(n for n, members in enumerate(self.pools) if replica in members), None, now)
             return
         members = self.pools[number]
         if verb == "add":
