@@ -16,12 +16,15 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from sim.errors import CatalogError, Problem, SpecError, did_you_mean
+from sim.spec.api_prices import ApiPrice, read_api_prices
 from sim.spec.classifier import Classifier, read_classifiers
-from sim.spec.hardware import GpuSpec, PriceBook, read_gpu, read_prices
+from sim.spec.hardware import GpuSpec, read_gpu
 from sim.spec.load import read_file, read_scenario
 from sim.spec.model import ModelSpec, read_model
+from sim.spec.prices import PriceBook, read_prices
 from sim.spec.scenario import Scenario
 from sim.spec.short import is_short
+from sim.spec.sites import Site, read_sites
 from sim.spec.speculation import AcceptanceTable, SpeculativeConfig, read_acceptance
 from sim.spec.spelling import Resolved, Spellings, read_spellings, resolve
 from sim.spec.text import read_text
@@ -310,6 +313,16 @@ def load_classifier(name: str) -> Classifier:
 def load_prices(name: str) -> PriceBook:
     """Return a price book by name."""
     return _named("price book", name, "hardware_profiles/prices.yaml", read_prices)
+
+
+def load_site(name: str) -> Site:
+    """Return a site by name."""
+    return _named("site", name, "hardware_profiles/sites.yaml", read_sites)
+
+
+def load_api_price(name: str) -> ApiPrice:
+    """Return the price list of a public API's model by name."""
+    return _named("price list", name, "hardware_profiles/api_prices.yaml", read_api_prices)
 
 
 def _named(what: str, name: str, path: str, reader: Callable[[str, str], dict[str, T]]) -> T:

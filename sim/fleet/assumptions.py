@@ -8,7 +8,8 @@ from typing import Any
 from sim import catalog, cost
 from sim.spec import PopulationTraffic, Scenario
 from sim.spec.base import Spec
-from sim.spec.hardware import GpuSpec, Sourced
+from sim.spec.hardware import GpuSpec
+from sim.spec.sourced import Sourced
 
 
 def stated_inputs(scenario: Scenario) -> Iterator[dict[str, Any]]:

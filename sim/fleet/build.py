@@ -17,7 +17,8 @@ from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
 from sim.plane.world import Pool, Visit, World
 from sim.spec import PopulationTraffic, Scenario, Tier
 from sim.spec.fleet import Pool as PoolSpec
-from sim.spec.hardware import GpuSpec, Sourced
+from sim.spec.hardware import GpuSpec
+from sim.spec.sourced import Sourced
 from sim.traffic.arrivals import TrafficClass
 from sim.traffic.replay import Replay
 from sim.traffic.synthetic import OpenLoop

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from sim.errors import SpecError
-from sim.spec.hardware import PRECISIONS, UNSOURCED, GpuSpec, PriceBook, Sourced, read_gpu, read_prices
+from sim.spec.hardware import PRECISIONS, GpuSpec, read_gpu
+from sim.spec.prices import PriceBook, read_prices
+from sim.spec.sourced import UNSOURCED, Sourced
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = sorted((REPOSITORY / "hardware_profiles/gpus").glob("[!_]*.yaml"))
