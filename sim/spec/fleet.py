@@ -25,6 +25,7 @@ from sim.spec.gateway import Gateway
 from sim.spec.kv_offload import KvOffload
 from sim.spec.kv_transfer import KvTransfer, split_problems
 from sim.spec.routing import Router, Routing, routing_problems
+from sim.spec.money import Contract, contract_problems
 from sim.spec.speculation import SpeculativeConfig
 
 
@@ -146,7 +147,11 @@ class Pool(Spec):
     gateway: Gateway | None = None
     """Where tiers queue for the pool. Default: nowhere, requests go to replicas at once and wait there."""
     usd_per_gpu_hour: UsdPerHour | None = None
-    """Price [USD/h] of one GPU. Default: the scenario's price book."""
+    """On-demand price [USD/h] of one GPU. Default: the scenario's price book."""
+    contracts: tuple[Contract, ...] = ()
+    """Contracts in the order in which replicas fill them; what runs beyond is on demand. Default: all on demand."""
+    site: Text | None = None
+    """Where it stands: a name in hardware_profiles/sites.yaml. Default: the scenario's `money.site`."""
 
     @property
     def num_gpus_per_replica(self) -> int:
@@ -177,6 +182,7 @@ class Pool(Spec):
             )
         yield from self._cache_problems()
         yield from self._policy_problems()
+        yield from contract_problems(self.contracts)
         if self.max_replicas is not None and self.max_replicas < self.replicas:
             yield "max_replicas", f"must be >= replicas ({self.replicas}), got {self.max_replicas}"
 
@@ -234,6 +240,9 @@ class Visit(Spec):
     """Length of a classifier's own instructions [tokens]; prefix-cached in its pool. Default 0."""
     block_frac: Fraction = 0.0
     """Fraction of requests that a classifier blocks. Default 0."""
+    feature: Key | None = None
+    """What its cost is booked as. Default: input_check of a classifier before the first visit that answers,
+    output_check of one behind it, answer of any other."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield classifier fields on a visit that is none."""

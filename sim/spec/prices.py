@@ -9,6 +9,7 @@ from pydantic import Field
 
 from sim.errors import SpecError, did_you_mean
 from sim.spec.base import Spec, Text
+from sim.spec.money import Contract
 from sim.spec.named import read_named
 from sim.spec.sourced import Sourced, sourced
 
@@ -69,7 +70,7 @@ class Ownership(Spec):
         later = (1.0 + r) ** -n
         lost_usd = capital * (1.0 - float(self.residual_frac) * later)
         year_usd = lost_usd * (r / (1.0 - later) if r > 0.0 else 1.0 / n)
-        return year_usd / HOURS_PER_YEAR + float(self.hosting_usd_per_gpu_hour)
+        return float(year_usd / HOURS_PER_YEAR + self.hosting_usd_per_gpu_hour)
 
 
 class PriceBook(Spec):
@@ -130,6 +131,43 @@ class PriceBook(Spec):
                 f'price book "{self.name}": owned has no {gpu}. {hint} Or give the contract its usd_per_gpu_hour.'
             )
         return self.owned[gpu]
+
+    def under(self, contract: Contract, pool: str, gpu: str, listed_usd: float | None, level: Level) -> Sourced:
+        """Return the price of a GPU-hour under a contract [USD]; of an owned GPU, all but its power.
+
+        Parameters
+        ----------
+        contract
+            The terms.
+        pool
+            Name of the pool, for the source.
+        gpu
+            Name of the GPU in the catalogue.
+        listed_usd
+            The pool's own on-demand price, where it gives one.
+        level
+            Which on-demand price of the book, where it does not.
+
+        Raises
+        ------
+        SpecError
+            Neither says.
+        """
+        given = f"fleet.pools.{pool}.{{}} of the scenario"
+        if contract.usd_per_gpu_hour is not None:
+            return Sourced(contract.usd_per_gpu_hour, given.format("contracts"), "assumed")
+        if contract.kind == "owned":
+            terms = self.ownership(gpu)
+            life = f"over {terms.life_years:g} years at {terms.interest_frac_per_year:.1%} a year"
+            return Sourced(terms.usd_per_gpu_hour, f"{terms.capital_usd.source}; {life}", "assumed")
+        if listed_usd is not None:
+            listed = Sourced(listed_usd, given.format("usd_per_gpu_hour"), "assumed")
+        else:
+            listed = self.price(gpu, level)
+        if contract.kind == "on_demand":
+            return listed
+        factor = self.factor(contract.kind)
+        return Sourced(listed * factor, f"{listed.source}, times {factor:g}: {factor.source}", listed.kind)
 
 
 def read_prices(text: str, filename: str | None = None) -> dict[str, PriceBook]:

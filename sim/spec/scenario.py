@@ -14,6 +14,7 @@ from sim.spec.base import Key, Name, NonNegativeInt, PositiveSeconds, Seconds, S
 from sim.spec.fleet import Fleet, Pool, WithoutNulls
 from sim.spec.gateway import promise_problems
 from sim.spec.ladder import Rung
+from sim.spec.money import Money
 from sim.spec.ranges import Range, range_problems, without_ranges
 from sim.spec.routing import reserved_problems
 from sim.spec.text import Path
@@ -61,6 +62,8 @@ class Scenario(Spec):
     """Latency targets of the tiers that give none. Default: no targets."""
     prices: Text = "2026"
     """Price book: a name in hardware_profiles/prices.yaml."""
+    money: Money = Money()
+    """How the bill is drawn up: idle time, sites, yardsticks."""
     overrides: dict[Key, dict[str, Any]] = Field(default_factory=dict)
     """Named variants: {name: {dotted path: value}}. A value takes the place of what stands there; null removes a
     pool, path or tier. Default: none."""
@@ -83,6 +86,7 @@ class Scenario(Spec):
             "model": pool.model or self.model,
             "hardware": pool.hardware or self.hardware,
             "max_replicas": pool.max_replicas or self.fleet.peak_replicas(name),
+            "site": pool.site or self.money.site,
         }
         return pool.model_copy(update=filled)
 

@@ -18,6 +18,7 @@ from sim.spec.base import (
 )
 from sim.spec.distribution import TimeDistribution
 from sim.spec.limits import RateLimit, UserLimit, charge_problems
+from sim.spec.money import TierPrice
 from sim.spec.reaction import Reaction
 
 
@@ -72,6 +73,8 @@ class Tier(Spec):
     """Longest time in a gateway's queue; who waits longer ends as timed_out [s]. Default: no limit."""
     slo: Slo | None = None
     """Latency targets. Default: the scenario's `slo`."""
+    price: TierPrice | None = None
+    """What its users pay. Default: nothing is known of that."""
     path: Key = "default"
     """Path of the tier's requests: a name in fleet.paths."""
 
