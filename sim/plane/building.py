@@ -150,6 +150,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     width = max(most_seqs(pool) for pool in world.pools) + 1
     plane.own("itl", num_itl * NUM_BINS)
     plane.own("spread", num_itl * NUM_BINS * world.speculates)
+    plane.own("spent", len(world.classes) * len(world.accounts))
     plane.own("out", 4 * width + 64)
     plane.own("ended", width)
     plane.own("done", RECORDS + 4 * width)
@@ -186,6 +187,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
         "done_room": RECORDS,
         "num_requests": num_requests,
         "num_homes": num_homes,
+        "num_accounts": len(world.accounts),
         "has_retries": int(has_retries),
         "has_deadlines": int(world.has_deadlines),
         "has_extras": int(world.has_extras),
@@ -269,6 +271,7 @@ def build_visits(plane: Plane, world: World, visit_groups: list[int]) -> dict[st
     """Fill the visit rows, path by path; returns where each path begins."""
     table = plane.own("visits", len(visit_groups))
     begin: dict[str, int] = {}
+    accounts = world.accounts
     n = 0
     for name, path in world.paths.items():
         begin[name] = n
@@ -284,6 +287,7 @@ def build_visits(plane: Plane, world: World, visit_groups: list[int]) -> dict[st
             row["emitted"] = visit.kind == "decode" and at_prefill
             row["home"] = visit.pool if world.falls_back else [other.pool for other in path].index(visit.pool)
             row["path_end"] = begin[name] + len(path) - 1
+            row["account"] = accounts.index((visit.pool, visit.feature))
             row["template_tokens"], row["group"], row["ordinal"], row["block_frac"] = (
                 visit.template_tokens, visit_groups[n], ordinal, visit.block_frac,
             )  # fmt: skip

@@ -209,6 +209,11 @@ class Plane:
         return rows
 
     @property
+    def spent_s(self) -> NDArray[np.float64]:
+        """Replica-seconds of the measured requests that have left their replicas, shape [class, account of the World]."""
+        return self["spent"]["v"].reshape(len(self.world.classes), -1)
+
+    @property
     def itl(self) -> NDArray[np.int64]:
         """Histogram of gaps between tokens, shape [groups, NUM_BINS]; a view."""
         return self["itl"]["v"].reshape(-1, NUM_BINS)

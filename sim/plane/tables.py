@@ -166,6 +166,7 @@ VISIT = record(
     "i4 first_link push",
     "f8 least_frac",
     "i4 path_end",  # row of the last visit of its path
+    "i4 account",  # what its cost is booked as: index into `World.accounts`
 )
 
 HOLD = record(
@@ -354,6 +355,7 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "due": DUE,
     "curves": F8,
     **ROUTING_TABLES,
+    "spent": F8,
 }
 """Every table of the plane and its row type; `curves` holds all step-time and quantile arrays end to end."""
 
@@ -369,6 +371,7 @@ PLANE = record(
     "i8 num_homes num_links has_loads keeps_times has_holds has_retries num_retries num_outages",
     "i8 has_deadlines has_extras has_gates has_charges",
     "i8 num_user_limits meter_size num_meters meter_room",  # users' meters: rows, those taken, how many may be
+    "i8 num_accounts",
     "i8 ring",  # rows of flights of a replica, less one
     "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key affinity_key content_key",
     "u8 accept_key retry_key backoff_key leave_key router_key",

@@ -30,6 +30,7 @@ from sim.plane.tables import (
     DECODE_SIDE,
     STEP,
     class_at,
+    f8_at,
     pool_at,
     replica_at,
     request_at,
@@ -159,7 +160,7 @@ def join_replica(p, pool, q, slot, visit, r, now):
 
 @jit
 def leave_pool(p, q, slot):
-    """A request leaves its replica for good: count it out and turn its share of replica time into money."""
+    """A request leaves its replica for good: count it out, turn its share of replica time into money, and book it."""
     visit = visit_at(p.visits, q.visit)
     pool = pool_at(p.pools, visit.pool)
     pool.num_left += 1
@@ -167,6 +168,8 @@ def leave_pool(p, q, slot):
     if pool.gated == 1:
         count_out(p, pool, q, visit)
     q.cost_usd += q.cost_s * pool.usd_per_s
+    if q.arrived_s >= 0.0:  # measured
+        f8_at(p.spent, q.class_id * p.num_accounts + visit.account).v += q.cost_s
     if visit.last == 0:
         q.guard_s += q.cost_s
         q.cost_s = 0.0

@@ -151,6 +151,8 @@ class Visit:
     """Share of requests that end `blocked` after this visit."""
     transfer: Transfer | None = None
     """Of a decode visit."""
+    feature: str = ""
+    """What its cost is booked as."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,11 @@ class World:
         """Whether a conversation may go by another path than its class's."""
         limits = [self.promise(tier).user_limit for tier in self.tiers]
         return any(limit is not None and limit.fall_back is not None for limit in limits)
+
+    @property
+    def accounts(self) -> list[tuple[int, str]]:
+        """What cost is booked by: each pool with each feature that it serves."""
+        return list(dict.fromkeys((visit.pool, visit.feature) for path in self.paths.values() for visit in path))
 
     @property
     def speculates(self) -> bool:

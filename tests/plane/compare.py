@@ -37,6 +37,7 @@ class PlaneResult:
     cached_blocks: np.ndarray
     links: np.ndarray
     tiers: np.ndarray
+    spent_s: np.ndarray
 
 
 def bin_of(gap_s: float) -> int:

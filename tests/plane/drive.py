@@ -59,6 +59,7 @@ def run_plane(
         cached_blocks=np.array(cached_blocks),
         links=plane["links"].copy(),
         tiers=plane["tiers"].copy(),
+        spent_s=plane.spent_s.copy(),
     )
 
 
