@@ -49,8 +49,6 @@ FOLDERS: Final[dict[Kind, str]] = {
 """Folder of each kind, inside the package's data and inside a user's folder."""
 T = TypeVar("T")
 SUFFIXES: Final = (".yaml", ".yml", ".json")
-ON_DEMAND: Final = Contract(kind="on_demand")
-"""The contract of a pool that names none, and of what runs beyond those that it names."""
 USER_FOLDERS: Final = "TOKENFLEET_CATALOG_PATH"
 
 
@@ -197,9 +195,9 @@ def contract_price(scenario: Scenario, pool_name: str, contract: Contract) -> So
 
 def _unpriced(scenario: Scenario, pool_name: str) -> Iterator[tuple[str, str]]:
     """Yield (path in the pool, message) for prices that nobody says, and for power that nobody prices."""
-    contracts = scenario.pool(pool_name).contracts
-    for index, contract in enumerate(contracts or (ON_DEMAND,)):
-        path = f".contracts.{index}" if contracts else ""
+    given = len(scenario.pool(pool_name).contracts)
+    for index, contract in enumerate(scenario.contracts(pool_name)):
+        path = f".contracts.{index}" if index < given else ""
         try:
             contract_price(scenario, pool_name, contract)
         except SpecError as error:

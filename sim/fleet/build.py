@@ -12,6 +12,7 @@ from sim.fleet.assumptions import pool_inputs, stated_inputs
 from sim.fleet.host_tiers import host_tier, host_tier_problems
 from sim.fleet.promises import gateway_of, told
 from sim.fleet.routers import routing_of
+from sim.fleet.money import contracts_of, features, money_facts, money_inputs, pool_price, price_of, site_of
 from sim.fleet.split import split_problems, transfer_of
 from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
 from sim.plane.world import Pool, Visit, World
@@ -67,13 +68,18 @@ def build(scenario: Scenario, pools: Pools | None = None) -> Built:
     profiles, prices = pools.profiles, pools.prices
     SpecError.raise_if(split_problems(scenario, profiles))
     source = traffic.build(with_context_limits(scenario, profiles))
+    world = make_world(scenario, source, pools)
     return Built(
         scenario=scenario,
-        world=make_world(scenario, source, pools),
+        world=world,
         source=source,
         profiles=profiles,
-        groups=make_groups(scenario, source, profiles, prices),
-        assumptions=[*stated_inputs(scenario), *pool_inputs(profiles, pools.gpus, prices)],
+        groups=make_groups(scenario, source, profiles, prices, world),
+        assumptions=[
+            *stated_inputs(scenario),
+            *pool_inputs(profiles, pools.gpus),
+            *money_inputs(scenario, prices),
+        ],
     )
 
 
@@ -87,7 +93,7 @@ def compile_pools(scenario: Scenario) -> Pools:
             gpu = pools.gpus[name] = catalog.load_gpu(str(scenario.pool(name).hardware))
             pool = scenario.pool(name)
             pools.profiles[name] = cost.compile_pool(pool, catalog.load_model(str(pool.model)), gpu)
-            pools.prices[name] = gpu_price(scenario, name, gpu)
+            pools.prices[name] = pool_price(scenario, name)
             SpecError.raise_if([*block_problems(pool), *host_tier_problems(pool, pools.profiles[name])])
         except SpecError as error:
             problems += [
@@ -131,14 +137,6 @@ def answered_tokens(scenario: Scenario, tier: Tier, profiles: Mapping[str, cost.
         paths.append(tier.user_limit.fall_back)
     visits = [visit for path in paths for visit in scenario.fleet.paths[path]]
     return min(profiles[visit.pool].max_model_len for visit in visits if visit.kind != "classify")
-
-
-def gpu_price(scenario: Scenario, name: str, gpu: GpuSpec) -> Sourced:
-    """What an hour of one of a pool's GPUs costs [USD]."""
-    given = scenario.pool(name).usd_per_gpu_hour
-    if given is not None:
-        return Sourced(given, f"fleet.pools.{name}.usd_per_gpu_hour of the scenario", "assumed")
-    return catalog.load_prices(scenario.prices).price(gpu.name)
 
 
 def make_world(
@@ -191,8 +189,9 @@ def make_world(
                 visit.template_tokens,
                 visit.block_frac,
                 transfer_of(scenario, visits, compiled.profiles, compiled.gpus) if visit.kind == "decode" else None,
+                feature,
             )
-            for visit in visits
+            for visit, feature in zip(visits, features(visits), strict=True)
         )
         for name, visits in scenario.fleet.paths.items()
     }
@@ -237,6 +236,7 @@ def make_groups(
     source: traffic.Source,
     profiles: Mapping[str, cost.Profile],
     prices: Mapping[str, Sourced],
+    world: World,
 ) -> Groups:
     """The names and limits behind the codes in records."""
     people = {kind.tier for kind in source.classes if not kind.is_program}
@@ -247,13 +247,24 @@ def make_groups(
             for kind, row in zip(source.classes, rows_by_tier(source.classes), strict=True)
         ),
         tiers=tuple(
-            TierFacts(name, scenario.slo_of(name), users * tier.user_frac if name in people else None)
+            TierFacts(
+                name, scenario.slo_of(name), users * tier.user_frac if name in people else None, price_of(tier.price)
+            )
             for name, tier in scenario.tiers.items()
         ),
         languages=source.languages,
         pools=tuple(
-            PoolFacts(name, profile.model, profile.hardware, profile.num_gpus, float(prices[name]))
+            PoolFacts(
+                name,
+                profile.model,
+                profile.hardware,
+                profile.num_gpus,
+                float(prices[name]),
+                contracts_of(scenario, name),
+                site_of(scenario, name),
+            )
             for name, profile in profiles.items()
         ),
+        **money_facts(scenario, world.lanes),
         has_transfers=any(visits[-1].kind == "decode" for visits in scenario.fleet.paths.values()),
     )

@@ -161,7 +161,7 @@ class Player:
         endless = isinstance(traffic, SessionTraffic)
         endless |= isinstance(traffic, OpenLoopTraffic) and traffic.num_requests is None
         self.least_end_s = scenario.horizon_s if endless else 0.0
-        self.cost_usd = 0.0
+        self.cost_usd = self.booked_usd = 0.0
         self.operations: list[dict[str, Any]] = []
         self.log: Callable[[NDArray[np.void]], None] | None = None
 
@@ -200,7 +200,7 @@ class Player:
         for rows in plane.end(end_s):
             self.keep(rows)
         self.beside.catch_up()
-        hold(plane, self.num_done, self.num_retries, self.cost_usd, drained=scenario.drains)
+        hold(plane, self.num_done, self.num_retries, self.cost_usd, self.booked_usd, drained=scenario.drains)
         return timeline.rows, end_s
 
     def stride(self, clock: Clock) -> float:
@@ -229,6 +229,7 @@ class Player:
         self.num_done += len(rows)
         self.num_retries += int(np.count_nonzero(rows["attempt"]))
         self.cost_usd += float(rows["cost_usd"].sum())
+        self.booked_usd += float(rows["cost_usd"] @ (rows["arrived_s"] >= 0.0))
         self.last_end_s = max(self.last_end_s, float(np.fmax.reduce(rows["end_s"], initial=0.0)))
         self.progress(float(self.plane.scalar("now_s")), self.num_done)
 
@@ -249,7 +250,7 @@ class Player:
             host_tiers=counts_of(self.plane, scenario),
             **load(built),
         )
-        result = summarise(facts, self.collector, itl, timeline, self.plane.itl_per_token)
+        result = summarise(facts, self.collector, itl, timeline, self.plane.itl_per_token, self.plane.spent_s)
         result["sim"]["operations"] = self.operations
         pools = list(result["sim"]["by_pool"].values())
         for number, figures in transfer_figures(self.plane, timeline).items():

@@ -69,6 +69,10 @@ class Money(Spec):
     none."""
 
 
+ON_DEMAND = Contract(kind="on_demand")
+"""The contract of a pool that names none, and of what runs beyond those that it names."""
+
+
 def contract_problems(contracts: Sequence[Contract]) -> Iterator[tuple[str, str]]:
     """Yield contracts behind one that takes all replicas."""
     for index, contract in enumerate(contracts[:-1]):

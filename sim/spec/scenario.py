@@ -14,7 +14,7 @@ from sim.spec.base import Key, Name, NonNegativeInt, PositiveSeconds, Seconds, S
 from sim.spec.fleet import Fleet, Pool, WithoutNulls
 from sim.spec.gateway import promise_problems
 from sim.spec.ladder import Rung
-from sim.spec.money import Money
+from sim.spec.money import ON_DEMAND, Contract, Money
 from sim.spec.ranges import Range, range_problems, without_ranges
 from sim.spec.routing import reserved_problems
 from sim.spec.text import Path
@@ -89,6 +89,12 @@ class Scenario(Spec):
             "site": pool.site or self.money.site,
         }
         return pool.model_copy(update=filled)
+
+    def contracts(self, name: str) -> tuple[Contract, ...]:
+        """Return the contracts of a pool: the last is on demand where those given do not cover all that may run."""
+        given, most = self.pool(name).contracts, self.pool(name).max_replicas or 0
+        covered = sum(most if terms.replicas is None else terms.replicas for terms in given)
+        return given if covered >= most else (*given, ON_DEMAND)
 
     def slo_of(self, tier: str) -> Slo:
         """Return the latency targets that hold for a tier."""
