@@ -24,19 +24,29 @@ class Line:
 
     pool: int
     contract: str
-    gpu_hours: float
-    """GPU time provisioned under it, busy or idle [h]."""
-    paid_gpu_hours: float
-    """The same, or the whole commitment where that is more [h]."""
+    gpu_s: float
+    """GPU time provisioned under it, busy or idle [s]."""
+    paid_gpu_s: float
+    """The same, or the whole commitment where that is more [s]."""
     usd_per_gpu_hour: float
     kwh: float
     """Energy of the facility that is paid apart; 0 where the price of the GPU has it."""
     usd_per_kwh: float
 
     @property
+    def gpu_hours(self) -> float:
+        """GPU time provisioned under it [h]."""
+        return self.gpu_s / _HOUR_S
+
+    @property
+    def paid_gpu_hours(self) -> float:
+        """GPU time paid [h]."""
+        return self.paid_gpu_s / _HOUR_S
+
+    @property
     def unused_usd(self) -> float:
         """Paid for commitments that did not run [USD]."""
-        return (self.paid_gpu_hours - self.gpu_hours) * self.usd_per_gpu_hour
+        return (self.paid_gpu_s - self.gpu_s) * (self.usd_per_gpu_hour / _HOUR_S)
 
     @property
     def power_usd(self) -> float:
@@ -46,7 +56,7 @@ class Line:
     @property
     def usd(self) -> float:
         """The line's sum [USD]."""
-        return self.paid_gpu_hours * self.usd_per_gpu_hour + self.power_usd
+        return self.paid_gpu_s * (self.usd_per_gpu_hour / _HOUR_S) + self.power_usd
 
 
 def ledger(timeline: NDArray[np.void], pools: Sequence[PoolFacts]) -> list[Line]:
@@ -60,7 +70,7 @@ def ledger(timeline: NDArray[np.void], pools: Sequence[PoolFacts]) -> list[Line]
         Facts of each pool index.
     """
     lines = [line for n, pool in enumerate(pools) for line in _lines(timeline[timeline["pool"] == n], n, pool)]
-    return [line for line in lines if line.paid_gpu_hours > 0.0]
+    return [line for line in lines if line.paid_gpu_s > 0.0]
 
 
 def _lines(rows: NDArray[np.void], number: int, pool: PoolFacts) -> Iterator[Line]:
@@ -73,19 +83,24 @@ def _lines(rows: NDArray[np.void], number: int, pool: PoolFacts) -> Iterator[Lin
         used_gpu_s = np.minimum(rest_gpu_s, most_gpu_s)
         rest_gpu_s = rest_gpu_s - used_gpu_s
         is_committed = contract.is_committed and contract.replicas is not None
-        gpu_hours = float(np.sum(used_gpu_s)) / _HOUR_S
+        gpu_s = _in_order(used_gpu_s)
         kwh = 0.0
         if contract.pays_power and pool.site is not None:
-            kwh = facility_kwh(pool.site, float(energy_j @ used_gpu_s), gpu_hours)
+            kwh = facility_kwh(pool.site, float(energy_j @ used_gpu_s), gpu_s / _HOUR_S)
         yield Line(
             pool=number,
             contract=contract.kind,
-            gpu_hours=gpu_hours,
-            paid_gpu_hours=float(np.sum(most_gpu_s)) / _HOUR_S if is_committed else gpu_hours,
+            gpu_s=gpu_s,
+            paid_gpu_s=_in_order(most_gpu_s) if is_committed else gpu_s,
             usd_per_gpu_hour=contract.usd_per_gpu_hour,
             kwh=kwh,
             usd_per_kwh=0.0 if pool.site is None else pool.site.usd_per_kwh,
         )
+
+
+def _in_order(values: NDArray[np.float64]) -> float:
+    """Return the sum of values, one after the other."""
+    return float(np.cumsum(values)[-1]) if len(values) else 0.0
 
 
 def totals_usd(lines: Sequence[Line], num_pools: int) -> NDArray[np.float64]:

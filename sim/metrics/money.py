@@ -18,6 +18,8 @@ from sim.metrics.revenue import charged_usd, margin, yardsticks
 from sim.metrics.statistics import ratio
 
 _HOUR_S = 3600.0
+LOST = [code for code in range(len(ENDINGS)) if code not in (COMPLETED, IN_FLIGHT)]
+"""Endings of work that was of no use."""
 _ROUNDING = 1e-9
 """Differences below this part of a total are rounding."""
 
@@ -146,7 +148,7 @@ def spent_on(books: Books, cells: blocks.Cells) -> dict[str, Any]:
             features[feature] = features.get(feature, 0.0) + float(usd)
     return {
         "by_feature": features,
-        "wasted_cost_usd": float(ended.sum() - ended[COMPLETED] - ended[IN_FLIGHT]),
+        "wasted_cost_usd": float(ended[LOST].sum()),
         "retry_cost_usd": float(cost_usd[cells] @ retried[cells]),
     }
 
