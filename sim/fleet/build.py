@@ -10,9 +10,9 @@ from sim import catalog, cost, traffic
 from sim.errors import CapacityError, Problem, SpecError
 from sim.fleet.assumptions import pool_inputs, stated_inputs
 from sim.fleet.host_tiers import host_tier, host_tier_problems
+from sim.fleet.money import contracts_of, features, money_facts, money_inputs, pool_price, price_of, site_of
 from sim.fleet.promises import gateway_of, told
 from sim.fleet.routers import routing_of
-from sim.fleet.money import contracts_of, features, money_facts, money_inputs, pool_price, price_of, site_of
 from sim.fleet.split import split_problems, transfer_of
 from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
 from sim.plane.world import Pool, Visit, World
@@ -265,6 +265,6 @@ def make_groups(
             )
             for name, profile in profiles.items()
         ),
-        **money_facts(scenario, world.lanes),
+        **money_facts(scenario, world.accounts),
         has_transfers=any(visits[-1].kind == "decode" for visits in scenario.fleet.paths.values()),
     )

@@ -48,7 +48,7 @@ def hold(plane: Plane, num_done: int, num_retries: int, cost_usd: float, measure
     busy_usd = float(replicas["busy_s"] @ plane["pools"]["usd_per_s"][replicas["pool"]])
     if not math.isclose(busy_usd, cost_usd, rel_tol=1e-6, abs_tol=1e-9):
         raise LawBrokenError(f"cost shares sum to {cost_usd!r} USD, busy replica time costs {busy_usd!r} USD")
-    price = plane["pools"]["usd_per_s"][[pool for pool, _ in plane.world.lanes]]
+    price = plane["pools"]["usd_per_s"][[pool for pool, _ in plane.world.accounts]]
     booked_usd = float(plane.spent_s.sum(axis=0) @ price)
     if not math.isclose(booked_usd, measured_usd, rel_tol=1e-6, abs_tol=1e-9):
         raise LawBrokenError(f"measured shares sum to {measured_usd!r} USD, {booked_usd!r} USD were booked")

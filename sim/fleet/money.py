@@ -83,10 +83,10 @@ def features(visits: Sequence[Visit]) -> list[str]:
     return [visit.feature or usual(index, visit) for index, visit in enumerate(visits)]
 
 
-def money_facts(scenario: Scenario, lanes: Sequence[tuple[int, str]]) -> dict[str, Any]:
+def money_facts(scenario: Scenario, accounts: Sequence[tuple[int, str]]) -> dict[str, Any]:
     """What `Groups` is told of money."""
     yardsticks = tuple(catalog.load_api_price(name) for name in scenario.money.yardsticks)
-    return {"lanes": tuple(lanes), "idle": scenario.money.idle, "yardsticks": yardsticks}
+    return {"accounts": tuple(accounts), "idle": scenario.money.idle, "yardsticks": yardsticks}
 
 
 def money_inputs(scenario: Scenario, prices: Mapping[str, Sourced]) -> Iterator[dict[str, Any]]:

@@ -128,16 +128,16 @@ def guard_seconds(groups: Groups, spent_s: Floats, busy_s: Floats, guard_s: Floa
     Parameters
     ----------
     groups
-        Whose `lanes` the columns of `spent_s` are.
+        Whose `accounts` the columns of `spent_s` are.
     spent_s
-        Replica-seconds by what they were booked as, shape [class, lane].
+        Replica-seconds by what they were booked as, shape [class, account].
     busy_s, guard_s
         As in `attribute`.
     """
     num_classes, num_pools = len(groups.classes), len(groups.pools)
     by_pool_s = np.zeros((num_classes, num_pools))
-    for lane, (pool, _) in enumerate(groups.lanes):
-        by_pool_s[:, pool] += spent_s[:, lane]
+    for account, (pool, _) in enumerate(groups.accounts):
+        by_pool_s[:, pool] += spent_s[:, account]
     cells = busy_s.reshape(num_classes, -1, num_pools)
     others_s = by_pool_s - cells.sum(axis=1)
     others_s[others_s < _ROUNDING * by_pool_s] = 0.0
@@ -177,12 +177,12 @@ def idle_weights(
     return weigh
 
 
-def by_lane_usd(groups: Groups, spent_s: Floats, bill: Bill) -> Floats:
-    """Return what each cell costs by what it was booked as, shape [cell, lane]; rows sum to its cost.
+def by_account_usd(groups: Groups, spent_s: Floats, bill: Bill) -> Floats:
+    """Return what each cell costs by what it was booked as, shape [cell, account]; rows sum to its cost.
 
     A cell's cost in a pool is divided as its class's replica time there is.
     """
-    pools = np.array([pool for pool, _ in groups.lanes], dtype=np.int64)
+    pools = np.array([pool for pool, _ in groups.accounts], dtype=np.int64)
     same_pool = pools[:, None] == pools[None, :]
     everyone_s = spent_s.sum(axis=0)
     sums_s = spent_s @ same_pool

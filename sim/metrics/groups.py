@@ -99,7 +99,7 @@ class Groups:
     pools: tuple[PoolFacts, ...]
     has_transfers: bool = False
     """Whether any answer is split over two pools."""
-    lanes: tuple[tuple[int, str], ...] = ()
+    accounts: tuple[tuple[int, str], ...] = ()
     """What replica time is booked by: a pool's index and a feature."""
     idle: str = "use"
     """Who carries idle time: `sim.spec.money.Money`."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.metrics import blocks
-from sim.metrics.attribution import RULES, Bill, Floats, attribute, by_lane_usd, guard_seconds, idle_weights
+from sim.metrics.attribution import RULES, Bill, Floats, attribute, by_account_usd, guard_seconds, idle_weights
 from sim.metrics.collector import Collector
 from sim.metrics.energy import carbon_kg, facility_kwh
 from sim.metrics.ledger import Line, ledger
@@ -31,8 +31,8 @@ class Books:
     collector: Collector
     bill: Bill
     lines: list[Line]
-    by_lane_usd: Floats | None
-    """Shape [cell, lane]; None where the plane has booked nothing."""
+    by_account_usd: Floats | None
+    """Shape [cell, account]; None where the plane has booked nothing."""
     user_months: float
     """Measured time in months: what a subscriber pays for."""
     site_kwh: Floats
@@ -52,10 +52,10 @@ class Books:
 def open_books(collector: Collector, timeline: NDArray[np.void], spent_s: Floats | None, user_months: float) -> Books:
     """Return the accounts of a run from its records and the measured rows of its timeline.
 
-    `spent_s` are replica-seconds by class and lane of `Groups.lanes`, as the plane booked them.
+    `spent_s` are replica-seconds by class and account of `Groups.accounts`, as the plane booked them.
     """
     groups = collector.groups
-    booked = spent_s is not None and len(groups.lanes) > 0
+    booked = spent_s is not None and len(groups.accounts) > 0
     bill = attribute(
         timeline,
         groups.pools,
@@ -73,7 +73,7 @@ def open_books(collector: Collector, timeline: NDArray[np.void], spent_s: Floats
         collector=collector,
         bill=bill,
         lines=ledger(timeline, groups.pools),
-        by_lane_usd=by_lane_usd(groups, spent_s, bill) if spent_s is not None and booked else None,
+        by_account_usd=by_account_usd(groups, spent_s, bill) if spent_s is not None and booked else None,
         user_months=user_months,
         site_kwh=kwh,
         site_kg=np.array(kg),
@@ -142,9 +142,9 @@ def spent_on(books: Books, cells: blocks.Cells) -> dict[str, Any]:
     carried = collector.cost_usd.sum(axis=1)
     retried = np.divide(collector.retry_cost_usd, carried, out=np.zeros_like(carried), where=carried > 0.0)
     features: dict[str, float] = {}
-    if books.by_lane_usd is not None:
-        by_lane = books.by_lane_usd[cells].sum(axis=0)
-        for (_, feature), usd in zip(collector.groups.lanes, by_lane, strict=True):
+    if books.by_account_usd is not None:
+        by_account = books.by_account_usd[cells].sum(axis=0)
+        for (_, feature), usd in zip(collector.groups.accounts, by_account, strict=True):
             features[feature] = features.get(feature, 0.0) + float(usd)
     return {
         "by_feature": features,

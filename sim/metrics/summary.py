@@ -80,7 +80,7 @@ def summarise(
     itl_per_token
         The histogram of gaps with those before several tokens spread over them. None: there are none such.
     spent_s
-        Replica-seconds by class and lane of `Groups.lanes`. None: they were not booked.
+        Replica-seconds by class and account of `Groups.accounts`. None: they were not booked.
     """
     itl_per_token = itl if itl_per_token is None else itl_per_token
     groups = collector.groups

@@ -210,7 +210,7 @@ class Plane:
 
     @property
     def spent_s(self) -> NDArray[np.float64]:
-        """Replica-seconds of the measured requests that have left their replicas, shape [class, account of the World]."""
+        """Replica-seconds of measured requests that have left their replicas, shape [class, account of the World]."""
         return self["spent"]["v"].reshape(len(self.world.classes), -1)
 
     @property

@@ -24,8 +24,8 @@ from sim.spec.base import (
 from sim.spec.gateway import Gateway
 from sim.spec.kv_offload import KvOffload
 from sim.spec.kv_transfer import KvTransfer, split_problems
-from sim.spec.routing import Router, Routing, routing_problems
 from sim.spec.money import Contract, contract_problems
+from sim.spec.routing import Router, Routing, routing_problems
 from sim.spec.speculation import SpeculativeConfig
 
 

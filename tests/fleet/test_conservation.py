@@ -270,7 +270,7 @@ def test_what_is_booked_is_what_the_measured_requests_took(scene):
         mine = measured[measured["class_id"] == class_id]
         took_s = math.fsum(mine["busy_s"]) + math.fsum(mine["guard_s"])
         assert math.fsum(booked_s) == pytest.approx(took_s, rel=1e-9, abs=1e-12)
-    price = np.array([scene.world.pools[pool].usd_per_replica_s for pool, _ in scene.world.lanes])
+    price = np.array([scene.world.pools[pool].usd_per_replica_s for pool, _ in scene.world.accounts])
     assert math.fsum(spent_s @ price) == pytest.approx(math.fsum(measured["cost_usd"]), rel=1e-9, abs=1e-12)
 
 

@@ -125,9 +125,9 @@ def booked(rows):
 
 
 def books(rows, **settings):
-    lanes = ((1, "check"), (0, "judge"), (0, "answer"))
+    accounts = ((1, "check"), (0, "judge"), (0, "answer"))
     collector = collect(rows)
-    collector.groups = Groups(**{**vars_of(GROUPS), "lanes": lanes, **settings})
+    collector.groups = Groups(**{**vars_of(GROUPS), "accounts": accounts, **settings})
     return open_books(collector, intervals(), booked(measured(rows)), 1.0)
 
 
@@ -183,7 +183,7 @@ def test_guards_of_several_pools_are_told_apart_by_class():
     groups = Groups(
         classes=(ClassFacts("a", "t"), ClassFacts("b", "t")), tiers=(TierFacts("t"),), languages=("x", "y"),
         pools=tuple(PoolFacts(name, "m", "h", 1, 3600.0) for name in ("main", "one", "two")),
-        lanes=((1, "input_check"), (2, "input_check"), (0, "answer")),
+        accounts=((1, "input_check"), (2, "input_check"), (0, "answer")),
     )  # fmt: skip
     busy_s = np.array([[10.0, 0, 0], [20.0, 0, 0], [5.0, 0, 0], [5.0, 0, 0]])
     guard_s = np.array([1.0, 2.0, 4.0, 4.0])

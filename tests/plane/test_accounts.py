@@ -26,7 +26,7 @@ def play(*arrivals, **settings):
 
 def test_each_visit_is_booked_under_its_pool_and_feature():
     world, result = play((0.0, 5, 3, 0), (100.0, 5, 3, 1))
-    assert world.lanes == [(1, "input_check"), (0, "judge"), (0, "answer")]
+    assert world.accounts == [(1, "input_check"), (0, "judge"), (0, "answer")]
     assert result.spent_s.tolist() == [[4.0, 1.0, 3.0], [0.0, 0.0, 3.0]]
 
 
