@@ -31,6 +31,9 @@ def _numbers(spec: GpuSpec | PriceBook) -> Iterator[Sourced]:
     if isinstance(spec, PriceBook):
         for prices in spec.usd_per_gpu_hour.values():
             yield from (prices.low, prices.mid, prices.high)
+        yield from (number for number in (spec.reserved_factor, spec.spot_factor) if number is not None)
+        for owned in spec.owned.values():
+            yield from dict(owned).values()
     else:
         yield from (value for value in dict(spec).values() if isinstance(value, Sourced))
 
