@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sim import catalog, cost
 from sim.errors import Problem, SpecError, did_you_mean
 from sim.fleet.assumptions import plain
+from sim.fleet.money import features
 from sim.fleet.split import transfer_of
 from sim.plane import world
 from sim.spec import Scenario
@@ -39,12 +41,12 @@ def make_paths(
     paths = {}
     for name, visits in scenario.fleet.paths.items():
         made = []
-        for index, visit in enumerate(visits):
+        for index, (visit, feature) in enumerate(zip(visits, features(visits), strict=True)):
             at = f"fleet.paths.{name}.{index}"
             is_fetch = visit.kind == "decode"
             with collected(problems, at):
                 transfer = transfer_of(scenario, visits, profiles, gpus) if is_fetch else None
-                made.append(make_visit(visit, at, numbers, languages, transfer))
+                made.append(replace(make_visit(visit, at, numbers, languages, transfer), feature=feature))
         paths[name] = tuple(made)
     SpecError.raise_if(problems)
     return paths
@@ -112,7 +114,7 @@ def visit_inputs(scenario: Scenario) -> Iterator[dict[str, Any]]:
         for index, visit in enumerate(visits):
             for field, info in type(visit).model_fields.items():
                 value = getattr(visit, field)
-                if field not in ("pool", "kind") and value != default_of(type(visit), field):
+                if field not in ("pool", "kind", "feature") and value != default_of(type(visit), field):
                     at = f"fleet.paths.{name}.{index}.{field}"
                     yield {"name": at, "value": plain(value), "source": source_of(visit, field) or info.description}
 

@@ -157,7 +157,8 @@ def build_work(plane: Plane, world: World, begin: dict[str, int], num_requests: 
         for row, visit, role in zip(rows, path, roles(path), strict=True):
             fill_visit(row, visit, role, curves)
     for row, kind in zip(plane["classes"], world.classes, strict=False):
-        row["special"], row["unsafe_frac"] = is_long(world, kind.path), kind.unsafe_frac
+        is_special = is_long(world, kind.path) or (world.falls_back and has_work(world))
+        row["special"], row["unsafe_frac"] = is_special, kind.unsafe_frac
     plane.own("works", num_requests * has_work(world))
     plane.record["has_work"], plane.record["event_stretches"] = has_work(world), event_stretches(world)
     for name, stream in STREAMS.items():

@@ -26,17 +26,17 @@ from sim.plane.events import emit
 from sim.plane.host_tier import forget_store
 from sim.plane.loading import give_way, is_loading
 from sim.plane.log import LOGGED_LEAP, log_end, log_inner, log_step
+from sim.plane.prefix_index import forget_replica
 from sim.plane.queues import SLOT_MASK, first_end, first_ready
 from sim.plane.scheduler import schedule
 from sim.plane.sequence import blocks_at, blocks_in, delivered, scheduled, steps_within
 from sim.plane.singly import drafts_in, join_pipeline, stage_is_free, stage_s
+from sim.plane.states import go_off_line
 from sim.plane.tables import (
-    ACTIVE,
     DECODE,
     DECODING,
     DRAINING,
     IDLE,
-    OFF,
     SINGLE,
     STEP,
     f8_at,
@@ -384,17 +384,5 @@ def turn_off(p, pool, s, now):
     """A drained replica goes: its cache is dropped, its time on line ends."""
     forget(p, pool, s)
     forget_store(p, pool, s)
-    s.online_s += now - s.online_at_s
-    s.state = OFF
-    p.wake = 1
-
-
-@jit
-def list_active(p, pool):
-    """Write the pool's active replicas in ascending order."""
-    n = 0
-    for r in range(pool.first_replica, pool.first_replica + pool.max_replicas):
-        if replica_at(p.replicas, r).state == ACTIVE:
-            i4_at(p.active, pool.first_replica + n).v = r
-            n += 1
-    pool.num_active = n
+    forget_replica(p, s.number)
+    go_off_line(p, s, now)

@@ -84,6 +84,7 @@ def observe(address, pool_id, now, out):
             o.busy_s -= s.booked_s - now
             o.busy_j -= (s.booked_s - now) * s.booked_w
         o.kv_block_s += s.kv_s + 0.5 * (s.kv_blocks + used) * (now - s.kv_at_s)
+    o.waiting_s += pool.queued_s + pool.num_queued * (now - pool.queued_at_s) if pool.gated == 1 else 0.0
     pool.min_waiting = pool.num_waiting
 
 
@@ -133,6 +134,6 @@ def end_all(address, first_slot, now):
             s = replica_at(p.replicas, q.replica)
             leave_totals(p, pool_at(p.pools, s.pool), s, slot)
         if q.state not in (DELAYED, QUEUED):
-            leave_pool(p, q)
+            leave_pool(p, q, slot)
         end_request(p, slot, IN_FLIGHT, np.nan)
     return -1

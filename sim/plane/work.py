@@ -98,10 +98,10 @@ def is_made(p, q, visit, answered):
 
 
 @jit
-def most_added(p, q, kind):
+def most_added(p, q):
     """By how much the longest visit of a path exceeds prompt and answer [tokens]."""
     added = answered = most = np.int64(0)
-    for v in range(kind.first_visit, kind.last_visit + 1):
+    for v in range(q.visit, visit_at(p.visits, q.visit).path_end + 1):
         visit = visit_at(p.visits, v)
         if not is_made(p, q, visit, answered):
             continue
@@ -127,7 +127,7 @@ def begin_work(p, q, slot, kind):
             w.told_turn = 0
     if kind.unsafe_frac > 0.0 and draw(p.unsafe_key, q, q.turn) < kind.unsafe_frac:
         extra_at(p.extras, slot).flags |= UNSAFE
-    return most_added(p, q, kind)
+    return most_added(p, q)
 
 
 @jit

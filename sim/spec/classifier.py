@@ -66,6 +66,7 @@ class _Classifiers(Spec):
     """A file of classifiers."""
 
     classifiers: Annotated[dict[Key, Classifier], Field(min_length=1)]
+    """Classifiers by name."""
 
 
 def read_classifiers(text: str, file: str | None = None) -> dict[str, Classifier]:

@@ -51,6 +51,12 @@ VISIT_OUTPUT = 66
 ESCALATE = 67
 REFUSAL_TOKENS = 68
 UNSAFE = 69
+ROUTER = 72
+PROVISIONING = 83
+LOADING = 84
+WAKING = 85
+INTERRUPTION = 86
+SPOT_WAIT = 90
 
 # 2**64 divided by the golden ratio, made odd: the increment of SplitMix64 (same source as `mix`).
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)

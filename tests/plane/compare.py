@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from slow_model import Result
 
-TIMES = ("arrived_s", "classified_s", "scheduled_s", "first_token_s", "end_s", "transfer_s", "verdict_s", "delay_s")
+TIMES = (
+    "arrived_s", "classified_s", "scheduled_s", "first_token_s", "end_s", "transfer_s", "gateway_s", "verdict_s",
+    "delay_s",
+)  # fmt: skip
 SHARES = ("cost_usd", "busy_s", "guard_s")
 NUMBERS = (
     "user", "conversation", "turn", "class_id", "language", "ending", "pool", "replica", "prompt_tokens",
@@ -36,6 +39,7 @@ class PlaneResult:
     cached_blocks: np.ndarray
     links: np.ndarray
     tiers: np.ndarray
+    spent_s: np.ndarray
 
 
 def bin_of(gap_s: float) -> int:

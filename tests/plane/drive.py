@@ -5,19 +5,35 @@ from collections.abc import Iterator
 import numpy as np
 from cache_play import observe
 from compare import PlaneResult
+from slow_replica import ACTIVE, DRAINING, OFF
+from slow_states import STARTING, WARM
 from worlds import Scene
 
 from sim.fleet.clocks import CLOCKS
-from sim.plane import commands, watching
+from sim.fleet.routers import fail_router
+from sim.plane import commands, tables, watching
 from sim.plane.owner import Plane
 from sim.traffic.arrivals import Chunk
 
+CODES = {
+    OFF: tables.OFF, STARTING: tables.STARTING, WARM: tables.WARM, ACTIVE: tables.ACTIVE, DRAINING: tables.DRAINING,
+}  # fmt: skip
+
+
+def change(address: int, replica: int, state: str, now: float) -> int:
+    """Bring a replica to the state that the readable model calls so."""
+    return commands.change_replica(address, replica, CODES[state], now)
+
+
 ACTIONS = {
+    "change": change,
     "add": commands.add_replicas,
     "drain": commands.drain_replicas,
     "abort": commands.abort_serial,
     "outages": commands.count_outages,
+    "restore_router": commands.open_router,
 }
+PROCEDURES = {"fail_router": fail_router, "do": lambda player, function: function(player)}
 
 
 def run_plane(
@@ -33,7 +49,10 @@ def run_plane(
         for t_s, verb, *arguments in scene.commands:
             yield player.at(t_s)
             assert player.env.now == t_s
-            player.act(ACTIONS[verb], *arguments)
+            if verb in PROCEDURES:
+                PROCEDURES[verb](player, *arguments)
+            else:
+                player.act(ACTIONS[verb], *arguments)
 
     player.env.process(operator())
     player.run(scene.until)
@@ -53,6 +72,7 @@ def run_plane(
         cached_blocks=np.array(cached_blocks),
         links=plane["links"].copy(),
         tiers=plane["tiers"].copy(),
+        spent_s=plane.spent_s.copy(),
     )
 
 

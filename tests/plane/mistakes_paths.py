@@ -30,7 +30,7 @@ PATH_MISTAKES: dict[str, Mistake] = {
         ("paths:an_answer_that_is_decided_on_is_withheld_until_then",),
     ),
     "what visits add takes no room": Mistake(
-        in_(WORK, ("    return most_added(p, q, kind)", "    return 0 * most_added(p, q, kind)")),
+        in_(WORK, ("    return most_added(p, q)", "    return 0 * most_added(p, q)")),
         ("paths:history_gives_way_to_what_visits_add",),
     ),
     "the answer is reached when its delay begins": Mistake(

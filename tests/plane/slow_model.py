@@ -14,16 +14,23 @@ from typing import Any
 import numpy as np
 import slow_draws as draws
 from slow_content import Texts
+from slow_control import Controls
+from slow_gateway import Gateways
 from slow_handover import Handovers
+from slow_limits import Limits
 from slow_paths import UNSAFE, Paths
-from slow_replica import ACTIVE, DRAINING, OFF, Replica
+from slow_regions import Travels
+from slow_replica import ACTIVE, OFF, Replica
 from slow_request import (
     ABANDONED,
     CANDIDATE,
     FAILED,
+    GUARD,
     IN_FLIGHT,
     RATE_LIMITED,
     REFUSED,
+    SHED,
+    TIMED_OUT,
     Request,
     Result,
 )
@@ -45,7 +52,7 @@ Command = tuple[Any, ...]
 
 
 @dataclass(eq=False)
-class Model(Handovers, Senders, Paths):
+class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Paths):
     """The world in motion."""
 
     world: World
@@ -69,8 +76,9 @@ class Model(Handovers, Senders, Paths):
         for members, pool, counts in zip(self.pools, world.pools, self.counts, strict=True):
             self.add_host_tier(members, pool, counts)
         self.add_handovers()
-        self.router = Router(world)
-        self.levels = [(bucket.capacity, world.start_s) for bucket in world.buckets]
+        self.router = Router(self)
+        self.add_limits()
+        self.add_gateways()
         self.requests: list[Request] = []
         self.rows = list(world.itl_groups) or list(range(len(world.classes)))
         self.gaps_s: list[list[float]] = [[] for _ in range(max(self.rows) + 1)]
@@ -108,7 +116,8 @@ class Model(Handovers, Senders, Paths):
             "classified_s": math.nan, "scheduled_s": math.nan, "first_token_s": math.nan, "end_s": math.nan,
             "output_tokens": 0, "cached_tokens": 0, "num_preemptions": 0,
             "pool": -1, "replica": -1, "cost_usd": 0.0, "busy_s": 0.0, "guard_s": 0.0, "transfer_s": 0.0,
-            "attempt": 0, "retry_of": -1, "left": 0, "verdict_s": 0.0, "delay_s": 0.0, "flags": 0,
+            "attempt": 0, "retry_of": -1, "left": 0,
+            "gateway_s": 0.0, "verdict_s": 0.0, "delay_s": 0.0, "flags": 0,
         }  # fmt: skip
         record |= {name: int(row[name]) for name in ("user", "conversation", "class_id", "language")}
         if again:
@@ -119,6 +128,7 @@ class Model(Handovers, Senders, Paths):
             factor = 1.0 if kind.length_factor is None else float(kind.length_factor[record["language"]])
             user_tokens = draws.tokens(kind.user_tokens, self.draw(draws.USER_TOKENS, record, turn), factor)
             output_tokens = draws.tokens(kind.output_tokens, self.draw(draws.OUTPUT_TOKENS, record, turn), factor)
+        output_tokens = min(output_tokens, kind.max_output_tokens)
         record["user_tokens"], record["requested_tokens"] = user_tokens, output_tokens
         if self.draw(draws.UNSAFE, record, turn) < kind.unsafe_frac:
             record["flags"] = UNSAFE
@@ -133,14 +143,16 @@ class Model(Handovers, Senders, Paths):
         content, told_turn = self.text_of(record, kind, segments, before, whole_tokens, prompt_tokens)
         homes = {} if before is None else before.homes
         asked_s = before.asked_s if again else now
-        request = Request(record, row, kind, path, history_tokens, content, homes, asked_s)
+        request = Request(record, row, kind, path, history_tokens, content, homes, asked_s, path_name=kind.path)
         request.prompt_tokens, request.told_turn = prompt_tokens, told_turn
         request.num_anew = before.num_anew if again else 0
         self.requests.append(request)
 
+        self.set_out(request)
+        self.router.come(request, now)
         if self.num_outages > 0:
             self.end(request, FAILED, now, now)
-        elif not self.take_from_bucket(now, int(row["bucket"])):
+        elif not self.is_let_in(now, request):
             self.end(request, RATE_LIMITED, now, now)
         elif (too_long and not kind.truncates) or not self.fits(request):
             self.end(request, REFUSED, now, now)
@@ -153,24 +165,54 @@ class Model(Handovers, Senders, Paths):
 
     # Limits and endings
 
-    def take_from_bucket(self, now: float, number: int) -> bool:
-        if number < 0:
-            return True
-        bucket, (level, last_s) = self.world.buckets[number], self.levels[number]
-        level = min(bucket.capacity, level + (now - last_s) * bucket.rate_per_s)
-        allowed = level >= 1
-        self.levels[number] = (level - 1 if allowed else level, now)
-        return allowed
-
     def end(self, request: Request, ending: int, t_s: float, now: float) -> None:
         """A request ends as of `t_s`; the conversation goes on, with the answer if there is one."""
         self.release_hold(request, now)
         request.record["ending"], request.record["end_s"] = ending, t_s
         request.patience = False
+        self.settle_limits(now, request)
         self.sum_up(request, ending)
         self.go_on(now, request)
 
     # Visits
+
+    def enter_pool(self, request: Request, now: float) -> None:
+        """The request comes to the pool of its visit."""
+        visit, record = request.path[request.visit], request.record
+        if request.answering and visit.kind != "decode" and math.isnan(record["classified_s"]):
+            record["classified_s"] = now
+        if self.travels(request, now):
+            return
+        content = request.content
+        if request.role == GUARD:
+            content = self.texts.visit(record, request.path_name, request.visit, request.told_turn)
+        request.visit_content = content
+        if self.waits(request, visit, now):
+            return
+        candidates = self.router.candidates(request, visit.pool)
+        if not candidates:
+            self.end(request, SHED, now, now)
+            return
+        lengths, gate = request.lengths(visit), self.gates[visit.pool]
+        replica = self.router.route(request, visit.pool, candidates, content, lengths[0])
+        if gate is not None and not gate.has_place(replica):
+            replica = min(candidates, key=lambda other: other.outstanding)
+            self.router.be_sent(request, visit.pool, replica)
+        self.join(request, replica, now)
+
+    def join(self, request: Request, replica: Replica, now: float) -> None:
+        """A visit's request joins the queue of a replica."""
+        visit, record = request.path[request.visit], request.record
+        if request.answering:
+            record["pool"], record["replica"] = visit.pool, replica.index
+        content, priority = request.visit_content, request.kind.priority
+        lengths = request.lengths(visit)
+        request.seq = Sequence(request, record["serial"], *lengths, content, priority, record["arrived_s"])
+        request.seq.fetches, request.seq.num_emitted = visit.kind == "decode", request.num_before
+        request.replica = replica
+        replica.join(request.seq)
+        if not replica.has_event:
+            self.schedule_event(replica, now)
 
     def schedule_event(self, replica: Replica, t_s: float) -> None:
         replica.has_event = True
@@ -211,7 +253,7 @@ class Model(Handovers, Senders, Paths):
     def emit(self, seq: Sequence, now: float) -> None:
         """A sequence has new tokens."""
         request, record = seq.request, seq.request.record
-        frontend_s = self.world.pools[request.path[-1].pool].frontend_s
+        frontend_s = self.world.pools[request.path[-1].pool].frontend_s + self.back(request)
         if request.streams:
             if seq.num_emitted == 1:
                 record["first_token_s"] = now + frontend_s
@@ -228,10 +270,18 @@ class Model(Handovers, Senders, Paths):
 
     def leave(self, request: Request, now: float) -> None:
         """The request's visit is over."""
-        request.replica.leave(request.seq, now)
-        request.replica.turn_off_if_drained()
+        replica = request.replica
+        replica.leave(request.seq, now)
+        replica.turn_off_if_drained()
         self.tally(request)
+        self.vacate(request, now)
+
+    def vacate(self, request: Request, now: float) -> None:
+        """Its place is free."""
+        replica, pool = request.replica, request.path[request.visit].pool
+        self.count_out(request)
         request.seq = request.replica = None
+        self.let_in(pool, replica, now)
 
     def tally(self, request: Request) -> None:
         """Write what the visit tells into the record."""
@@ -249,9 +299,12 @@ class Model(Handovers, Senders, Paths):
     def abort(self, request: Request, ending: int, now: float) -> None:
         if request.ended or request.abort is not None:
             return
+        if request.gate is not None:
+            self.leave_lane(request, now)
+            self.end(request, ending, now, now)
+            return
         replica, seq = request.replica, request.seq
-        if request.is_delayed:
-            request.is_delayed = False
+        if replica is None:  # it is on its way
             self.end(request, ending, now, now)
         elif seq.status == LOADING:
             request.abort = (ending, now)  # its blocks are being written: the end of the transfer ends it
@@ -266,26 +319,6 @@ class Model(Handovers, Senders, Paths):
 
     # Events
 
-    def control(self, now: float, verb: str, number: int, count: int = 0) -> None:
-        if verb == "abort":
-            if number < len(self.requests):
-                self.abort(self.requests[number], FAILED, now)
-            return
-        if verb == "outages":
-            self.num_outages += number
-            return
-        members = self.pools[number]
-        if verb == "add":
-            for replica in [replica for replica in members if replica.state == OFF][:count]:
-                replica.state = ACTIVE
-            return
-        active = [replica for replica in members if replica.state == ACTIVE]
-        if verb != "drain" or count >= len(active):
-            raise ValueError(f"{verb} {count} of {len(active)} active replicas")
-        for replica in active[len(active) - count :]:
-            replica.state = DRAINING
-            replica.turn_off_if_drained()
-
     def transfer_ended(self, seq: Sequence, now: float) -> None:
         """A sequence has loaded what it waited for, or is not there for it any more."""
         request, replica = seq.request, seq.request.replica
@@ -298,16 +331,24 @@ class Model(Handovers, Senders, Paths):
             self.schedule_event(replica, now)
 
     def timer(self, now: float, request: Request, what: str) -> None:
+        if not self.is_live(request, what):
+            return
         if what in ("turn", "retry"):
             self.issue(now, request.row, (), request, again=what == "retry")
         elif what == "delay":
             self.delay_ends(request, now)
-        elif request.patience:
+        elif what == "go_on":
+            if not request.ended:
+                self.enter_pool(request, now)
+        elif what.startswith("limit"):
+            self.abort(request, TIMED_OUT, now)
+        else:
             self.abort(request, ABANDONED, now)
 
-    @staticmethod
-    def is_due(request: Request, what: str) -> bool:
-        """Whether a timer was not cancelled."""
+    def is_live(self, request: Request, what: str) -> bool:
+        """Whether a timer is still waited for."""
+        if what.startswith("limit"):
+            return request.gate is not None and what == f"limit {request.visit}"
         return {"patience": request.patience, "delay": request.is_delayed}.get(what, True)
 
     def handle(self, now: float, rank: int, key: int, what: Any) -> None:
@@ -341,9 +382,8 @@ def play(
     played = []
     while model.events and model.events[0][0] < until and len(model.steps) < max_steps:
         now, rank, key, what = heapq.heappop(model.events)
-        if rank == TIMER and not model.is_due(model.requests[key], what):
-            continue
-        played.append((now, rank, key))
+        if rank != TIMER or model.is_live(model.requests[key], what):
+            played.append((now, rank, key))
         model.handle(now, rank, key, what)
     for request in model.requests:
         if request.seq is not None:

@@ -8,9 +8,7 @@ from typing import Any
 import slow_draws as draws
 from slow_content import Content
 from slow_policies import most_at_once
-from slow_replica import ACTIVE
-from slow_request import ANSWER, BLOCKED, CANDIDATE, COMPLETED, DRAFT, GUARD, PAUSE, SHED, Request, roles_of
-from slow_sequence import Sequence
+from slow_request import ANSWER, BLOCKED, CANDIDATE, COMPLETED, DRAFT, GUARD, PAUSE, Request, roles_of
 from slow_singly import most_tokens
 
 from sim.plane.world import Visit, World
@@ -41,14 +39,13 @@ class Paths:
     world: World
     draw: Any
     texts: Any
-    router: Any
-    pools: Any
     push: Any
     end: Any
     leave: Any
     drop: Any
+    back: Any
+    enter_pool: Any
     hand_over: Any
-    schedule_event: Any
 
     # Draws
 
@@ -152,62 +149,42 @@ class Paths:
             wait_s += draws.lookup(visit.delay_s, self.chance(draws.DELAY, record, number))
             tokens = self.drawn(draws.DELAY_TOKENS, visit.adds_tokens, record, number)
             request.joined.append((tokens, visit.keep_in_history))
+        prompt_tokens = self.least_read(request, visit)
+        if request.role != GUARD:
+            prompt_tokens += request.added_tokens + visit.prompt_extra_tokens
+        else:
+            candidate = record["requested_tokens"] if request.candidate else 0
+            exchange = (request.added_tokens + candidate) * (visit.prompt == "exchange")
+            prompt_tokens += visit.template_tokens + exchange
+        if request.answering:
+            request.read_tokens = prompt_tokens - request.prompt_tokens
+        output_tokens = request.refusal_tokens or self.output_of(record, visit, request.role, number)
+        request.visit_lengths = prompt_tokens, output_tokens
+        if visit.kind == "decode":
+            record["pool"] = record["replica"] = -1
+            record["transfer_s"] = 0.0 if visit.transfer.first_token_at_prefill else math.nan
         due_s = max(now, draws.whole_ns(now + wait_s))
         if due_s > now:
             request.is_delayed, request.delay_s = True, due_s - now
             self.push(due_s, TIMER, record["serial"], "delay")
         else:
-            self.visit_pool(request, now)
+            self.enter_pool(request, now)
 
     def delay_ends(self, request: Request, now: float) -> None:
         request.is_delayed = False
         request.record["delay_s"] += request.delay_s
-        self.visit_pool(request, now)
-
-    def visit_pool(self, request: Request, now: float) -> None:
-        visit, record, kind = request.path[request.visit], request.record, request.kind
-        if request.answering and visit.kind != "decode":
-            record["classified_s"] = now
-        at_prefill = visit.kind == "decode" and visit.transfer.first_token_at_prefill
-        if visit.kind == "decode":
-            record["pool"] = record["replica"] = -1
-            record["transfer_s"] = 0.0 if at_prefill else math.nan
-        content = request.content
-        prompt_tokens = self.least_read(request, visit)
-        if request.role == GUARD:
-            content = self.texts.visit(record, kind.path, request.visit, request.told_turn)
-            prompt_tokens += visit.template_tokens
-            if visit.prompt == "exchange":
-                prompt_tokens += request.added_tokens + (record["requested_tokens"] if request.candidate else 0)
-        else:
-            prompt_tokens += request.added_tokens + visit.prompt_extra_tokens
-        output_tokens = request.refusal_tokens or self.output_of(record, visit, request.role, request.visit)
-        if request.answering:
-            request.read_tokens = prompt_tokens - request.prompt_tokens
-        candidates = [replica for replica in self.pools[visit.pool] if replica.state == ACTIVE]
-        if not candidates:
-            self.end(request, SHED, now, now)
-            return
-        replica = self.router.route(request, visit.pool, candidates, content, prompt_tokens)
-        if request.answering:
-            record["pool"], record["replica"] = visit.pool, replica.index
-        lengths = prompt_tokens, output_tokens
-        request.seq = Sequence(request, record["serial"], *lengths, content, kind.priority, record["arrived_s"])
-        request.seq.fetches, request.seq.num_emitted = visit.kind == "decode", int(at_prefill)
-        request.replica = replica
-        replica.join(request.seq)
-        if not replica.has_event:
-            self.schedule_event(replica, now)
+        self.enter_pool(request, now)
 
     # After a visit
 
     def visit_over(self, request: Request, now: float) -> None:
         """Its last token is out."""
         record, visit, role = request.record, request.path[request.visit], request.role
-        served_s = now + self.world.pools[request.path[-1].pool].frontend_s
+        served_s = now + self.world.pools[request.path[-1].pool].frontend_s + self.back(request)
         is_whole = request.streams and (role == CANDIDATE or record["requested_tokens"] == 1)
         if request.is_last or is_whole:
-            self.join(request, visit)
+            self.add(request, visit)
+            self.back(request, ends=True)
             self.drop(request, BLOCKED if request.refusal_tokens else COMPLETED, served_s, now)
             return
         escalates = visit.escalate_frac is not None
@@ -232,7 +209,7 @@ class Paths:
             record["flags"] |= CAUGHT
             request.refusal_tokens = self.drawn(draws.REFUSAL, visit.refusal_tokens, record, request.visit)
             if not request.refusal_tokens:
-                self.end(request, BLOCKED, now, now)
+                self.end(request, BLOCKED, now + self.back(request, ends=True), now)
                 return
             request.visit = len(request.path) - 2
         elif is_final:
@@ -241,7 +218,7 @@ class Paths:
         elif escalates:
             self.throw_away(request)
         elif role == DRAFT:
-            self.join(request, visit, self.output_of(record, visit, role, request.visit))
+            self.add(request, visit, self.output_of(record, visit, role, request.visit))
             request.num_drafts += visit.output_tokens is None
         self.next_visit(request, now)
 
@@ -252,7 +229,7 @@ class Paths:
             chance = rates[record["language"]]
         return self.chance(draws.BLOCK, record, request.visit) < chance
 
-    def join(self, request: Request, visit: Visit, output_tokens: int = 0) -> None:
+    def add(self, request: Request, visit: Visit, output_tokens: int = 0) -> None:
         """A visit's instructions and output are part of the text."""
         request.joined.append((visit.prompt_extra_tokens + output_tokens, visit.keep_in_history))
 
@@ -270,11 +247,12 @@ class Paths:
     def take_up(self, request: Request, served_s: float, now: float) -> None:
         """The candidate is the answer."""
         record, candidate = request.record, request.candidate
-        self.join(request, request.path[candidate.pop("visit")])
+        self.add(request, request.path[candidate.pop("visit")])
         request.read_tokens = candidate.pop("read")
         record["guard_s"] += candidate.pop("guard_s")
         record |= candidate | {"first_token_s": served_s}
         record["verdict_s"] += now - request.withheld_s
+        self.back(request, ends=True)
         self.end(request, COMPLETED, served_s, now)
 
     def throw_away(self, request: Request) -> None:
@@ -290,7 +268,7 @@ class Paths:
 
     def sum_up(self, request: Request, ending: int) -> None:
         """What the record and the next turn have of all this."""
-        record = request.record
+        record, request.is_delayed = request.record, False
         if not math.isnan(record["classified_s"]):
             record["prompt_tokens"] += request.read_tokens
         if ending == BLOCKED:
