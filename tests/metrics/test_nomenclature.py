@@ -23,6 +23,7 @@ RUNS = {
     "meridian-1": {
         "horizon": "2 min", "run_in": "0 s", "fleet.operations": OPERATIONS,
         "fleet.pools.main.kv_offload": {"capacity_gib": 100, "ttl_s": 300},
+        "fleet.pools.main.gateway": {"order": "fair"},
     },
 }  # fmt: skip
 
