@@ -109,5 +109,5 @@ def lane_figures(lane: np.void, all_work_tokens: int) -> Mapping[str, Any]:
     waited_s = counts.pop("waited_s")
     return counts | {
         "work_frac": ratio(counts["work_tokens"], all_work_tokens),
-        "mean_wait_queued_s": ratio(waited_s, counts["num_queued"]),
+        "mean_queued_s": ratio(waited_s, counts["num_queued"]),
     }

@@ -22,7 +22,6 @@ from slow_policies import most_at_once
 from slow_regions import Travels
 from slow_replica import ACTIVE, OFF, Replica
 from slow_request import (
-    ABANDONED,
     BLOCKED,
     COMPLETED,
     FAILED,
@@ -30,13 +29,12 @@ from slow_request import (
     RATE_LIMITED,
     REFUSED,
     SHED,
-    TIMED_OUT,
     Request,
     Result,
 )
 from slow_routing import Router
 from slow_senders import Senders
-from slow_sequence import LOADING, RUNNING, Sequence
+from slow_sequence import RUNNING, Sequence
 from slow_singly import make_replica, most_tokens
 from slow_step import Step
 from slow_transfers import Counts, Host, Link, Store
@@ -333,27 +331,6 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls):
         self.leave(request, now)
         self.end(request, ending, t_s, now)
 
-    def abort(self, request: Request, ending: int, now: float) -> None:
-        if request.ended or request.abort is not None:
-            return
-        if request.gate is not None:
-            self.leave_lane(request, now)
-            self.end(request, ending, now, now)
-            return
-        replica, seq = request.replica, request.seq
-        if replica is None:  # it is on its way
-            self.end(request, ending, now, now)
-        elif seq.status == LOADING:
-            request.abort = (ending, now)  # its blocks are being written: the end of the transfer ends it
-        elif seq in replica.waiting:
-            made_way = seq.blocks or seq is replica.first_ready()
-            self.drop(request, ending, now, now)
-            if made_way and not replica.has_event:
-                self.schedule_event(replica, now)
-        else:
-            request.abort = (ending, now)
-            request.replica.aborted.append(request.seq)
-
     # Events
 
     def transfer_ended(self, seq: Sequence, now: float) -> None:
@@ -366,25 +343,6 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls):
             self.drop(request, *request.abort, now)
         if not replica.has_event:
             self.schedule_event(replica, now)
-
-    def timer(self, now: float, request: Request, what: str) -> None:
-        if not self.is_live(request, what):
-            return
-        if what in ("turn", "retry"):
-            self.issue(now, request.row, (), request, again=what == "retry")
-        elif what == "go_on":
-            if not request.ended:
-                self.enter_pool(request, now)
-        elif what.startswith("limit"):
-            self.abort(request, TIMED_OUT, now)
-        else:
-            self.abort(request, ABANDONED, now)
-
-    def is_live(self, request: Request, what: str) -> bool:
-        """Whether a timer is still waited for."""
-        if what.startswith("limit"):
-            return request.gate is not None and what == f"limit {request.visit}"
-        return request.patience if what == "patience" else True
 
     def handle(self, now: float, rank: int, key: int, what: Any) -> None:
         if rank == CONTROL:
