@@ -11,6 +11,7 @@ from sim.errors import CapacityError, Problem, SpecError
 from sim.fleet.assumptions import pool_inputs, stated_inputs
 from sim.fleet.host_tiers import host_tier, host_tier_problems
 from sim.fleet.promises import gateway_of, told
+from sim.fleet.regions import regions_of
 from sim.fleet.routers import routing_of
 from sim.fleet.split import split_problems, transfer_of
 from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
@@ -179,6 +180,7 @@ def make_world(
                 gateway=gateway_of(pool, profile),
                 kv_offload=host_tier(pool, profile, compiled.gpus[name]),
                 reserved=pool.reserved,
+                regions=pool.regions,
             )
         )
     paths = {
@@ -205,6 +207,7 @@ def make_world(
         balance_rel_threshold=scenario.fleet.balance_rel_threshold,
         prefix_token_count=scenario.fleet.prefix_token_count,
         routing=routing_of(scenario.fleet.routing),
+        regions=regions_of(scenario),
         itl_groups=rows_by_tier(source.classes),
         seed=scenario.seed,
         start_s=0.0 - scenario.run_in_s,

@@ -15,6 +15,7 @@ from sim.spec.base import (
     NonNegativeNumber,
     PositiveFraction,
     PositiveInt,
+    PositiveNumber,
     PositiveSeconds,
     Seconds,
     Spec,
@@ -24,6 +25,7 @@ from sim.spec.base import (
 from sim.spec.gateway import Gateway
 from sim.spec.kv_offload import KvOffload
 from sim.spec.kv_transfer import KvTransfer, split_problems
+from sim.spec.regions import FleetRegion, region_problems
 from sim.spec.routing import Router, Routing, routing_problems
 from sim.spec.speculation import SpeculativeConfig
 
@@ -145,6 +147,9 @@ class Pool(Spec):
     Replicas added or drained are of the rest first. Default: none."""
     gateway: Gateway | None = None
     """Where tiers queue for the pool. Default: nowhere, requests go to replicas at once and wait there."""
+    regions: Annotated[dict[Key, NonNegativeInt], WithoutNulls] = Field(default_factory=dict)
+    """Replicas in each of `fleet.regions`, where there are any; they sum to `replicas`. Those added later are in the
+    last, and those drained too."""
     usd_per_gpu_hour: UsdPerHour | None = None
     """Price [USD/h] of one GPU. Default: the scenario's price book."""
 
@@ -306,6 +311,11 @@ class Fleet(Spec):
     placement: Literal["shared", "partitioned"] = "shared"
     """How tiers and pools map to replicas. shared: every tier may use every replica of a pool. partitioned: tiers have
     the replicas to themselves that pools have `reserved` for them. Default shared."""
+    regions: Annotated[dict[Key, FleetRegion], WithoutNulls] = Field(default_factory=dict)
+    """Regions that the pools' replicas are in. Default: all is in one place, at no distance."""
+    spill_at: PositiveNumber | None = None
+    """Requests for each active replica at which a pool is full in a region; who comes then goes to the nearest region
+    where it is not. Such as 1.1 x max_num_seqs. Default: never."""
     kv_transfer: KvTransfer = KvTransfer()
     """How the KV cache goes from a prefill visit to the decode visit after it."""
     operations: tuple[Operation, ...] = ()
@@ -323,6 +333,8 @@ class Fleet(Spec):
                 if visit.pool not in self.pools:
                     yield f"{at}.pool", f"no pool of that name: {visit.pool}. {did_you_mean(visit.pool, self.pools)}"
         yield from split_problems(self.pools, self.paths, self.kv_transfer)
+        kinds = [visit.kind for visits in self.paths.values() for visit in visits]
+        yield from region_problems(self.regions, self.pools, kinds, self.spill_at)
         yield from routing_problems(self.router, self.routing, self.placement, self.pools)
         for index, operation in enumerate(self.operations):
             if operation.pool is not None and operation.pool not in self.pools:

@@ -15,6 +15,7 @@ from sim.spec.fleet import Fleet, Pool, WithoutNulls
 from sim.spec.gateway import promise_problems
 from sim.spec.ladder import Rung
 from sim.spec.ranges import Range, range_problems, without_ranges
+from sim.spec.regions import EVERYWHERE, place_problems
 from sim.spec.routing import reserved_problems
 from sim.spec.text import Path
 from sim.spec.tier import Slo, Tier
@@ -131,6 +132,7 @@ class Scenario(Spec):
             for what in (name for name, limit in limits.items() if limit is not None):
                 advice = f"give it a time, or remove the {what}"
                 yield "traffic.reissue_delay_s", f"0 with a {what}: who is refused asks again at once; {advice}"
+        yield from place_problems(self.fleet, self._places())
         yield from reserved_problems(self.fleet.pools, self.fleet.paths, self.tiers)
         for name, pool in self.fleet.pools.items():
             for field in ("model", "hardware"):
@@ -153,6 +155,11 @@ class Scenario(Spec):
                 help_ = did_you_mean(against, before, what="Before it")
                 yield f"ladder.{index}.against", f"no rung of that name before this one: {against}. {help_}"
             before.append(name)
+
+    def _places(self) -> tuple[str, ...]:
+        """Return where people are."""
+        population = self.traffic if isinstance(self.traffic, PopulationTraffic) else None
+        return tuple(population.regions) if population and population.regions else (EVERYWHERE,)
 
     def _tiers_named(self) -> Iterator[tuple[str, str]]:
         """Yield (path, tier) for each place where the traffic names a tier."""
