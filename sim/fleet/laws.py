@@ -36,8 +36,7 @@ def hold(plane: Plane, num_done: int, num_retries: int, cost_usd: float, measure
     LawBrokenError
         Requests that came in but did not end, or ended twice; more or fewer of them retries than were made, so that
         messages are not attempts less retries; cost shares that do not add up to busy replica time x
-        price, or to what was booked; KV blocks still held by nobody; routers that count requests as outstanding that are
-        gone.
+        price, or to what was booked; KV blocks still held by nobody; routers that count requests that are gone.
     """
     issued = plane.scalar("next_serial")
     if issued != num_done:
