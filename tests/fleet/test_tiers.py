@@ -15,8 +15,7 @@ TIERS = {
     "horizon": "10 min",
     "traffic": {
         "kind": "population",
-        "monthly_users": 40_000,
-        "messages_per_active_user_per_day": 100,
+        "monthly_users": 600_000,
         "workload": "interactive-chat",
         "api": {"workload": "api-service", "tier": "api", "num_clients": 5, "tokens_per_chat_token": 0.3},
     },
@@ -24,8 +23,8 @@ TIERS = {
         "free": {
             "user_frac": 0.8,
             "priority": 2,
-            "user_limit": {"messages": 2, "window": "5 min", "fall_back": "small"},
-            "queue_time_limit": "20 s",
+            "user_limit": {"messages": 1, "window": "5 min", "fall_back": "small"},
+            "queue_time_limit": "8 s",
             "path": "chat",
         },
         "pro": {
@@ -51,7 +50,7 @@ TIERS = {
     },
     "fleet": {
         "pools": {
-            "main": {"max_num_seqs": 24, "gateway": {"order": "fair", "max_queue": 400}},
+            "main": {"max_num_seqs": 16, "gateway": {"order": "fair", "max_queue": 100}},
             "little": {"max_num_seqs": 64, "gateway": {"order": "fifo"}},
         },
         "paths": {"chat": CHAT, "small": [{"pool": "little"}]},
@@ -90,7 +89,7 @@ def test_longest_answers_are_those_of_the_tier(tiers):
 def test_the_gateway_tells_who_waited_and_what_was_done_for_whom(tiers):
     pools = tiers.result["sim"]["by_pool"]
     gate = pools["main"]["gateway"]
-    assert gate["max_outstanding"] == 26
+    assert gate["max_outstanding"] == 17
     assert sum(lane["work_frac"] for lane in gate["by_tier"].values()) == pytest.approx(1.0)
     found = tiers.measured
     mine = found[(found["gateway_s"] > 0) & (found["flags"] & FELL_BACK == 0)]
