@@ -197,8 +197,6 @@ def make_world(
         prefix_token_count=scenario.fleet.prefix_token_count,
         routing=routing_of(scenario.fleet.routing),
         regions=regions_of(scenario),
-        has_deadlines=bool(scenario.fleet.regions),
-        has_extras=bool(scenario.fleet.regions),
         itl_groups=rows_by_tier(source.classes),
         seed=scenario.seed,
         start_s=0.0 - scenario.run_in_s,

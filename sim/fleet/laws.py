@@ -36,7 +36,7 @@ def hold(plane: Plane, num_done: int, num_retries: int, cost_usd: float, measure
     LawBrokenError
         Requests that came in but did not end, or ended twice; more or fewer of them retries than were made, so that
         messages are not attempts less retries; cost shares that do not add up to busy replica time x
-        price, or to what was booked; KV blocks still held by nobody.
+        price, or to what was booked; KV blocks still held by nobody; routers that count requests that are gone.
     """
     issued = plane.scalar("next_serial")
     if issued != num_done:
@@ -55,3 +55,6 @@ def hold(plane: Plane, num_done: int, num_retries: int, cost_usd: float, measure
     used = plane["pools"]["usable"][replicas["pool"]] - replicas["free"] - replicas["evictable"]
     if np.any(used < 0) or (drained and np.any(used != 0)):
         raise LawBrokenError(f"KV blocks in use at the end: {used.min()} to {used.max()} a replica")
+    counts = (plane["outstanding"]["v"], plane["sent"]["v"], plane["parts"]["num_outstanding"])
+    if any(np.any(count != 0) for count in counts):
+        raise LawBrokenError("requests are counted as outstanding after all have ended")

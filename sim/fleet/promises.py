@@ -65,16 +65,17 @@ def plane_buckets(rows: NDArray[np.void]) -> list[Bucket]:
 
 
 def told(scenario: Scenario, source: traffic.Source) -> dict[str, Any]:
-    """What a World is told of promises, by its fields."""
+    """What a World is told of promises, and of the rows that they and regions need, by its fields."""
     promises = {name: promise_of(tier) for name, tier in scenario.tiers.items()}
     gated = any(pool.gateway is not None for pool in scenario.fleet.pools.values())
+    travels = bool(scenario.fleet.regions)
     limits = [promise.user_limit for promise in promises.values() if promise.user_limit is not None]
     return {
         "promises": promises,
         "buckets": plane_buckets(source.buckets),
         "expected_output_tokens": [expected_tokens(kind, source) for kind in source.classes],
-        "has_deadlines": gated and any(promise.queue_time_limit_s < inf for promise in promises.values()),
-        "has_extras": gated or any(limit.fall_back is not None for limit in limits),
+        "has_deadlines": travels or (gated and any(promise.queue_time_limit_s < inf for promise in promises.values())),
+        "has_extras": travels or gated or any(limit.fall_back is not None for limit in limits),
     }
 
 
@@ -109,5 +110,5 @@ def lane_figures(lane: np.void, all_work_tokens: int) -> Mapping[str, Any]:
     waited_s = counts.pop("waited_s")
     return counts | {
         "work_frac": ratio(counts["work_tokens"], all_work_tokens),
-        "mean_wait_queued_s": ratio(waited_s, counts["num_queued"]),
+        "mean_queued_s": ratio(waited_s, counts["num_queued"]),
     }

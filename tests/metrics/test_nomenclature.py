@@ -28,6 +28,7 @@ RUNS = {
         "fleet.pools.main.kv_offload": {"capacity_gib": 100, "ttl_s": 300},
         "money": {"site": "ireland", "yardsticks": ["gpt-5"]}, "tiers.plus.price": {"usd_per_user_month": 20},
         "fleet.pools.main.contracts": [{"kind": "owned", "replicas": 1}],
+        "fleet.pools.main.gateway": {"order": "fair"},
     },
 }  # fmt: skip
 

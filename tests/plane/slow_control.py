@@ -1,11 +1,11 @@
-"""What control processes do to the readable model."""
+"""What control processes and timers do to the readable model; how a request is aborted."""
 
 from typing import Any
 
 from slow_replica import ACTIVE, DRAINING, OFF
+from slow_request import ABANDONED, FAILED, TIMED_OUT, Request
+from slow_sequence import LOADING
 from slow_states import change
-
-FAILED = 7
 
 
 class Controls:
@@ -15,8 +15,14 @@ class Controls:
     pools: list[list[Any]]
     replicas: list[Any]
     router: Any
-    abort: Any
     let_in: Any
+    leave_lane: Any
+    end: Any
+    drop: Any
+    schedule_event: Any
+    issue: Any
+    enter_pool: Any
+    delay_ends: Any
 
     def control(self, now: float, verb: str, number: int, count: Any = 0) -> None:
         if verb == "abort":
@@ -44,3 +50,45 @@ class Controls:
         for replica in active[len(active) - count :]:
             replica.state = DRAINING
             replica.turn_off_if_drained()
+
+    def abort(self, request: Request, ending: int, now: float) -> None:
+        if request.ended or request.abort is not None:
+            return
+        if request.gate is not None:
+            self.leave_lane(request, now)
+            self.end(request, ending, now, now)
+            return
+        replica, seq = request.replica, request.seq
+        if replica is None:  # it is on its way
+            self.end(request, ending, now, now)
+        elif seq.status == LOADING:
+            request.abort = (ending, now)  # its blocks are being written: the end of the transfer ends it
+        elif seq in replica.waiting:
+            made_way = seq.blocks or seq is replica.first_ready()
+            self.drop(request, ending, now, now)
+            if made_way and not replica.has_event:
+                self.schedule_event(replica, now)
+        else:
+            request.abort = (ending, now)
+            request.replica.aborted.append(request.seq)
+
+    def timer(self, now: float, request: Request, what: str) -> None:
+        if not self.is_live(request, what):
+            return
+        if what in ("turn", "retry"):
+            self.issue(now, request.row, (), request, again=what == "retry")
+        elif what == "delay":
+            self.delay_ends(request, now)
+        elif what == "go_on":
+            if not request.ended:
+                self.enter_pool(request, now)
+        elif what.startswith("limit"):
+            self.abort(request, TIMED_OUT, now)
+        else:
+            self.abort(request, ABANDONED, now)
+
+    def is_live(self, request: Request, what: str) -> bool:
+        """Whether a timer is still waited for."""
+        if what.startswith("limit"):
+            return request.gate is not None and what == f"limit {request.visit}"
+        return {"patience": request.patience, "delay": request.is_delayed}.get(what, True)

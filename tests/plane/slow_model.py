@@ -22,7 +22,6 @@ from slow_paths import UNSAFE, Paths
 from slow_regions import Travels
 from slow_replica import ACTIVE, OFF, Replica
 from slow_request import (
-    ABANDONED,
     CANDIDATE,
     FAILED,
     GUARD,
@@ -30,13 +29,12 @@ from slow_request import (
     RATE_LIMITED,
     REFUSED,
     SHED,
-    TIMED_OUT,
     Request,
     Result,
 )
 from slow_routing import Router
 from slow_senders import Senders
-from slow_sequence import LOADING, RUNNING, Sequence
+from slow_sequence import RUNNING, Sequence
 from slow_singly import make_replica
 from slow_step import Step
 from slow_transfers import Counts, Host, Link, Store
@@ -296,27 +294,6 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Paths):
         self.leave(request, now)
         self.end(request, ending, t_s, now)
 
-    def abort(self, request: Request, ending: int, now: float) -> None:
-        if request.ended or request.abort is not None:
-            return
-        if request.gate is not None:
-            self.leave_lane(request, now)
-            self.end(request, ending, now, now)
-            return
-        replica, seq = request.replica, request.seq
-        if replica is None:  # it is on its way
-            self.end(request, ending, now, now)
-        elif seq.status == LOADING:
-            request.abort = (ending, now)  # its blocks are being written: the end of the transfer ends it
-        elif seq in replica.waiting:
-            made_way = seq.blocks or seq is replica.first_ready()
-            self.drop(request, ending, now, now)
-            if made_way and not replica.has_event:
-                self.schedule_event(replica, now)
-        else:
-            request.abort = (ending, now)
-            request.replica.aborted.append(request.seq)
-
     # Events
 
     def transfer_ended(self, seq: Sequence, now: float) -> None:
@@ -329,27 +306,6 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Paths):
             self.drop(request, *request.abort, now)
         if not replica.has_event:
             self.schedule_event(replica, now)
-
-    def timer(self, now: float, request: Request, what: str) -> None:
-        if not self.is_live(request, what):
-            return
-        if what in ("turn", "retry"):
-            self.issue(now, request.row, (), request, again=what == "retry")
-        elif what == "delay":
-            self.delay_ends(request, now)
-        elif what == "go_on":
-            if not request.ended:
-                self.enter_pool(request, now)
-        elif what.startswith("limit"):
-            self.abort(request, TIMED_OUT, now)
-        else:
-            self.abort(request, ABANDONED, now)
-
-    def is_live(self, request: Request, what: str) -> bool:
-        """Whether a timer is still waited for."""
-        if what.startswith("limit"):
-            return request.gate is not None and what == f"limit {request.visit}"
-        return {"patience": request.patience, "delay": request.is_delayed}.get(what, True)
 
     def handle(self, now: float, rank: int, key: int, what: Any) -> None:
         if rank == CONTROL:
