@@ -168,6 +168,13 @@ VISIT = record(
     "f8 least_frac",
     "i4 path_end",  # row of the last visit of its path
     "i4 account",  # where its cost is booked: index into `World.accounts`
+    # of a path that is more than guards and an answer, see work.py (`special`): what the visit is there for, whether it
+    # decides on an answer, whether text joins the conversation on its path
+    "i4 special role decides joins",
+    "i4 extra_tokens keeps reads_exchange",
+    "f8 frac escalate_frac",
+    "i8 output_tokens delay_s adds_tokens refusal_tokens",  # quantile tables; -1: none
+    "i8 true_positive false_positive",  # by language; -1: block_frac holds
 )
 
 HOLD = record(
@@ -195,6 +202,8 @@ CLASS = record(
     "i4 lane user_limit max_output",  # its tier's number; row of its users' limit, -1: none; longest answer
     "i4 last_expected",  # expected output tokens by language: number of the last; where they begin, -1: not told
     "i8 expected",
+    "f8 unsafe_frac",
+    "i4 special",  # its path is more than guards and an answer
 )
 
 LANE = record(
@@ -229,6 +238,22 @@ user's own meter: a number for each pair of user and limit, from 1 on (0: nobody
 RETRY = np.dtype(fields("f8 asked_s", "i8 retry_of"))
 """Of a turn that is tried again, by request row: its first attempt's arrival, and the serial of the attempt before. No
 rows where nobody tries again."""
+
+GUARD, DRAFT, CANDIDATE, ANSWER, PAUSE = range(5)
+"""What a visit is there for. DRAFT: its output is read by later visits. CANDIDATE: it is the answer, or is thrown away.
+PAUSE: a delay."""
+
+WORK = np.dtype(
+    fields(
+        "i4 added kept same answered",
+        "i4 read refusal drafts anew",
+        "i4 cut_at told_turn visit replica",
+        "i4 cached pad",
+        "f8 answer_s classified_s scheduled_s first_s wait_s",
+    )
+)
+"""What the visits of a request add and leave, by request row: `sim/plane/work.py`. No rows where all paths are guards
+and an answer."""
 
 DEADLINE = np.dtype(fields("f8 due_s limit_s patience_s"))
 """What a request waits for, by request row, FAR where it does not: `sim/plane/deadlines.py`. No rows where nothing but
@@ -314,6 +339,7 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "holds": HOLD,
     "retries": RETRY,
     "deadlines": DEADLINE,
+    "works": WORK,
     "extras": EXTRA,
     "holding": I4,
     "transfer_times": I8,
@@ -371,7 +397,7 @@ PLANE = record(
     "i8 num_replicas num_itl tree_size has_segments",
     "i8 wheel_at num_wheel num_due due_size",
     "i8 num_homes num_links has_loads keeps_times has_holds has_retries num_retries num_outages",
-    "i8 has_deadlines has_extras has_gates has_charges",
+    "i8 has_deadlines has_extras has_gates has_charges has_work event_stretches",
     "i8 num_user_limits meter_size num_meters meter_room",  # users' meters: rows, those taken, how many may be
     "i8 num_accounts",
     "i8 ring",  # rows of flights of a replica, less one
@@ -385,6 +411,8 @@ PLANE = record(
     "i8 num_regions num_places",
     "f8 spill_at",
     "u8 region_key",
+    # long paths: `sim/plane/work.py`
+    "u8 made_key delay_key delay_tokens_key visit_output_key escalate_key refusal_key unsafe_key",
     "i8 " + " ".join(TABLES),
 )
 
@@ -393,7 +421,7 @@ replica_at, request_at, pool_at, visit_at, class_at = map(rows, (REPLICA, REQUES
 lane_at, gate_at, limit_at, meter_at = map(rows, (LANE, GATE, LIMIT, METER))
 link_at, load_at, loader_at, tier_at, hold_at, retry_at = map(rows, (LINK, LOAD, LOADER, TIER, HOLD, RETRY))
 wait_at, out_at, node_at, due_at = map(rows, (WAIT, OUT, NODE, DUE))
-deadline_at, extra_at = map(rows, (DEADLINE, EXTRA))
+deadline_at, extra_at, work_at = map(rows, (DEADLINE, EXTRA, WORK))
 flight_at, log_at = map(rows, (FLIGHT, LOG))
 stretch_at, extent_at, block_at, held_at, room_at = map(rows, (STRETCH, EXTENT, BLOCK, HELD, ROOM))
 done_at, arrival_at, segment_at = rows(DONE), rows(ARRIVAL), rows(SEGMENT)
