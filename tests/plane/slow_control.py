@@ -91,4 +91,4 @@ class Controls:
         """Whether a timer is still waited for."""
         if what.startswith("limit"):
             return request.gate is not None and what == f"limit {request.visit}"
-        return {"patience": request.patience, "delay": request.is_delayed}.get(what, True)
+        return bool({"patience": request.patience, "delay": request.is_delayed}.get(what, True))
