@@ -30,6 +30,7 @@ from sim.plane.compiled import jit
 from sim.plane.deadlines import lift_queue_limit, limit_queue
 from sim.plane.drawing import whole_ns
 from sim.plane.limits import expected_tokens
+from sim.plane.promise_rows import gate_at, lane_at
 from sim.plane.promises import FAIR
 from sim.plane.tables import (
     ACTIVE,
@@ -38,9 +39,7 @@ from sim.plane.tables import (
     QUEUED,
     class_at,
     extra_at,
-    gate_at,
     i4_at,
-    lane_at,
     replica_at,
     request_at,
 )

@@ -18,8 +18,9 @@ from sim.plane.building_work import num_rates
 from sim.plane.cache_tables import FIRST_SLACK, grow_cache
 from sim.plane.compiled import allocate, cache_folder, drop_stale_caches
 from sim.plane.log import LOGGED_LEAP
+from sim.plane.promise_rows import LANE_COUNTERS
 from sim.plane.queues import SLOT_BITS
-from sim.plane.tables import LANE_COUNTERS, LINK_COUNTERS, OBSERVED, PLANE, TABLES, TIER_COUNTERS
+from sim.plane.tables import LINK_COUNTERS, OBSERVED, PLANE, TABLES, TIER_COUNTERS
 from sim.plane.world import World
 from sim.traffic.arrivals import ARRIVAL, SEGMENT, Chunk
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from sim.metrics.records import DONE
 from sim.plane.compiled import rows
+from sim.plane.promise_rows import PROMISE_TABLES
+from sim.plane.record_types import fields, record
 from sim.plane.routing_rows import ROUTING_TABLES
 from sim.plane.state_rows import STATE_TABLES
 from sim.traffic.arrivals import ARRIVAL, SEGMENT
@@ -39,18 +41,6 @@ WHOLE, PREFILL_SIDE, DECODE_SIDE = 0, 1, 2
 OWN_GAP, APPEND = 1, 2
 CARRIED = OWN_GAP
 """In a pool that goes step by step, without APPEND: the step carries a chunk of the request, which gives no token."""
-
-
-def fields(*groups: str) -> list[tuple[str, str]]:
-    """Fields from groups such as "f8 t_s end_s": a type, then the names that have it."""
-    return [(name, kind) for kind, *names in map(str.split, groups) for name in names]
-
-
-def record(*groups: str) -> np.dtype[np.void]:
-    """A record type padded to whole cache lines, so that a row never straddles more lines than it must."""
-    size = np.dtype(fields(*groups)).itemsize
-    pad = -size % 64
-    return np.dtype([*fields(*groups), ("pad", "u1", pad)] if pad else fields(*groups))
 
 
 REPLICA = record(
@@ -206,35 +196,6 @@ CLASS = record(
     "i4 special",  # its path is more than guards and an answer
 )
 
-LANE = record(
-    "i4 head tail num_waiting max_waiting",
-    "i4 priority shed_rank reserved in_use",  # see gateway.py; the least rank is shed first
-    "f8 weight reserved_frac limit_s",  # limit_s: longest time in the lane, FAR where there is none
-    "f8 start finish",  # fair order: tags of the first that waits, and of the next after it
-    "i8 num_arrived num_queued num_shed num_timed_out",
-    "i8 predicted_tokens work_tokens",
-    "f8 waited_s",
-)
-"""The queue of a tier at a pool's gateway: `sim/plane/gateway.py`."""
-LANE_COUNTERS = (
-    "num_arrived", "num_queued", "num_shed", "num_timed_out", "predicted_tokens", "work_tokens", "waited_s",
-)  # fmt: skip
-
-GATE = np.dtype(fields("f8 queued_s", "i8 number"))
-"""Of a request in a lane, by request row: since when, and its number among all that queued at that gateway. No rows
-where no pool has a gateway."""
-
-LIMIT = record(
-    "f8 rate_per_s capacity input_per_s input_capacity output_per_s output_capacity",
-    "f8 window_s",
-    "i4 messages fall_back charges counts_cached",
-)
-"""What one sender or a group of them may ask for: `sim/plane/limits.py`."""
-
-METER = np.dtype(fields("i8 owner", "f8 at_s level input_level output_level began_s", "i4 limit messages"))
-"""How much of a limit is left: tokens in its three buckets at `at_s`, messages since `began_s`. `owner` of a
-user's own meter: a number for each pair of user and limit, from 1 on (0: nobody's)."""
-
 RETRY = np.dtype(fields("f8 asked_s", "i8 retry_of"))
 """Of a turn that is tried again, by request row: its first attempt's arrival, and the serial of the attempt before. No
 rows where nobody tries again."""
@@ -330,12 +291,6 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "pools": POOL,
     "visits": VISIT,
     "classes": CLASS,
-    "buckets": METER,
-    "meters": METER,
-    "limits": LIMIT,
-    "charges": I4,
-    "lanes": LANE,
-    "gates": GATE,
     "holds": HOLD,
     "retries": RETRY,
     "deadlines": DEADLINE,
@@ -381,6 +336,7 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "wheel": I4,
     "due": DUE,
     "curves": F8,
+    **PROMISE_TABLES,
     **ROUTING_TABLES,
     "spent": F8,
     **STATE_TABLES,
@@ -418,7 +374,6 @@ PLANE = record(
 
 plane_at = rows(PLANE)
 replica_at, request_at, pool_at, visit_at, class_at = map(rows, (REPLICA, REQUEST, POOL, VISIT, CLASS))
-lane_at, gate_at, limit_at, meter_at = map(rows, (LANE, GATE, LIMIT, METER))
 link_at, load_at, loader_at, tier_at, hold_at, retry_at = map(rows, (LINK, LOAD, LOADER, TIER, HOLD, RETRY))
 wait_at, out_at, node_at, due_at = map(rows, (WAIT, OUT, NODE, DUE))
 deadline_at, extra_at, work_at = map(rows, (DEADLINE, EXTRA, WORK))
