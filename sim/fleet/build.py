@@ -9,6 +9,7 @@ from typing import Any
 from sim import catalog, cost, traffic
 from sim.errors import CapacityError, Problem, SpecError
 from sim.fleet.assumptions import pool_inputs, stated_inputs
+from sim.fleet.companions import beside_the_answer, has_companions
 from sim.fleet.host_tiers import host_tier, host_tier_problems
 from sim.fleet.money import contracts_of, features, money_facts, money_inputs, pool_price, price_of, site_of
 from sim.fleet.promises import gateway_of, told
@@ -19,7 +20,9 @@ from sim.fleet.split import split_problems, transfer_of
 from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
 from sim.plane.world import Pool, Visit, World
 from sim.spec import PopulationTraffic, Scenario, Tier
+from sim.spec.companions import before_check
 from sim.spec.fleet import Pool as PoolSpec
+from sim.spec.fleet import Visit as VisitSpec
 from sim.spec.hardware import GpuSpec
 from sim.spec.sourced import Sourced
 from sim.traffic.arrivals import TrafficClass
@@ -184,26 +187,33 @@ def make_world(
                 regions=pool.regions,
             )
         )
-    paths = {
-        name: tuple(
-            Visit(
-                names.index(visit.pool),
-                visit.kind,
-                visit.prompt,
-                visit.template_tokens,
-                visit.block_frac,
-                transfer_of(scenario, visits, compiled.profiles, compiled.gpus) if visit.kind == "decode" else None,
-                feature,
-            )
-            for visit, feature in zip(visits, features(visits), strict=True)
+
+    def visit_of(visit: VisitSpec, path: Sequence[VisitSpec], feature: str) -> Visit:
+        return Visit(
+            names.index(visit.pool),
+            visit.kind,
+            visit.prompt,
+            visit.template_tokens,
+            visit.block_frac,
+            transfer_of(scenario, path, compiled.profiles, compiled.gpus) if visit.kind == "decode" else None,
+            feature,
+            **beside_the_answer(visit),
         )
-        for name, visits in scenario.fleet.paths.items()
-    }
+
+    paths: dict[str, tuple[Visit, ...]] = {}
+    checks: dict[str, Visit] = {}
+    for name, visits in scenario.fleet.paths.items():
+        path = before_check(visits)
+        made = [visit_of(visit, path, feature) for visit, feature in zip(visits, features(visits), strict=True)]
+        paths[name] = tuple(made[: len(path)])
+        if len(path) < len(visits):
+            checks[name] = made[-1]
     return World(
         pools=pools,
         paths=paths,
+        checks=checks,
         classes=source.classes,
-        **told(scenario, source),
+        **told_of_requests(scenario, source),
         router=scenario.fleet.router,
         balance_abs_threshold=scenario.fleet.balance_abs_threshold,
         balance_rel_threshold=scenario.fleet.balance_rel_threshold,
@@ -216,6 +226,12 @@ def make_world(
         horizon_s=scenario.horizon_s,
         has_segments=isinstance(source, Replay) or (isinstance(source, OpenLoop) and source.num_prompts is not None),
     )
+
+
+def told_of_requests(scenario: Scenario, source: traffic.Source) -> dict[str, Any]:
+    """What the plane is told of tiers' promises, and of what it must keep of requests besides."""
+    known = told(scenario, source)
+    return known | {"has_extras": known["has_extras"] or has_companions(scenario)}
 
 
 def rows_by_tier(classes: Sequence[TrafficClass]) -> list[int]:
@@ -271,5 +287,5 @@ def make_groups(
             for name, profile in profiles.items()
         ),
         **money_facts(scenario, world.accounts),
-        has_transfers=any(visits[-1].kind == "decode" for visits in scenario.fleet.paths.values()),
+        has_transfers=any(before_check(visits)[-1].kind == "decode" for visits in scenario.fleet.paths.values()),
     )

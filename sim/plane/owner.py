@@ -15,6 +15,7 @@ from sim.plane.building import NO_DEADLINE, build, check, link_free
 from sim.plane.building_classes import num_languages
 from sim.plane.building_gateways import grow_meters
 from sim.plane.cache_tables import FIRST_SLACK, grow_cache
+from sim.plane.companion_tables import grow_companions
 from sim.plane.compiled import allocate, cache_folder, drop_stale_caches
 from sim.plane.log import LOGGED_LEAP
 from sim.plane.queues import SLOT_BITS
@@ -112,7 +113,7 @@ class Plane:
             grow_cache(self)
             if self.scalar("num_meters") > self.scalar("meter_room"):
                 grow_meters(self)
-            if self.scalar("num_free") == 0:
+            if self.scalar("num_free") < self.scalar("row_slack"):
                 self._grow_requests()
         except MemoryError:
             raise CapacityError("the memory of this machine does not hold the requests and cached blocks") from None
@@ -148,6 +149,7 @@ class Plane:
             if self.scalar(has):
                 old = self[name]
                 self.own(name, 2 * n)[:n] = old
+        grow_companions(self, n)
         if self.scalar("has_loads"):
             self.own("loads", 2 * n)[:n] = old_loads
         if self.scalar("has_holds"):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from slow_model import Result
 
-TIMES = ("arrived_s", "classified_s", "scheduled_s", "first_token_s", "end_s", "transfer_s", "gateway_s")
+TIMES = ("arrived_s", "classified_s", "scheduled_s", "first_token_s", "end_s", "transfer_s", "gateway_s", "verdict_s")
 SHARES = ("cost_usd", "busy_s", "guard_s")
 NUMBERS = (
     "user", "conversation", "turn", "class_id", "language", "ending", "pool", "replica", "prompt_tokens",

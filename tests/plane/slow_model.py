@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import slow_draws as draws
+from slow_companions import Companion, Companions
 from slow_content import Texts
 from slow_control import Controls
 from slow_gateway import Gateways
@@ -50,7 +51,7 @@ Command = tuple[Any, ...]
 
 
 @dataclass(eq=False)
-class Model(Handovers, Senders, Limits, Gateways, Travels, Controls):
+class Model(Companions, Handovers, Senders, Limits, Gateways, Travels, Controls):
     """The world in motion."""
 
     world: World
@@ -83,6 +84,7 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls):
         self.gaps_per_token_s: list[list[float]] = [[] for _ in self.gaps_s]
         self.steps: list[Step] = []
         self.sent_s: dict[int, float] = {}
+        self.reached: list[Request] = []
 
     def add_host_tier(self, members: list[Replica], pool: Pool, counts: Counts) -> None:
         """Give the replicas of a pool their second tier, if it has one."""
@@ -115,7 +117,7 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls):
             "output_tokens": 0, "cached_tokens": 0, "num_preemptions": 0,
             "pool": -1, "replica": -1, "cost_usd": 0.0, "busy_s": 0.0, "guard_s": 0.0, "transfer_s": 0.0,
             "attempt": 0, "retry_of": -1, "left": 0,
-            "gateway_s": 0.0, "flags": 0,
+            "gateway_s": 0.0, "verdict_s": 0.0, "flags": 0,
         }  # fmt: skip
         record |= {name: int(row[name]) for name in ("user", "conversation", "class_id", "language")}
         if again:
@@ -157,16 +159,21 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls):
             self.end(request, FAILED, now, now)
         elif not self.is_let_in(now, request):
             self.end(request, RATE_LIMITED, now, now)
-        elif (too_long and not kind.truncates) or not all(self.fits(request, visit) for visit in request.path):
+        elif (too_long and not kind.truncates) or not self.fits_all(request):
             self.end(request, REFUSED, now, now)
         else:
             if kind.patience_s is not None:
                 wait_s = draws.lookup(kind.patience_s, self.draw(draws.PATIENCE, record, turn))
                 request.patience = True
                 self.push(draws.whole_ns(now + wait_s), TIMER, record["serial"], "patience")
+            self.engage(request)
             self.next_visit(request, now)
 
     # Limits and endings
+
+    def fits_all(self, request: Request) -> bool:
+        """Whether all visits of its path could ever be served."""
+        return all(self.fits(request, visit) for visit in request.path + self.check_of(request))
 
     def fits(self, request: Request, visit: Visit) -> bool:
         """Whether a pool could ever serve this visit."""
@@ -179,6 +186,8 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls):
 
     def end(self, request: Request, ending: int, t_s: float, now: float) -> None:
         """A request ends as of `t_s`; the conversation goes on, with the answer if there is one."""
+        if not self.settle(request, ending, t_s, now):
+            return
         self.release_hold(request, now)
         request.record["ending"], request.record["end_s"] = ending, t_s
         request.patience = False
@@ -192,6 +201,10 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls):
 
     def next_visit(self, request: Request, now: float) -> None:
         request.visit += 1
+        if request.path[request.visit].mode != "gate" or self.open_gate(request, now):
+            self.begin_visit(request, now)
+
+    def begin_visit(self, request: Request, now: float) -> None:
         visit, record = request.path[request.visit], request.record
         if visit.kind in ("generate", "prefill"):
             record["classified_s"] = now
@@ -208,7 +221,7 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls):
             return
         content = request.content
         if visit.kind == "classify":
-            content = self.texts.visit(record, request.path_name, request.visit, content)
+            content = self.texts.visit(record, request.path_name, request.visit, content, request.piece_start)
         request.visit_content = content
         if self.waits(request, visit, now):
             return
@@ -250,6 +263,7 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls):
                 self.book(replica, replica.in_flight[0])
             self.ending = replica.in_flight[0]
             replica.process_output(self.emit)
+            self.read_along(now)
         for seq in replica.aborted:
             if seq.status == RUNNING:
                 self.drop(seq.request, *seq.request.abort, now)
@@ -279,16 +293,24 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls):
         frontend_s = self.world.pools[request.path[-1].pool].frontend_s + self.back(request)
         if request.streams:
             if seq.num_emitted == 1:
-                record["first_token_s"] = now + frontend_s
-                request.patience = False
+                if not self.withhold(request, now):
+                    record["first_token_s"] = now + frontend_s
+                    request.patience = False
             else:
                 row, gap_s = self.rows[record["class_id"]], now - request.last_token_s
                 self.gaps_s[row].append(gap_s)
                 self.gaps_per_token_s[row] += [gap_s / seq.num_new] * seq.num_new
             request.last_token_s = now
+            self.note_pieces(request, seq.num_emitted)
         if seq.num_emitted < seq.output_tokens:
             return
-        if request.is_last or (request.streams and record["requested_tokens"] == 1):
+        if isinstance(request, Companion):
+            self.leave(request, now)
+            self.give_verdict(request.owner, now)
+        elif request.mate is not None and (request.is_last or (request.streams and record["requested_tokens"] == 1)):
+            self.leave(request, now)
+            self.complete_answer(request, now)
+        elif request.is_last or (request.streams and record["requested_tokens"] == 1):
             self.back(request, ends=True)
             self.drop(request, COMPLETED, now + frontend_s, now)
         elif request.abort is not None:
@@ -379,8 +401,9 @@ def play(
             played.append((now, rank, key))
         model.handle(now, rank, key, what)
     for request in model.requests:
-        if request.seq is not None:
-            model.tally(request)
+        for part in (request, request.mate):
+            if part is not None and part.seq is not None:
+                model.tally(part)
     complete = not (model.events and model.events[0][0] < until)
     records = [request.record for request in model.requests]
     result = records, model.gaps_s, model.gaps_per_token_s, model.replicas, model.steps, played, complete

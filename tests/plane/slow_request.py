@@ -60,6 +60,10 @@ class Request:
     """The gateway where it waits, since when, and its number there."""
     gate_number: int = 0
     queued_s: float = math.nan
+    mate: Any = None
+    """Its companion."""
+    piece_start: int = 0
+    """Of a companion: where in the answer the piece begins that it reads."""
 
     @property
     def answering(self) -> bool:
@@ -88,6 +92,12 @@ class Request:
             return record["prompt_tokens"], 1
         if visit.kind != "classify":
             return record["prompt_tokens"], record["requested_tokens"]
+        if visit.prompt in ("answer", "exchange"):  # a check: the most that it reads at once
+            piece = visit.chunk_tokens + visit.carry_over_tokens if visit.mode == "stream" else math.inf
+            read = min(record["requested_tokens"], piece)
+            if visit.prompt == "exchange":
+                read = record["user_tokens"] + record["requested_tokens"]
+            return visit.template_tokens + read, 1
         return visit.template_tokens + record["user_tokens" if visit.prompt == "user" else "prompt_tokens"], 1
 
     @property
