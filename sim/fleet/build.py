@@ -9,6 +9,7 @@ from typing import Any
 from sim import catalog, cost, traffic
 from sim.errors import CapacityError, Problem, SpecError
 from sim.fleet.assumptions import pool_inputs, stated_inputs
+from sim.fleet.companions import has_companions
 from sim.fleet.host_tiers import host_tier, host_tier_problems
 from sim.fleet.money import contracts_of, money_facts, money_inputs, pool_price, price_of, site_of
 from sim.fleet.promises import gateway_of, told
@@ -21,6 +22,7 @@ from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
 from sim.plane.building_work import has_work
 from sim.plane.world import Pool, World
 from sim.spec import PopulationTraffic, Scenario, Tier
+from sim.spec.companions import before_check
 from sim.spec.fleet import Pool as PoolSpec
 from sim.spec.hardware import GpuSpec
 from sim.spec.sourced import Sourced
@@ -186,11 +188,13 @@ def make_world(
                 regions=pool.regions,
             )
         )
+    paths, checks = make_paths(scenario, source.languages, compiled.profiles, compiled.gpus)
     return World(
         pools=pools,
-        paths=make_paths(scenario, source.languages, compiled.profiles, compiled.gpus),
+        paths=paths,
+        checks=checks,
         classes=source.classes,
-        **told(scenario, source),
+        **told_of_requests(scenario, source),
         router=scenario.fleet.router,
         balance_abs_threshold=scenario.fleet.balance_abs_threshold,
         balance_rel_threshold=scenario.fleet.balance_rel_threshold,
@@ -203,6 +207,12 @@ def make_world(
         horizon_s=scenario.horizon_s,
         has_segments=isinstance(source, Replay) or (isinstance(source, OpenLoop) and source.num_prompts is not None),
     )
+
+
+def told_of_requests(scenario: Scenario, source: traffic.Source) -> dict[str, Any]:
+    """What the plane is told of tiers' promises, and of what it must keep of requests besides."""
+    known = told(scenario, source)
+    return known | {"has_extras": known["has_extras"] or has_companions(scenario)}
 
 
 def rows_by_tier(classes: Sequence[TrafficClass]) -> list[int]:
@@ -259,5 +269,5 @@ def make_groups(
         ),
         has_flags=world.has_extras or has_work(world),
         **money_facts(scenario, world.accounts),
-        has_transfers=any(visits[-1].kind == "decode" for visits in scenario.fleet.paths.values()),
+        has_transfers=any(before_check(visits)[-1].kind == "decode" for visits in scenario.fleet.paths.values()),
     )

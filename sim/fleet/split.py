@@ -16,6 +16,7 @@ from sim.plane.handover_tables import pools_with_links, splits
 from sim.plane.owner import Plane
 from sim.plane.world import Transfer
 from sim.spec import Scenario
+from sim.spec.companions import before_check
 from sim.spec.fleet import Visit
 from sim.spec.hardware import GpuSpec
 
@@ -24,7 +25,8 @@ GIGA = 1e9
 
 def split_problems(scenario: Scenario, profiles: Mapping[str, cost.Profile]) -> Iterator[Problem]:
     """Yield paths whose two pools do not keep the same cache."""
-    for name, visits in scenario.fleet.paths.items():
+    for name, path in scenario.fleet.paths.items():
+        visits = before_check(path)
         if visits[-1].kind != "decode":
             continue
         first, second = (profiles[str(visit.pool)] for visit in visits[-2:])

@@ -9,11 +9,13 @@ from typing import Any
 from sim import catalog, cost
 from sim.errors import Problem, SpecError, did_you_mean
 from sim.fleet.assumptions import plain
+from sim.fleet.companions import beside_the_answer
 from sim.fleet.money import features
 from sim.fleet.split import transfer_of
 from sim.plane import world
 from sim.spec import Scenario
 from sim.spec.classifier import Classifier, Rates
+from sim.spec.companions import before_check
 from sim.spec.distribution import Distribution
 from sim.spec.fleet import Visit
 from sim.spec.hardware import GpuSpec
@@ -28,8 +30,8 @@ def make_paths(
     languages: Sequence[str],
     profiles: Mapping[str, cost.Profile],
     gpus: Mapping[str, GpuSpec],
-) -> dict[str, tuple[world.Visit, ...]]:
-    """The paths of a World.
+) -> tuple[dict[str, tuple[world.Visit, ...]], dict[str, world.Visit]]:
+    """The paths of a World, and the checks behind them.
 
     Raises
     ------
@@ -38,18 +40,20 @@ def make_paths(
     """
     problems: list[Problem] = []
     numbers = {name: number for number, name in enumerate(profiles)}
-    paths = {}
+    paths, checks = {}, {}
     for name, visits in scenario.fleet.paths.items():
-        made = []
+        made, path = [], before_check(visits)
         for index, (visit, feature) in enumerate(zip(visits, features(visits), strict=True)):
             at = f"fleet.paths.{name}.{index}"
             is_fetch = visit.kind == "decode"
             with collected(problems, at):
-                transfer = transfer_of(scenario, visits, profiles, gpus) if is_fetch else None
+                transfer = transfer_of(scenario, path, profiles, gpus) if is_fetch else None
                 made.append(replace(make_visit(visit, at, numbers, languages, transfer), feature=feature))
-        paths[name] = tuple(made)
+        paths[name] = tuple(made[: len(path)])
+        if len(path) < len(visits) and made:
+            checks[name] = made[-1]
     SpecError.raise_if(problems)
-    return paths
+    return paths, checks
 
 
 def make_visit(
@@ -75,6 +79,7 @@ def make_visit(
         delay_s=None if visit.duration is None else table(visit.duration),
         true_positive_rate=[each[0] for each in rates] if rates else None,
         false_positive_rate=[each[1] for each in rates] if rates else None,
+        **beside_the_answer(visit),
         **found,
     )
 

@@ -10,6 +10,7 @@ from sim.plane.cache import close_stream, num_free, open_stream, release
 from sim.plane.compiled import jit
 from sim.plane.decoding import close_run, flight_counts_base, flight_of
 from sim.plane.host_tier import write
+from sim.plane.marks import push_mark, remove_mark
 from sim.plane.queues import find_end, first_end, leave_running, pop_ended, push_end, remove_end
 from sim.plane.sequence import blocks_for, delivered, held_blocks, live_blocks, residue_of, scheduled
 from sim.plane.tables import APPEND, DECODING, LEAVING, OWN_GAP, PREFILLING, i4_at, loader_at, request_at
@@ -118,6 +119,8 @@ def start_decoding(p, pool, s, slot):
     run_along(p, s, slot)
     q.state = DECODING
     push_end(p, s, slot, q.end_step)
+    if pool.streams == 1:
+        push_mark(p, s, slot, q)
     s.num_decoding += 1
     tokens = scheduled(s, q)
     s.context += tokens
@@ -152,6 +155,8 @@ def stop_decoding(p, pool, s, slot, now):
     """Take a decoding sequence out of the totals before its end; a token under way is owed to it."""
     close_run(p, pool, s)
     remove_end(p, s, find_end(p, s, slot))
+    if pool.streams == 1:
+        remove_mark(p, s, slot)
     s.num_decoding -= 1
     q = request_at(p.requests, slot)
     is_owed = q.pending == 1  # it has just joined: the step in flight owes it the token that completes its prompt

@@ -14,6 +14,7 @@ from sim.plane.building_routing import build_routing, check_routing
 from sim.plane.building_singly import check_singly, fill_singly, most_in_flight
 from sim.plane.building_work import build_work, check_path, has_delays, has_work
 from sim.plane.cache_tables import build_cache
+from sim.plane.companion_tables import build_companions, check_companions
 from sim.plane.curves import Curves
 from sim.plane.events import NOT_QUEUED, WHEEL_SIZE, WHEEL_WIDTH_S
 from sim.plane.tables import ACTIVE, DEADLINE, DECODE_SIDE, FAR, OFF, PREFILL_SIDE, WHOLE
@@ -74,6 +75,7 @@ def check(world: World) -> None:
     check_split(world)
     check_routing(world)
     check_promises(world)
+    check_companions(world)
 
 
 def check_batch_policy(pool: Pool) -> None:
@@ -138,6 +140,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     key, nobody = draws.key(world.seed, draws.CONTENT), np.uint64(0)
     plane.own("group_keys", num_groups)["v"] = draws.bits(key, numbers, nobody, GROUP_WORD)
     build_transfers(plane, world, num_requests)
+    build_companions(plane, world, first_visit, visit_groups, num_requests, curves)
     build_cache(plane, world)
     tell_classes(plane, world, curves)
     curves.write(plane.own("curves", curves.size))
@@ -147,7 +150,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     plane.own("itl", num_itl * NUM_BINS)
     plane.own("spread", num_itl * NUM_BINS * world.speculates)
     plane.own("spent", len(world.classes) * len(world.accounts))
-    plane.own("out", 4 * width + 64)
+    plane.own("out", 8 * width + 64)
     plane.own("ended", width)
     plane.own("done", RECORDS + 4 * width)
     plane.own("arrivals", 1)
@@ -155,7 +158,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     plane.own("log", 1)
     plane.own("wheel", WHEEL_SIZE)["v"] = -1
     link_free(plane.own("requests", num_requests + 1)[:num_requests], 0)
-    num_homes = len(world.pools) if world.falls_back else max(map(len, world.paths.values()))
+    num_homes = len(world.pools) if world.falls_back else max(map(len, world.paths.values())) + (len(world.checks) > 0)
     num_homes *= world.router == ROUTERS[SESSION_AFFINITY]
     plane.own("homes", num_homes * num_requests)
     has_retries = tries_again(world)
@@ -189,6 +192,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
         "has_retries": int(has_retries),
         "has_deadlines": int(has_deadlines),
         "has_extras": int(has_extras),
+        "row_slack": 1 + world.has_companions,
         "num_free": num_requests,
         "due_size": len(due),
         "wheel_at": int(np.floor(world.start_s / WHEEL_WIDTH_S)),
@@ -220,7 +224,7 @@ def number_groups(world: World) -> tuple[dict[str, int], list[int]]:
     groups = {name: n for n, name in enumerate(dict.fromkeys(kind.prefix_group for kind in world.classes))}
     number = len(groups)
     visit_groups = []
-    for visit in (visit for path in world.paths.values() for visit in path):
+    for visit in world.visits:
         visit_groups.append(number if visit.kind == "classify" else -1)
         number += visit.kind == "classify"
     return groups, visit_groups

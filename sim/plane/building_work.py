@@ -57,6 +57,7 @@ def is_long(world: World, name: str) -> bool:
     return (
         joins(path)
         or any(is_special(visit) for visit in path)
+        or (name in world.checks and world.checks[name].true_positive_rate is not None)
         or any(kind.unsafe_frac > 0.0 for kind in world.classes if kind.path == name)
     )
 
@@ -84,7 +85,7 @@ def has_delays(world: World) -> bool:
 
 def num_rates(world: World) -> int:
     """Languages that all classifiers have rates for; a large number if none has any."""
-    visits = [visit for path in world.paths.values() for visit in path]
+    visits = world.visits
     rates = [each for visit in visits for each in (visit.true_positive_rate, visit.false_positive_rate)]
     return min((len(each) for each in rates if each is not None), default=1 << 31)
 

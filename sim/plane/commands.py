@@ -3,14 +3,15 @@
 # ruff: noqa: ANN001, ANN201
 from sim.metrics.records import FAILED
 from sim.plane.active import list_active
+from sim.plane.companions import is_companion
 from sim.plane.compiled import jit
 from sim.plane.engine import turn_off
 from sim.plane.events import file_outbox, move_to
 from sim.plane.journey import abort
+from sim.plane.leaving import let_in
 from sim.plane.prefix_index import forget_sent
 from sim.plane.states import come_on_line, enter, go_off_line, may_follow
 from sim.plane.tables import ACTIVE, DRAINING, FREE, OFF, THINKING, i4_at, plane_at, pool_at, replica_at, request_at
-from sim.plane.visits import let_in
 
 
 @jit
@@ -88,7 +89,7 @@ def abort_serial(address, serial, now):
     p.num_out = 0
     for slot in range(p.num_requests):
         q = request_at(p.requests, slot)
-        if q.serial == serial and q.state not in (FREE, THINKING):
+        if q.serial == serial and q.state not in (FREE, THINKING) and not is_companion(p, slot):
             abort(p, slot, FAILED, now)
             break
     return p.num_out

@@ -10,6 +10,7 @@ settled once, when the run is closed.
 import numpy as np
 
 from sim.metrics.histogram import BIN_OFFSET, BIN_SHIFT, NUM_BINS
+from sim.plane.companion_rows import reader_at
 from sim.plane.compiled import jit
 from sim.plane.tables import DECODE, DECODING, f8_at, flight_at, i4_at, i8_at, request_at
 
@@ -37,6 +38,8 @@ def steps_by(p, s, r, now):
     higher replica (`cursor`) was handled in this instant.
     """
     ended, last = s.processed, s.target - s.depth
+    if p.has_marks == 1:
+        ended = max(ended, reader_at(p.readers, r).passed)
     if s.doing != DECODE or (last - ended <= 1 and time_at(s, last) > now):
         return ended
     d = now - s.t0_s

@@ -4,6 +4,7 @@
 import numpy as np
 
 from sim.metrics.records import BLOCKED, CAUGHT, COMPLETED, IN_FLIGHT
+from sim.plane.companions import settle
 from sim.plane.compiled import jit
 from sim.plane.deadlines import forget_deadlines
 from sim.plane.drawing import draw, lookup, whole_ns
@@ -33,6 +34,10 @@ def end_request(p, slot, ending, now):
 
     Else people and programs go on whatever became of a turn; only an answer enters the conversation's history.
     """
+    if p.has_companions == 1:
+        slot, ending, now = settle(p, slot, ending, now)
+        if slot < 0:
+            return
     q = request_at(p.requests, slot)
     kind = class_at(p.classes, q.class_id)
     visit = visit_at(p.visits, q.visit)

@@ -26,6 +26,7 @@ from sim.plane.events import emit
 from sim.plane.host_tier import forget_store
 from sim.plane.loading import give_way, is_loading
 from sim.plane.log import LOGGED_LEAP, log_end, log_inner, log_step
+from sim.plane.marks import next_end_s
 from sim.plane.prefix_index import forget_replica
 from sim.plane.queues import SLOT_MASK, first_end, first_ready
 from sim.plane.scheduler import schedule
@@ -76,7 +77,7 @@ def plan(p, r, now):
         s.doing = DECODE
         if s.depth == pool.depth:
             leap(p, pool, s)
-        emit(p, time_at(s, s.target - s.depth), STEP, r, r)
+        emit(p, next_end_s(p, s), STEP, r, r)
     else:
         s.doing = SINGLE
         emit(p, flight_of(p, pool, s, s.processed).end_s, STEP, r, r)
@@ -355,7 +356,7 @@ def end_leap(p, pool, s, r, now):
     target = s.target
     catch_up(p, pool, s, r, now)
     if s.target < target:
-        emit(p, time_at(s, s.target - s.depth), STEP, r, r)
+        emit(p, next_end_s(p, s), STEP, r, r)
 
 
 @jit
@@ -376,7 +377,7 @@ def cut(p, s, r, now):
     target = max(steps_by(p, s, r, now) + 1 + s.depth, s.step + 1)
     if target < s.target:
         s.target = target
-        emit(p, time_at(s, target - s.depth), STEP, r, r)
+        emit(p, next_end_s(p, s), STEP, r, r)
 
 
 @jit

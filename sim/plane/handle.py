@@ -35,6 +35,7 @@ from sim.plane.tables import (
     request_at,
 )
 from sim.plane.transfers import transfer_ended
+from sim.plane.verdicts import read_amid_leap
 
 REACHED, MORE_ARRIVALS, DRAIN_DONE, FULL, WOKEN, LOG_FULL = range(6)
 """Why `advance` came back: time reached; next chunk, room for records or more rows needed; a condition is met, or a
@@ -44,7 +45,7 @@ replica is stuck; room for the log needed."""
 @jit
 def is_full(p):
     """Whether a request that comes might need a row that is not there, of requests, stretches of text or meters."""
-    return p.num_free == 0 or p.num_free_stretches < p.stretch_slack or p.num_meters > p.meter_room
+    return p.num_free < p.row_slack or p.num_free_stretches < p.stretch_slack or p.num_meters > p.meter_room
 
 
 @jit
@@ -60,6 +61,8 @@ def step_ended(p, r, now):
     """The oldest step in flight of replica r has ended, or a request came to an idle one."""
     s = replica_at(p.replicas, r)
     pool = pool_at(p.pools, s.pool)
+    if pool.streams == 1 and read_amid_leap(p, s, r, now):
+        return
     fetch_early(p, s)
     if s.doing == IDLE:  # until now it computed nothing
         gauge_kv(pool, s, now)

@@ -4,40 +4,33 @@
 import numpy as np
 
 from sim.metrics.records import ABANDONED, FAILED, RATE_LIMITED, REFUSED, TIMED_OUT
-from sim.plane.batch import forget_outputs
+from sim.plane.companions import engage, is_companion
 from sim.plane.compiled import jit
 from sim.plane.deadlines import GO_ON, TIME_OUT, be_patient, what_is_due
 from sim.plane.drawing import draw, lookup, lookup_tokens, whole_ns
 from sim.plane.endings import end_request
-from sim.plane.engine import cut, end_leap, wake
 from sim.plane.extras import begin_extras
+from sim.plane.leaving import withdraw
 from sim.plane.limits import is_let_in
-from sim.plane.loading import let_go
-from sim.plane.queues import first_ready, leave_waiting
 from sim.plane.regions import set_out
 from sim.plane.routing import forget_homes
 from sim.plane.sequence import blocks_for
 from sim.plane.singly import reach
 from sim.plane.tables import (
-    DELAYED,
     FAR,
     FREE,
-    LOADING,
     PAUSE,
-    QUEUED,
     THINKING,
-    WAITING,
     arrival_at,
     class_at,
     f8_at,
     pool_at,
-    replica_at,
     request_at,
     visit_at,
 )
 from sim.plane.text import begin_text, go_on_with_text
 from sim.plane.views import come_by_router
-from sim.plane.visits import depart, enter_pool, go_on, leave_gateway, lengths, start_visit
+from sim.plane.visits import enter_pool, go_on, lengths, most_read, open_gate, start_visit
 from sim.plane.work import GOES_ON, after_visit, begin_work, is_made, refusal_tokens, visit_lengths
 
 
@@ -109,11 +102,15 @@ def issue(p, slot, now):
     if kind.patience_s >= 0:
         u = draw(p.patience_key, q, q.turn)
         be_patient(p, slot, max(now, whole_ns(now + lookup(p, kind.patience_s, u))))
-    if kind.special == 1:
+    if p.has_companions == 1:
+        engage(p, slot, q)
+    if kind.special == 0:
+        start_visit(p, slot, now)
+    elif visit_at(p.visits, q.visit).gates == 0:
         q.visit -= 1
         go_on(p, slot, GOES_ON, now)
-    else:
-        start_visit(p, slot, now)
+    elif open_gate(p, slot, now):
+        go_on(p, slot, GOES_ON, now)
 
 
 @jit
@@ -121,6 +118,11 @@ def fits(p, q, kind, answer):
     """Whether the class lets a request in, and every pool of its path can ever hold it."""
     if kind.refuses_long == 1 and q.full_prompt + answer > kind.max_context:
         return False
+    check = np.int64(visit_at(p.visits, q.visit).check)
+    if check >= 0:
+        visit = visit_at(p.visits, check)
+        if not can_hold(pool_at(p.pools, visit.pool), visit.template_tokens + most_read(q, visit), 1):
+            return False
     if kind.special == 1:
         return fits_everywhere(p, q)
     for v in range(q.visit, visit_at(p.visits, q.visit).path_end + 1):
@@ -194,40 +196,7 @@ def ring(p, slot, now):
 def abort(p, slot, ending, now):
     """End a request from outside: at once if it waits, else at the end of the step or transfer in progress."""
     q = request_at(p.requests, slot)
-    if q.state in (FREE, THINKING) or q.aborted >= 0:
+    if q.state in (FREE, THINKING) or q.aborted >= 0 or is_companion(p, slot):  # a companion goes with its request
         return
-    if q.state == QUEUED:
-        leave_gateway(p, pool_at(p.pools, visit_at(p.visits, q.visit).pool), slot, ending, now)
-        return
-    if q.state == DELAYED:
+    if withdraw(p, slot, ending, now):
         end_request(p, slot, ending, now)
-        return
-    s = replica_at(p.replicas, q.replica)
-    if q.state == LOADING:  # its blocks are being written: the end of the transfer ends it
-        q.aborted = ending
-        q.abort_s = now
-        return
-    if q.state == WAITING:
-        pool = pool_at(p.pools, s.pool)
-        made_way = first_ready(p, pool, s) == slot  # it may have blocked those behind it
-        if q.num_blocks > 0:
-            end_leap(p, pool, s, q.replica, now)
-            let_go(p, pool, s, slot, now)
-            made_way = True
-        leave_waiting(p, pool, s, slot, now)
-        forget_outputs(p, pool, s, slot)
-        if made_way:
-            wake(p, s, q.replica, now)
-        depart(p, q, slot, now)
-        end_request(p, slot, ending, now)
-        return
-    q.aborted = ending
-    q.abort_s = now
-    q.link = -1
-    if s.num_aborts == 0:
-        s.abort_head = slot
-    else:
-        request_at(p.requests, s.abort_tail).link = slot
-    s.abort_tail = slot
-    s.num_aborts += 1
-    cut(p, s, q.replica, now)

@@ -5,13 +5,16 @@ import numpy as np
 
 from sim.plane.batch import drop, forget_outputs, outputs_base, start_decoding, take_ended
 from sim.plane.cache import extend
+from sim.plane.companions import has_companion, withhold
 from sim.plane.compiled import jit
 from sim.plane.deadlines import end_patience
 from sim.plane.decoding import add_gap, add_itl, bin_of, flight_counts_base, flight_of, gauge_kv
 from sim.plane.endings import end_request
 from sim.plane.engine import book_single, commit, end_decode_steps
 from sim.plane.handover import goes_elsewhere, keep
+from sim.plane.leaving import depart
 from sim.plane.log import log_finish
+from sim.plane.marks import note_tokens, reach_marks
 from sim.plane.queues import leave_waiting
 from sim.plane.singly import new_tokens, spread_gap
 from sim.plane.tables import (
@@ -28,7 +31,8 @@ from sim.plane.tables import (
     request_at,
     visit_at,
 )
-from sim.plane.visits import complete_visit, depart
+from sim.plane.verdicts import complete_beside, read_along
+from sim.plane.visits import complete_visit
 from sim.plane.work import note_candidate
 
 
@@ -47,7 +51,10 @@ def finish(p, r, now):
         take_ended(p, pool, s, 0)
     deliver_outputs(p, pool, s, s.processed - 1 + s.paused, now)
     s.paused = 0
-    if s.num_aborts > 0:
+    if pool.streams == 1:
+        reach_marks(p, s, s.processed)
+        read_along(p, now)
+    while s.num_aborts > 0:
         carry_out_aborts(p, pool, s, now)
 
 
@@ -120,6 +127,8 @@ def deliver(p, pool, s, slot, marks, now):
             add_gap(p, q, now - q.last_token_s)
         note_first_token(p, q, slot, now)
     q.last_token_s = now
+    if pool.streams == 1 and q.state != DECODING:
+        note_tokens(p, slot, q)
     finished = q.emitted == q.output and q.state != DECODING
     if q.state == WAITING:  # preempted while the token was under way
         if finished:
@@ -156,6 +165,8 @@ def deliver_singly(p, pool, s, slot, marks, now):
     q.emitted += tokens
     q.last_token_s = now
     note_first_token(p, q, slot, now)
+    if pool.streams == 1:
+        note_tokens(p, slot, q)
     finished = q.emitted == q.output
     if q.state != WAITING:
         q.computed = q.prompt + q.emitted - 1  # without the drafts that were rejected
@@ -173,8 +184,9 @@ def note_first_token(p, q, slot, now):
     if np.isnan(q.first_token_s):
         visit = visit_at(p.visits, q.visit)
         if visit.streams == 1:
-            q.first_token_s = now
-            end_patience(p, slot)
+            if not withhold(p, slot, now):
+                q.first_token_s = now
+                end_patience(p, slot)
         elif visit.role == CANDIDATE:
             note_candidate(p, slot, now)
 
@@ -185,7 +197,10 @@ def finish_visit(p, s, q, slot, now):
     log_finish(p, s, q, now)
     if q.aborted >= 0:
         forget_abort(p, s, slot)
-    complete_visit(p, slot, now)
+    if has_companion(p, slot):
+        complete_beside(p, slot, now)
+    else:
+        complete_visit(p, slot, now)
 
 
 # ------------------------------------------------------------------ aborts

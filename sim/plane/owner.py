@@ -16,6 +16,7 @@ from sim.plane.building_classes import num_languages
 from sim.plane.building_gateways import grow_meters
 from sim.plane.building_work import num_rates
 from sim.plane.cache_tables import FIRST_SLACK, grow_cache
+from sim.plane.companion_tables import grow_companions
 from sim.plane.compiled import allocate, cache_folder, drop_stale_caches
 from sim.plane.log import LOGGED_LEAP
 from sim.plane.promise_rows import LANE_COUNTERS
@@ -118,7 +119,7 @@ class Plane:
             grow_cache(self)
             if self.scalar("num_meters") > self.scalar("meter_room"):
                 grow_meters(self)
-            if self.scalar("num_free") == 0:
+            if self.scalar("num_free") < self.scalar("row_slack"):
                 self._grow_requests()
         except MemoryError:
             raise CapacityError("the memory of this machine does not hold the requests and cached blocks") from None
@@ -157,6 +158,7 @@ class Plane:
         if self.scalar("has_work"):
             old = self["works"]
             self.own("works", 2 * n)[:n] = old
+        grow_companions(self, n)
         if self.scalar("has_loads"):
             self.own("loads", 2 * n)[:n] = old_loads
         if self.scalar("has_holds"):

@@ -168,40 +168,40 @@ def leave_running(p, s, slot, now):
 
 
 @jit
-def sift_end_up(p, base, i):
+def sift_end_up(heap, base, i):
     """Move entry i of the heap at `base` up to its place."""
-    key = i8_at(p.ends, base + i).v
+    key = i8_at(heap, base + i).v
     while i > 0:
         parent = (i - 1) >> 1
-        if i8_at(p.ends, base + parent).v <= key:
+        if i8_at(heap, base + parent).v <= key:
             break
-        i8_at(p.ends, base + i).v = i8_at(p.ends, base + parent).v
+        i8_at(heap, base + i).v = i8_at(heap, base + parent).v
         i = parent
-    i8_at(p.ends, base + i).v = key
+    i8_at(heap, base + i).v = key
 
 
 @jit
-def sift_end_down(p, base, i, n):
+def sift_end_down(heap, base, i, n):
     """Move entry i of the heap of n at `base` down to its place."""
-    key = i8_at(p.ends, base + i).v
+    key = i8_at(heap, base + i).v
     while True:
         c = 2 * i + 1
         if c >= n:
             break
-        if c + 1 < n and i8_at(p.ends, base + c + 1).v < i8_at(p.ends, base + c).v:
+        if c + 1 < n and i8_at(heap, base + c + 1).v < i8_at(heap, base + c).v:
             c += 1
-        if i8_at(p.ends, base + c).v >= key:
+        if i8_at(heap, base + c).v >= key:
             break
-        i8_at(p.ends, base + i).v = i8_at(p.ends, base + c).v
+        i8_at(heap, base + i).v = i8_at(heap, base + c).v
         i = c
-    i8_at(p.ends, base + i).v = key
+    i8_at(heap, base + i).v = key
 
 
 @jit
 def push_end(p, s, slot, end_step):
     """Note the step that ends a decoding sequence; `num_decoding` does not count it yet."""
     i8_at(p.ends, s.base + s.num_decoding).v = (end_step << SLOT_BITS) | slot
-    sift_end_up(p, s.base, s.num_decoding)
+    sift_end_up(p.ends, s.base, s.num_decoding)
 
 
 @jit
@@ -216,8 +216,8 @@ def remove_end(p, s, i):
     last = s.num_decoding - 1
     if i != last:
         i8_at(p.ends, s.base + i).v = i8_at(p.ends, s.base + last).v
-        sift_end_down(p, s.base, i, last)
-        sift_end_up(p, s.base, i)
+        sift_end_down(p.ends, s.base, i, last)
+        sift_end_up(p.ends, s.base, i)
 
 
 @jit

@@ -24,6 +24,7 @@ has those of its tier to choose from.
 # ruff: noqa: ANN001, ANN201
 import numpy as np
 
+from sim.plane.companion_rows import companion_at
 from sim.plane.compiled import jit
 from sim.plane.content import first_stretch, run_at
 from sim.plane.prefix_index import longest_match, remember
@@ -70,6 +71,8 @@ def route(p, pool, q, slot, visit):
     if pool.router == LEAST_KV:
         return least_used(p, slot, view, blocks_for(q.prompt, pool.block_size))
     if pool.router == SESSION_AFFINITY:
+        if p.has_companions == 1 and companion_at(p.companions, slot).is_companion == 1:
+            slot = np.int64(companion_at(p.companions, slot).other)
         home = i4_at(p.homes, slot * p.num_homes + visit.home)
         is_near = begin <= home.v < end and replica_at(p.replicas, home.v).state == ACTIVE
         if not is_near or is_overloaded(p, pool, view, home.v):

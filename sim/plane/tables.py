@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sim.metrics.records import DONE
+from sim.plane.companion_rows import COMPANION_TABLES
 from sim.plane.compiled import rows
 from sim.plane.promise_rows import PROMISE_TABLES
 from sim.plane.record_types import fields, record
@@ -23,7 +24,7 @@ FAR = 1e300
 ARRIVE, TIMER, TRANSFER, STEP = 1, 2, 3, 4
 
 # Request states.
-FREE, WAITING, PREFILLING, DECODING, THINKING, LEAVING, LOADING, DELAYED, QUEUED = range(9)
+FREE, WAITING, PREFILLING, DECODING, THINKING, LEAVING, LOADING, DELAYED, QUEUED, WITHHELD = range(10)
 """PREFILLING: runs, apart from the batch's totals (mostly a chunk in progress). DECODING: in the totals, one token a
 step. LEAVING: its last token is under way (asynchronous scheduling). LOADING: it waits in line and holds
 blocks, and what is to be in them is on its way. DELAYED, QUEUED: at no replica, see deadlines.py; on its way or
@@ -143,6 +144,7 @@ POOL = record(
     "i8 room num_queued num_joined",  # places free at active replicas; requests that wait, and that ever did
     "f8 virtual",  # fair order: the start tag of the request that was let in last
     "f8 queued_s queued_at_s",  # integral of num_queued over time, up to queued_at_s
+    "i4 streams",  # whether somebody reads along what is written here: `sim/plane/marks.py`
 )
 
 VISIT = record(
@@ -165,6 +167,10 @@ VISIT = record(
     "f8 frac escalate_frac",
     "i8 output_tokens delay_s adds_tokens refusal_tokens",  # quantile tables; -1: none
     "i8 true_positive false_positive",  # by language; -1: block_frac holds
+    # a classifier beside the answer, see `sim/plane/companions.py`: the visits after it begin at once; what it reads of
+    # the answer; in what pieces; whether the client gets them after their verdicts
+    "i4 gates reads chunk_tokens carry_tokens holds_back",
+    "i4 gate check",  # of all visits of a path: those that a companion makes, -1: none
 )
 
 HOLD = record(
@@ -337,6 +343,7 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "due": DUE,
     "curves": F8,
     **PROMISE_TABLES,
+    **COMPANION_TABLES,
     **ROUTING_TABLES,
     "spent": F8,
     **STATE_TABLES,
@@ -356,6 +363,7 @@ PLANE = record(
     "i8 has_deadlines has_extras has_gates has_charges has_work event_stretches",
     "i8 num_user_limits meter_size num_meters meter_room",  # users' meters: rows, those taken, how many may be
     "i8 num_accounts",
+    "i8 has_companions has_marks num_reached row_slack",  # rows that an event may need
     "i8 ring",  # rows of flights of a replica, less one
     "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key affinity_key content_key",
     "u8 accept_key retry_key backoff_key leave_key router_key",

@@ -16,6 +16,10 @@ mix = jit(draws.mix)
 bits = jit_with(draws.bits, mix=mix)
 VISIT_BITS = 32
 """The streams of a request's visits are numbered apart: (ordinal + 1) << VISIT_BITS."""
+ANSWER_BITS, TURN_BITS = 56, 34
+"""Those of checks: (ordinal + 1) << ANSWER_BITS | turn << TURN_BITS | where the piece begins."""
+ANSWER, EXCHANGE = 1, 2
+"""`reads` of a check: a piece of the answer; or the user's message and all of the answer so far, which goes on."""
 
 
 @jit
@@ -133,6 +137,9 @@ def open_text(p, q, slot, kind, visit):
     q.is_new = np.int64(not follows or q.began_turn == q.turn)
     is_last = not follows or kind.keep_history == 0 or q.turn + 1 == q.num_turns
     q.is_private = np.int64(q.is_new == 1 and is_last)
+    if visit.reads == EXCHANGE:
+        q.is_new = np.int64(q.history == 0)
+        q.is_private = 0
     if kind.reacts == 1:  # what is asked again is found
         q.is_new = np.int64(q.is_new == 1 and q.attempt == 0)
         q.is_private = 0
@@ -149,6 +156,10 @@ def open_text(p, q, slot, kind, visit):
     q.prefix = visit.template_tokens
     q.segments = -1
     q.own_from = visit.template_tokens
+    if visit.reads > 0:
+        index = (q.turn << TURN_BITS) | (q.history if visit.reads == ANSWER else 0)
+        q.stream = stream_key(p, q, ((visit.ordinal + 1) << ANSWER_BITS) | index)
+        return
     index = q.turn
     if visit.reads_full == 1:
         index = q.began_turn if visit.joins == 0 else work_at(p.works, slot).told_turn

@@ -5,11 +5,11 @@ from sim.plane.compiled import jit
 from sim.plane.endings import end_request
 from sim.plane.engine import end_leap, wake
 from sim.plane.handover import count_transfer, release_hold
+from sim.plane.leaving import leave_pool
 from sim.plane.links import take_arrived
 from sim.plane.loading import has_loaded, let_go
 from sim.plane.queues import leave_waiting
 from sim.plane.tables import WAITING, loader_at, pool_at, replica_at, request_at
-from sim.plane.visits import leave_pool
 
 
 @jit

@@ -3,44 +3,27 @@
 # ruff: noqa: ANN001, ANN201
 import numpy as np
 
-from sim.metrics.records import BLOCKED, COMPLETED, SHED, TIMED_OUT
+from sim.metrics.records import BLOCKED, COMPLETED, SHED
+from sim.plane.companion_rows import companion_at
 from sim.plane.compiled import jit
 from sim.plane.deadlines import delay
 from sim.plane.drawing import draw, whole_ns
 from sim.plane.endings import end_request
-from sim.plane.engine import cut
-from sim.plane.events import emit
-from sim.plane.gateway import (
-    count_in,
-    count_out,
-    has_place,
-    join_lane,
-    lane_of,
-    leave_lane,
-    may_start,
-    next_in,
-    shed_for,
-    tag_first,
-)
-from sim.plane.handover import offer
+from sim.plane.gateway import count_in, has_place, join_lane, lane_of, may_start, shed_for, tag_first
+from sim.plane.leaving import depart, join_replica, leave_line
 from sim.plane.loading import forget_load
-from sim.plane.queues import join_waiting
 from sim.plane.regions import travels
 from sim.plane.routing import be_sent, idlest_of, route
 from sim.plane.tables import (
-    CANDIDATE,
     DECODE_SIDE,
-    STEP,
+    WITHHELD,
     class_at,
-    f8_at,
     pool_at,
-    replica_at,
     request_at,
     visit_at,
     work_at,
 )
-from sim.plane.text import open_text
-from sim.plane.views import count_sent
+from sim.plane.text import EXCHANGE, open_text
 from sim.plane.work import conclude, end_wait, next_stop, open_work
 from sim.plane.world import MAX_VISITS
 
@@ -54,8 +37,37 @@ def lengths(q, visit):
 
 
 @jit
+def most_read(q, visit):
+    """The most of an answer, and of what was asked, that a check reads at once [tokens]."""
+    if visit.reads == EXCHANGE:
+        return q.user_tokens + q.full_output
+    return min(q.full_output, visit.chunk_tokens + visit.carry_tokens)
+
+
+@jit
 def start_visit(p, slot, now):
-    """Send a request to the pool of its present visit."""
+    """Send a request to its present visit; if that is a gate, its companion, and the request to the visit after it."""
+    q = request_at(p.requests, slot)
+    if visit_at(p.visits, q.visit).gates == 1:
+        if not open_gate(p, slot, now):
+            return
+        q.visit += 1
+    begin_visit(p, slot, now)
+
+
+@jit
+def open_gate(p, slot, now):
+    """A request's companion makes the visit of its gate. False if there is no such pool any more: both have ended."""
+    request_at(p.requests, slot).state = WITHHELD
+    c = companion_at(p.companions, slot)
+    c.busy = 1
+    begin_visit(p, c.other, now)
+    return c.other >= 0
+
+
+@jit
+def begin_visit(p, slot, now):
+    """Send a request or a companion to the pool of its present visit."""
     open_visit(p, slot)
     enter_pool(p, slot, now)
 
@@ -135,69 +147,8 @@ def passes(p, pool, q, slot, now):
 @jit
 def leave_gateway(p, pool, slot, ending, now):
     """A request ends while it waits at a gateway."""
-    lane_of(p, pool, request_at(p.requests, slot)).num_timed_out += np.int64(ending == TIMED_OUT)
-    leave_lane(p, pool, slot, now)
-    pool.min_waiting = min(pool.min_waiting, pool.num_waiting)
-    pool.num_left += 1
+    leave_line(p, pool, slot, ending, now)
     end_request(p, slot, ending, now)
-
-
-@jit
-def let_in(p, pool, r, now):
-    """Let in who waits at a gateway, as long as there is room: at replica `r`, or at the idlest where that has none."""
-    slot = next_in(p, pool)
-    while slot >= 0:
-        q = request_at(p.requests, slot)
-        visit = visit_at(p.visits, q.visit)
-        to = r if r >= 0 and has_place(p, r, pool) else idlest_of(p, pool)
-        leave_lane(p, pool, slot, now)
-        count_in(p, pool, lane_of(p, pool, q), q, visit)
-        be_sent(p, pool, q, slot, visit, to)
-        join_replica(p, pool, q, slot, visit, to, now)
-        slot = next_in(p, pool)
-
-
-@jit
-def join_replica(p, pool, q, slot, visit, r, now):
-    """A request joins the queue of a replica."""
-    q.replica = r
-    if visit.side == DECODE_SIDE:
-        offer(p, q, slot, visit)
-    pool.prompt_tokens += q.prompt
-    count_sent(p, slot, r, 1)
-    s = replica_at(p.replicas, r)
-    is_head = join_waiting(p, pool, s, slot, False, now)
-    if s.pending == 0:
-        s.pending = 1
-        emit(p, now, STEP, r, r)
-    elif (is_head or pool.adaptive == 1) and s.num_running < pool.max_admitted:  # a longer queue makes chunks shorter
-        cut(p, s, r, now)
-
-
-@jit
-def leave_pool(p, q, slot):
-    """A request leaves its replica for good: count it out, turn its share of replica time into money, and book it."""
-    visit = visit_at(p.visits, q.visit)
-    pool = pool_at(p.pools, visit.pool)
-    pool.num_left += 1
-    count_sent(p, slot, q.replica, -1)
-    if pool.gated == 1:
-        count_out(p, pool, q, visit)
-    q.cost_usd += q.cost_s * pool.usd_per_s
-    if q.arrived_s >= 0.0:  # measured
-        f8_at(p.spent, q.class_id * p.num_accounts + visit.account).v += q.cost_s
-    if visit.last == 0 and visit.role != CANDIDATE:
-        q.guard_s += q.cost_s
-        q.cost_s = 0.0
-
-
-@jit
-def depart(p, q, slot, now):
-    """A request leaves its replica for good, and who waits for its place may come."""
-    leave_pool(p, q, slot)
-    pool = pool_at(p.pools, visit_at(p.visits, q.visit).pool)
-    if pool.num_queued > 0:
-        let_in(p, pool, q.replica, now)
 
 
 @jit

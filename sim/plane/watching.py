@@ -5,20 +5,20 @@ import numpy as np
 
 from sim.metrics.records import IN_FLIGHT
 from sim.plane.batch import leave_totals
+from sim.plane.companions import is_companion
 from sim.plane.compiled import jit
 from sim.plane.decoding import close_run, count_run, num_steps_in, spent_j, steps_by, used_blocks
 from sim.plane.endings import end_request
 from sim.plane.engine import catch_up
 from sim.plane.events import move_to
+from sim.plane.leaving import is_nowhere, leave_pool
 from sim.plane.sequence import blocks_in
 from sim.plane.tables import (
     DECODE,
     DECODING,
-    DELAYED,
     FREE,
     IDLE,
     OFF,
-    QUEUED,
     SINGLE,
     THINKING,
     observed_at,
@@ -27,7 +27,6 @@ from sim.plane.tables import (
     replica_at,
     request_at,
 )
-from sim.plane.visits import leave_pool
 
 
 @jit
@@ -128,12 +127,12 @@ def end_all(address, first_slot, now):
         if p.num_done > p.done_room:
             return slot
         q = request_at(p.requests, slot)
-        if q.state in (FREE, THINKING):
+        if q.state in (FREE, THINKING) or is_companion(p, slot):
             continue
         if q.state == DECODING:
             s = replica_at(p.replicas, q.replica)
             leave_totals(p, pool_at(p.pools, s.pool), s, slot)
-        if q.state not in (DELAYED, QUEUED):
+        if not is_nowhere(q):
             leave_pool(p, q, slot)
         end_request(p, slot, IN_FLIGHT, np.nan)
     return -1

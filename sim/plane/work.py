@@ -190,13 +190,19 @@ def end_wait(p, slot):
 
 
 @jit
+def block_chance(p, q, slot, visit):
+    """Chance that a classifier blocks a request."""
+    if visit.true_positive < 0:
+        return visit.block_frac
+    is_unsafe = extra_at(p.extras, slot).flags & UNSAFE != 0
+    rates = visit.true_positive if is_unsafe else visit.false_positive
+    return f8_at(p.curves, rates + q.language).v
+
+
+@jit
 def is_flagged(p, q, slot, visit):
     """Whether a classifier blocks a request."""
-    chance = visit.block_frac
-    if visit.true_positive >= 0:
-        is_unsafe = extra_at(p.extras, slot).flags & UNSAFE != 0
-        rates = visit.true_positive if is_unsafe else visit.false_positive
-        chance = f8_at(p.curves, rates + q.language).v
+    chance = block_chance(p, q, slot, visit)
     return chance > 0.0 and draw_visit(p.block_key, q, visit) < chance
 
 

@@ -149,7 +149,7 @@ class Visit:
     `generate` does, in two pools. `delay`: time at no pool."""
     prompt: str = "full"
     """What a classifier reads: `user` (the new tokens of this turn), `full`, or `exchange`: `user`, and what was said
-    since."""
+    since. Where it checks an answer, `answer`, or `exchange`: `user` and the answer so far."""
     template_tokens: int = 0
     """The classifier's own instructions, a prefix shared by all its requests [tokens]."""
     block_frac: float = 0.0
@@ -179,6 +179,15 @@ class Visit:
     """Share of unsafe requests that a classifier blocks, by language; with the next, in place of `block_frac`."""
     false_positive_rate: Sequence[float] | None = None
     """Share of the others that it blocks, by language."""
+    mode: str = "serial"
+    """Of a classifier. `serial`: before the visit after it; of a check: when the whole answer is there. `gate`: beside
+    the visits after it. `stream`, of a check: piece by piece while the answer is written. docs/companions.md."""
+    chunk_tokens: int = 200
+    """Of a check that streams: tokens of a piece."""
+    carry_over_tokens: int = 50
+    """Tokens before a piece that are read again with it."""
+    holds_back: bool = False
+    """Whether the client gets a piece after its verdict only."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +197,8 @@ class World:
     pools: Sequence[Pool]
     paths: Mapping[str, Sequence[Visit]]
     classes: Sequence[TrafficClass]
+    checks: Mapping[str, Visit] = field(default_factory=dict)
+    """By path: the classifier that reads what was answered."""
     buckets: Sequence[Bucket] = ()
     promises: Mapping[str, Promise] = field(default_factory=dict)
     """What the tiers are promised; a tier that is missing, no more than the others: `sim.plane.promises`."""
@@ -221,6 +232,16 @@ class World:
     """Histogram row of each class; empty: one row a class."""
 
     @property
+    def visits(self) -> tuple[Visit, ...]:
+        """All visits, in the order of their rows: those of the paths, then checks."""
+        return (*(visit for path in self.paths.values() for visit in path), *self.checks.values())
+
+    @property
+    def has_companions(self) -> bool:
+        """Whether any request has a companion."""
+        return len(self.checks) > 0 or any(visit.mode == "gate" for visit in self.visits)
+
+    @property
     def tiers(self) -> list[str]:
         """The tiers that send requests, in order of their classes; each has a lane at every gateway."""
         return list(dict.fromkeys(kind.tier for kind in self.classes))
@@ -238,11 +259,7 @@ class World:
     @property
     def accounts(self) -> list[tuple[int, str]]:
         """What cost is booked by: each pool with each feature that it serves."""
-        return list(
-            dict.fromkeys(
-                (visit.pool, visit.feature) for path in self.paths.values() for visit in path if visit.pool >= 0
-            )
-        )
+        return list(dict.fromkeys((visit.pool, visit.feature) for visit in self.visits if visit.pool >= 0))
 
     @property
     def speculates(self) -> bool:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 BELONGS: Mapping[str, tuple[str, ...]] = {
     "prompt": ("classify",),
+    "mode": ("classify",),
+    "chunk_tokens": ("classify",),
+    "carry_over_tokens": ("classify",),
+    "release": ("classify",),
     "template_tokens": ("classify",),
     "block_frac": ("classify",),
     "classifier": ("classify",),

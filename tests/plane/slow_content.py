@@ -55,6 +55,7 @@ class Texts:
         groups: list[tuple[str, Any]] = [("class", kind.prefix_group) for kind in world.classes]
         for name, path in world.paths.items():
             groups += [(name, v) for v, visit in enumerate(path) if visit.kind == "classify"]
+        groups += [(name, len(world.paths[name])) for name in world.checks]
         self.groups = {group: number for number, group in enumerate(dict.fromkeys(groups))}
 
     def prefix(self, group: tuple[str, Any], num_tokens: int) -> tuple[int, int]:
@@ -80,12 +81,21 @@ class Texts:
         """A turn after one that got no answer: what had been said, up to `end`, stays; new text follows."""
         return before.parted(end, self.stream(record, record["turn"]), record["turn"])
 
-    def visit(self, record: dict[str, Any], path: str, number: int, told_turn: int) -> Content:
+    def visit(self, record: dict[str, Any], path: str, number: int, told_turn: int, start: int) -> Content:
         """A classifier's: its template, and text that stays the same as long as what it reads does.
 
-        `told_turn`: the turn from which on all prompts and answers repeat what was before.
+        `told_turn`: the turn from which on all prompts and answers repeat what was before; `start`: of a piece.
         """
+        if number == len(self.world.paths[path]):
+            return self.check(record, path, number, start)
         visit = self.world.paths[path][number]
         index = told_turn if visit.prompt == "full" else record["turn"]
         stream = self.stream(record, (number + 1) << 32 | index)
         return Content((self.prefix((path, number), visit.template_tokens),), stream, index)
+
+    def check(self, record: dict[str, Any], path: str, number: int, start: int) -> Content:
+        """The text of a piece that a check reads; of the exchange so far, a text that goes on."""
+        visit = self.world.checks[path]
+        place = start if visit.prompt == "answer" else 0
+        stream = self.stream(record, (number + 1) << 56 | record["turn"] << 34 | place)
+        return Content((self.prefix((path, number), visit.template_tokens),), stream, record["turn"])

@@ -18,7 +18,7 @@ class Controls:
     let_in: Any
     leave_lane: Any
     end: Any
-    drop: Any
+    leave: Any
     schedule_event: Any
     issue: Any
     enter_pool: Any
@@ -54,23 +54,29 @@ class Controls:
     def abort(self, request: Request, ending: int, now: float) -> None:
         if request.ended or request.abort is not None:
             return
+        if self.withdraw(request, ending, now):
+            self.end(request, ending, now, now)
+
+    def withdraw(self, request: Request, ending: int, now: float) -> bool:
+        """Take a request out of where it is. Whether it is out; else it ends with the step or transfer in progress."""
+        if request.abort is not None:
+            return False
         if request.gate is not None:
             self.leave_lane(request, now)
-            self.end(request, ending, now, now)
-            return
+            return True
         replica, seq = request.replica, request.seq
-        if replica is None:  # it is on its way
-            self.end(request, ending, now, now)
-        elif seq.status == LOADING:
-            request.abort = (ending, now)  # its blocks are being written: the end of the transfer ends it
-        elif seq in replica.waiting:
-            made_way = seq.blocks or seq is replica.first_ready()
-            self.drop(request, ending, now, now)
-            if made_way and not replica.has_event:
-                self.schedule_event(replica, now)
-        else:
-            request.abort = (ending, now)
-            request.replica.aborted.append(request.seq)
+        if replica is None:  # it is on its way, or waits for its companion
+            return True
+        if seq not in replica.waiting or seq.status == LOADING:
+            request.abort = (ending, now)  # of who loads, blocks are being written: the end of the transfer ends it
+            if seq.status != LOADING:
+                replica.aborted.append(seq)
+            return False
+        made_way = seq.blocks or seq is replica.first_ready()
+        self.leave(request, now)
+        if made_way and not replica.has_event:
+            self.schedule_event(replica, now)
+        return True
 
     def timer(self, now: float, request: Request, what: str) -> None:
         if not self.is_live(request, what):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import slow_draws as draws
+from slow_companions import Companion, Companions
 from slow_content import Texts
 from slow_control import Controls
 from slow_gateway import Gateways
@@ -50,7 +51,7 @@ Command = tuple[Any, ...]
 
 
 @dataclass(eq=False)
-class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Paths):
+class Model(Companions, Handovers, Senders, Limits, Gateways, Travels, Controls, Paths):
     """The world in motion."""
 
     world: World
@@ -83,6 +84,7 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Paths):
         self.gaps_per_token_s: list[list[float]] = [[] for _ in self.gaps_s]
         self.steps: list[Step] = []
         self.sent_s: dict[int, float] = {}
+        self.reached: list[Request] = []
 
     def add_host_tier(self, members: list[Replica], pool: Pool, counts: Counts) -> None:
         """Give the replicas of a pool their second tier, if it has one."""
@@ -152,19 +154,22 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Paths):
             self.end(request, FAILED, now, now)
         elif not self.is_let_in(now, request):
             self.end(request, RATE_LIMITED, now, now)
-        elif (too_long and not kind.truncates) or not self.fits(request):
+        elif (too_long and not kind.truncates) or not self.fits_all(request):
             self.end(request, REFUSED, now, now)
         else:
             if kind.patience_s is not None:
                 wait_s = draws.lookup(kind.patience_s, self.draw(draws.PATIENCE, record, turn))
                 request.patience = True
                 self.push(draws.whole_ns(now + wait_s), TIMER, record["serial"], "patience")
+            self.engage(request)
             self.next_visit(request, now)
 
     # Limits and endings
 
     def end(self, request: Request, ending: int, t_s: float, now: float) -> None:
         """A request ends as of `t_s`; the conversation goes on, with the answer if there is one."""
+        if not self.settle(request, ending, t_s, now):
+            return
         self.release_hold(request, now)
         request.record["ending"], request.record["end_s"] = ending, t_s
         request.patience = False
@@ -183,7 +188,7 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Paths):
             return
         content = request.content
         if request.role == GUARD:
-            content = self.texts.visit(record, request.path_name, request.visit, request.told_turn)
+            content = self.texts.visit(record, request.path_name, request.visit, request.told_turn, request.piece_start)
         request.visit_content = content
         if self.waits(request, visit, now):
             return
@@ -225,6 +230,7 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Paths):
                 self.book(replica, replica.in_flight[0])
             self.ending = replica.in_flight[0]
             replica.process_output(self.emit)
+            self.read_along(now)
         for seq in replica.aborted:
             if seq.status == RUNNING:
                 self.drop(seq.request, *seq.request.abort, now)
@@ -254,16 +260,23 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Paths):
         frontend_s = self.world.pools[request.path[-1].pool].frontend_s + self.back(request)
         if request.streams:
             if seq.num_emitted == 1:
-                record["first_token_s"] = now + frontend_s
-                request.patience = False
+                if not self.withhold(request, now):
+                    record["first_token_s"] = now + frontend_s
+                    request.patience = False
             else:
                 row, gap_s = self.rows[record["class_id"]], now - request.last_token_s
                 self.gaps_s[row].append(gap_s)
                 self.gaps_per_token_s[row] += [gap_s / seq.num_new] * seq.num_new
             request.last_token_s = now
+            self.note_pieces(request, seq.num_emitted)
         elif request.role == CANDIDATE and seq.num_emitted == 1:
             request.withheld_s = now
-        if seq.num_emitted == seq.output_tokens:
+        if seq.num_emitted < seq.output_tokens:
+            return
+        if isinstance(request, Companion):
+            self.leave(request, now)
+            self.give_verdict(request.owner, now)
+        else:
             self.visit_over(request, now)
 
     def leave(self, request: Request, now: float) -> None:
@@ -342,8 +355,9 @@ def play(
             played.append((now, rank, key))
         model.handle(now, rank, key, what)
     for request in model.requests:
-        if request.seq is not None:
-            model.tally(request)
+        for part in (request, request.mate):
+            if part is not None and part.seq is not None:
+                model.tally(part)
         if not request.ended:
             model.sum_up(request, IN_FLIGHT)
     complete = not (model.events and model.events[0][0] < until)

@@ -46,6 +46,10 @@ class Paths:
     back: Any
     enter_pool: Any
     hand_over: Any
+    check_of: Any
+    most_read: Any
+    open_gate: Any
+    complete_answer: Any
 
     # Draws
 
@@ -116,9 +120,10 @@ class Paths:
         stops = [stop for stop in self.course(record, path) if stop.role != GUARD and not stop.is_refusal]
         return max(0, *(stop.beyond + stop.output - record["requested_tokens"] for stop in stops))
 
-    def fits(self, request: Request) -> bool:
-        """Whether all pools could ever serve the visits of a request."""
-        return all(self.fits_in(request, stop) for stop in self.course(request.record, request.path))
+    def fits_all(self, request: Request) -> bool:
+        """Whether all pools could ever serve the visits of a request, and of its companion."""
+        checks = [Stop(visit, GUARD, self.most_read(request, visit), 1) for visit in self.check_of(request)]
+        return all(self.fits_in(request, stop) for stop in [*self.course(request.record, request.path), *checks])
 
     def fits_in(self, request: Request, stop: Stop) -> bool:
         pool = self.world.pools[stop.visit.pool]
@@ -131,6 +136,8 @@ class Paths:
 
     def least_read(self, request: Request, visit: Visit) -> int:
         """What a visit reads of a turn's prompt [tokens]."""
+        if visit.prompt == "answer":
+            return 0
         is_short = visit.kind == "classify" and visit.prompt != "full"
         return int(request.record["user_tokens"]) if is_short else request.prompt_tokens
 
@@ -143,6 +150,10 @@ class Paths:
             request.visit += 1
             visit, number = request.path[request.visit], request.visit
             if not self.is_made(record, visit, request.role, number, request.candidate):
+                continue
+            if visit.mode == "gate":
+                if not self.open_gate(request, now):
+                    return
                 continue
             if request.role != PAUSE:
                 break
@@ -184,6 +195,10 @@ class Paths:
         is_whole = request.streams and (role == CANDIDATE or record["requested_tokens"] == 1)
         if request.is_last or is_whole:
             self.add(request, visit)
+            if request.mate is not None:
+                self.leave(request, now)
+                self.complete_answer(request, now)
+                return
             self.back(request, ends=True)
             self.drop(request, BLOCKED if request.refusal_tokens else COMPLETED, served_s, now)
             return
@@ -222,12 +237,16 @@ class Paths:
             request.num_drafts += visit.output_tokens is None
         self.next_visit(request, now)
 
+    def block_chance(self, record: dict[str, Any], visit: Visit) -> float:
+        """Chance that a classifier blocks a request."""
+        if visit.true_positive_rate is None:
+            return visit.block_frac
+        rates = visit.true_positive_rate if record["flags"] & UNSAFE else visit.false_positive_rate
+        return float(rates[record["language"]])
+
     def is_flagged(self, request: Request, visit: Visit) -> bool:
-        record, chance = request.record, visit.block_frac
-        if visit.true_positive_rate is not None:
-            rates = visit.true_positive_rate if record["flags"] & UNSAFE else visit.false_positive_rate
-            chance = rates[record["language"]]
-        return self.chance(draws.BLOCK, record, request.visit) < chance
+        chance = self.block_chance(request.record, visit)
+        return self.chance(draws.BLOCK, request.record, request.visit) < chance
 
     def add(self, request: Request, visit: Visit, output_tokens: int = 0) -> None:
         """A visit's instructions and output are part of the text."""

@@ -109,6 +109,11 @@ class Request:
     def added_tokens(self) -> int:
         return sum(tokens for tokens, _ in self.joined)
 
+    mate: Any = None
+    """Its companion."""
+    piece_start: int = 0
+    """Of a companion: where in the answer the piece begins that it reads."""
+
     @property
     def answering(self) -> bool:
         return self.role in (CANDIDATE, ANSWER)

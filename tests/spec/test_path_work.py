@@ -117,7 +117,15 @@ DELAY = "{kind: delay, duration: 2 s, adds_tokens: 500, frac: 0.5}"
             "      - {pool: main, output_tokens: 5}\n",
             [f"{AT}.5.output_tokens: the traffic"],
         ),
-        ("      - {pool: main}\n", "", [f"{AT}.4.kind: a path ends with a generate visit"]),
+        (  # a judge at the end is a check of the answer
+            "      - {pool: main}\n",
+            "",
+            [
+                f"{AT}.0.refusal_tokens: not simulated beside a gate or a check",
+                f"{AT}.2: no draft, and no answer that may do, beside a gate or a check",
+                f"{AT}.4.escalate_frac: not simulated of a classifier beside the answer",
+            ],
+        ),
         (DELAY, "{pool: guard, kind: classify, escalate_frac: 0.5}", [f"{AT}.1.escalate_frac: there is no answer"]),
         (
             "escalate_frac: 0.2",
