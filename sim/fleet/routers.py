@@ -31,7 +31,7 @@ def routing_of(given: RoutingSpec) -> Routing:
 def router_failure(
     clock: Clock, operation: Operation, log: list[dict[str, Any]], over: Callable[[], bool]
 ) -> Generator[simpy.Event]:
-    """A process that takes a router down for a while; it logs when, how long, and how many requests were under way by it.
+    """A process that takes a router down for a while; it logs when, how long, and how many requests were under way.
 
     Parameters as of `sim.fleet.operations.carry_out`.
     """
