@@ -31,7 +31,7 @@ def routing_of(given: RoutingSpec) -> Routing:
 def router_failure(
     clock: Clock, operation: Operation, log: list[dict[str, Any]], over: Callable[[], bool]
 ) -> Generator[simpy.Event]:
-    """A process that takes a router down for a while; it logs when, how many requests failed with it, and how long.
+    """A process that takes a router down for a while; it logs when, how long, and how many requests were under way.
 
     Parameters as of `sim.fleet.operations.carry_out`.
     """
@@ -41,7 +41,7 @@ def router_failure(
     router = operation.router or 0
     entry: dict[str, Any] = {"t_s": clock.env.now, "do": operation.do, "router": router}
     log.append(entry)
-    entry["failed"] = fail_router(clock, router)
+    entry["under_way"] = fail_router(clock, router)
     yield clock.at(operation.at_s + (operation.duration_s or 0.0))
     clock.act(open_router, router)
     entry["ended_s"] = clock.env.now
