@@ -47,5 +47,8 @@ def hold(plane: Plane, num_done: int, num_retries: int, cost_usd: float, *, drai
     if not math.isclose(busy_usd, cost_usd, rel_tol=1e-6, abs_tol=1e-9):
         raise LawBrokenError(f"cost shares sum to {cost_usd!r} USD, busy replica time costs {busy_usd!r} USD")
     used = plane["pools"]["usable"][replicas["pool"]] - replicas["free"] - replicas["evictable"]
+    if plane.scalar("has_faults"):
+        seized = plane["health"]["num_seized"]
+        used[: len(seized)] -= seized
     if np.any(used < 0) or (drained and np.any(used != 0)):
         raise LawBrokenError(f"KV blocks in use at the end: {used.min()} to {used.max()} a replica")

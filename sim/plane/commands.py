@@ -3,11 +3,10 @@
 # ruff: noqa: ANN001, ANN201
 from sim.metrics.records import FAILED
 from sim.plane.compiled import jit
-from sim.plane.decoding import gauge
-from sim.plane.engine import list_active, turn_off
 from sim.plane.events import file_outbox, move_to
 from sim.plane.journey import abort
-from sim.plane.tables import ACTIVE, DRAINING, FREE, OFF, THINKING, i4_at, plane_at, pool_at, replica_at, request_at
+from sim.plane.online import list_active, turn_off, turn_on
+from sim.plane.tables import DRAINING, FREE, OFF, THINKING, i4_at, plane_at, pool_at, replica_at, request_at
 
 
 @jit
@@ -21,11 +20,7 @@ def add_replicas(address, pool_id, n, now):
     for r in range(pool.first_replica, pool.first_replica + pool.max_replicas):
         s = replica_at(p.replicas, r)
         if added < n and s.state == OFF:
-            s.state = ACTIVE
-            s.online_at_s = now
-            gauge(s, now)
-            s.kv_at_s = now
-            s.kv_blocks = 0.0
+            turn_on(p, s, now)
             added += 1
     list_active(p, pool)
     return added

@@ -16,6 +16,7 @@ from sim.plane.tables import (
     THINKING,
     class_at,
     done_at,
+    move_at,
     pool_at,
     request_at,
     retry_at,
@@ -49,6 +50,10 @@ def end_request(p, slot, ending, now):
     done.end_s = end_s
     done.cost_usd = q.cost_usd
     done.busy_s = q.cost_s if reached else 0.0
+    if p.has_faults == 1:
+        move = move_at(p.moves, slot)
+        done.busy_s += move.lost_s
+        move.lost_s = 0.0
     done.conversation = q.conversation
     done.turn = q.turn
     done.prompt_tokens = q.full_prompt

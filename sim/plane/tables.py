@@ -26,7 +26,7 @@ blocks, and what is to be in them is on its way. DELAYED, QUEUED: at no replica,
 in a tool, or in a gateway's queue."""
 
 # Replica states, and what a replica's pending event ends.
-OFF, ACTIVE, DRAINING = 0, 1, 2
+OFF, ACTIVE, DRAINING, DOWN = 0, 1, 2, 3
 IDLE, SINGLE, DECODE = 0, 1, 2
 
 # Sides of an answer that is split over two pools.
@@ -145,6 +145,7 @@ POOL = record(
     "i8 stage_batch_s stage_decode_batch_s stage_sample_s stage_offset_s stage_slope_s",
     "f8 stage_pair_s stage_prefill_step_s idle_w attention_w",
     "f8 held_block_s",
+    "i4 first_version",  # rows of this table with the step times of its versions
 )
 
 VISIT = record(
@@ -195,13 +196,27 @@ patience limits a wait."""
 EXTRA = np.dtype(fields("f8 gateway_s network_s verdict_s delay_s", "i4 flags pad"))
 """Fields of a request's record of the same names while it lives, by request row; no rows where none of them is used."""
 
+HEALTH = record(
+    "f8 slowness next_slowness",  # step times are so many times as long; those of steps formed from now on
+    "i4 times next_times",  # the row of `pools` that has them: its pool's own, or that of a version
+    "i4 leaves_to",  # state of a drained replica when it is empty
+    "i4 failing",  # it was taken down, and somebody may still be there
+    "i4 num_seized seized",  # blocks that somebody else holds; by blocks: the first of their list, counted from 1
+    "f8 down_at_s down_s",
+)
+"""What may go wrong with a replica: `sim/plane/health.py`. No rows where nothing does (`World.has_faults`)."""
+
+MOVE = np.dtype(fields("f8 lost_s"))
+"""Of a request whose replica failed while it answered: replica time of the answering pool spent there [s], by request
+row; no rows where nothing fails."""
+
 OBSERVED = np.dtype(
     fields(
         "i8 num_replicas num_running num_waiting min_waiting",
         "i8 num_arrived num_left num_preempted num_steps",
         "i8 prompt_tokens cached_tokens output_tokens",
         "i8 num_drafts draft_tokens accepted_tokens",
-        "f8 online_s busy_s running_s waiting_s kv_block_s busy_j",
+        "f8 online_s busy_s running_s waiting_s kv_block_s busy_j down_s",
     )
 )
 """A pool at one instant: what it holds, and its counters and integrals since the start."""
@@ -269,6 +284,8 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "retries": RETRY,
     "deadlines": DEADLINE,
     "extras": EXTRA,
+    "health": HEALTH,
+    "moves": MOVE,
     "holding": I4,
     "transfer_times": I8,
     "group_keys": U8,
@@ -322,7 +339,7 @@ PLANE = record(
     "i8 num_replicas num_itl tree_size has_segments",
     "i8 wheel_at num_wheel num_due due_size",
     "i8 num_homes num_links has_loads keeps_times has_holds has_retries num_retries num_outages",
-    "i8 has_deadlines has_extras",
+    "i8 has_deadlines has_extras has_faults",
     "i8 ring",  # rows of flights of a replica, less one
     "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key affinity_key content_key",
     "u8 accept_key retry_key backoff_key leave_key",
@@ -336,6 +353,7 @@ replica_at, request_at, pool_at, visit_at, class_at, bucket_at = map(
 link_at, load_at, loader_at, tier_at, hold_at, retry_at = map(rows, (LINK, LOAD, LOADER, TIER, HOLD, RETRY))
 wait_at, out_at, node_at, due_at = map(rows, (WAIT, OUT, NODE, DUE))
 deadline_at, extra_at = map(rows, (DEADLINE, EXTRA))
+health_at, move_at = map(rows, (HEALTH, MOVE))
 flight_at, log_at = map(rows, (FLIGHT, LOG))
 stretch_at, extent_at, block_at, held_at, room_at = map(rows, (STRETCH, EXTENT, BLOCK, HELD, ROOM))
 done_at, arrival_at, segment_at = rows(DONE), rows(ARRIVAL), rows(SEGMENT)

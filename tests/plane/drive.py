@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 from cache_play import observe
 from compare import PlaneResult
+from slow_replica import DOWN, OFF
 from worlds import Scene
 
-from sim.fleet.clocks import CLOCKS
-from sim.plane import commands, watching
+from sim.fleet.clocks import CLOCKS, Clock
+from sim.plane import commands, failures, tables, watching
 from sim.plane.owner import Plane
 from sim.traffic.arrivals import Chunk
 
@@ -17,7 +18,12 @@ ACTIONS = {
     "drain": commands.drain_replicas,
     "abort": commands.abort_serial,
     "outages": commands.count_outages,
+    "up": failures.bring_up,
+    "pace": failures.set_pace,
+    "seize": failures.seize_blocks,
+    "give_back": failures.give_back_blocks,
 }
+STATES = {OFF: tables.OFF, DOWN: tables.DOWN}
 
 
 def run_plane(
@@ -33,7 +39,12 @@ def run_plane(
         for t_s, verb, *arguments in scene.commands:
             yield player.at(t_s)
             assert player.env.now == t_s
-            player.act(ACTIONS[verb], *arguments)
+            if verb == "fail":
+                fail(player, *arguments)
+            elif verb == "leave":
+                player.act(failures.drain_replica, arguments[0], STATES[arguments[1]])
+            else:
+                player.act(ACTIONS[verb], *arguments)
 
     player.env.process(operator())
     player.run(scene.until)
@@ -54,6 +65,14 @@ def run_plane(
         links=plane["links"].copy(),
         tiers=plane["tiers"].copy(),
     )
+
+
+def fail(player: Clock, numbers: list[int], then: str, on_failure: int) -> None:
+    """Replicas fail together."""
+    for r in numbers:
+        player.act(failures.take_down, r, STATES[then])
+    while player.act(failures.evacuate, on_failure):
+        pass
 
 
 def in_chunks(scene: Scene, size: int) -> Iterator[Chunk]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import slow_draws as draws
 from slow_content import Texts
+from slow_failures import Failures
 from slow_handover import Handovers
 from slow_policies import most_at_once
 from slow_replica import ACTIVE, DRAINING, OFF, Replica
@@ -47,7 +48,7 @@ Command = tuple[Any, ...]
 
 
 @dataclass(eq=False)
-class Model(Handovers, Senders):
+class Model(Handovers, Senders, Failures):
     """The world in motion."""
 
     world: World
@@ -358,7 +359,7 @@ class Model(Handovers, Senders):
 
     def handle(self, now: float, rank: int, key: int, what: Any) -> None:
         if rank == CONTROL:
-            self.control(now, *what)
+            self.command(now, *what)
         elif rank == ARRIVAL:
             self.issue(now, *what, None)
         elif rank == TIMER:
