@@ -10,6 +10,7 @@ from sim import catalog, cost, traffic
 from sim.errors import CapacityError, Problem, SpecError
 from sim.fleet.assumptions import pool_inputs, stated_inputs
 from sim.fleet.host_tiers import host_tier, host_tier_problems
+from sim.fleet.mishaps import has_mishaps, with_versions
 from sim.fleet.split import split_problems, transfer_of
 from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
 from sim.plane.world import Bucket, Pool, Visit, World
@@ -189,7 +190,7 @@ def make_world(
         for name, visits in scenario.fleet.paths.items()
     }
     return World(
-        pools=pools,
+        pools=[with_versions(pool, scenario) for pool in pools],
         paths=paths,
         classes=source.classes,
         buckets=[Bucket(float(row["rate_per_s"]), float(row["capacity"])) for row in source.buckets],
@@ -201,6 +202,8 @@ def make_world(
         seed=scenario.seed,
         start_s=0.0 - scenario.run_in_s,
         horizon_s=scenario.horizon_s,
+        has_faults=has_mishaps(scenario),
+        has_extras=has_mishaps(scenario),
         has_segments=isinstance(source, Replay) or (isinstance(source, OpenLoop) and source.num_prompts is not None),
     )
 

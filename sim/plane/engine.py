@@ -337,7 +337,7 @@ def end_decode_steps(p, pool, s, processed):
     steps = processed - s.processed
     s.processed = processed
     count_run(p, s, processed)
-    if pool.prefill_first == 1:
+    if pool.prefill_first == 1 or p.has_faults == 1:
         s.last_decode_s = time_at(s, processed)
     s.num_steps += steps
     pool.output_tokens += s.num_decoding * steps

@@ -136,6 +136,8 @@ def send_away(p, pool, s, slot, on_failure, now):
         leave_waiting(p, pool, s, slot, now)
     else:
         if q.state == DECODING:
+            if q.pending == 0:  # else the token that completes its prompt is under way
+                q.last_token_s = max(q.last_token_s, s.last_decode_s)
             leave_totals(p, pool, s, slot)
             s.num_decoding -= 1
         release(p, pool, s, slot)

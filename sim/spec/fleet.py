@@ -21,6 +21,7 @@ from sim.spec.base import (
     Text,
     UsdPerHour,
 )
+from sim.spec.faults import Deploy, Faults, fault_problems
 from sim.spec.kv_offload import KvOffload
 from sim.spec.kv_transfer import KvTransfer, split_problems
 from sim.spec.speculation import SpeculativeConfig
@@ -298,6 +299,10 @@ class Fleet(Spec):
     """How the KV cache goes from a prefill visit to the decode visit after it."""
     operations: tuple[Operation, ...] = ()
     """What operators do during the run. Default: nothing."""
+    faults: Faults | None = None
+    """What goes wrong with replicas. Default: nothing."""
+    deploys: tuple[Deploy, ...] = ()
+    """New versions that are brought to the pools during the run. Default: none."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield names that do not exist, paths that do not answer, and operations that cannot be carried out."""
@@ -311,6 +316,7 @@ class Fleet(Spec):
                 if visit.pool not in self.pools:
                     yield f"{at}.pool", f"no pool of that name: {visit.pool}. {did_you_mean(visit.pool, self.pools)}"
         yield from split_problems(self.pools, self.paths, self.kv_transfer)
+        yield from fault_problems(self.pools, self.paths, self.faults, self.deploys)
         for index, operation in enumerate(self.operations):
             if operation.pool is not None and operation.pool not in self.pools:
                 help_ = did_you_mean(operation.pool, self.pools)

@@ -44,6 +44,9 @@ BURST_SIZE = 41
 BURST_DELAY = 42
 THIN = 50
 TRACE_GAP = 51
+FAULT_TIME = 76
+FAULT_REPAIR = 77
+RESTART = 78
 
 # 2**64 divided by the golden ratio, made odd: the increment of SplitMix64 (same source as `mix`).
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
