@@ -192,10 +192,10 @@ def spares_availability(
 
     Notes
     -----
-    The number of machines that are down is a birth-death chain: from j to j + 1 at (n - j) lambda, n = N + k, and back at
-    min(j + 1, r) / S. So p_{j+1} / p_j = (n - j) lambda S / min(j + 1, r), and the availability is the sum of p_0 ... p_k
-    [Kleinrock1975]_, section 3.8. With r >= n it is binomial: each machine is down for lambda S / (1 + lambda S) of
-    the time.
+    The number of machines that are down is a birth-death chain: from j to j + 1 at (n - j) lambda, n = N + k, and back
+    at min(j + 1, r) / S. So p_{j+1} / p_j = (n - j) lambda S / min(j + 1, r), and the availability is the sum of
+    p_0 ... p_k [Kleinrock1975]_, section 3.8. With r >= n it is binomial: each machine is down for
+    lambda S / (1 + lambda S) of the time.
     """
     total = num_needed + num_spares
     repairers = total if num_repairers is None else num_repairers

@@ -59,7 +59,7 @@ class Incident(Spec):
     zone: NonNegativeInt | None = None
     """Zone whose replicas it happens to."""
     duration_s: PositiveSeconds | None = Field(default=None, alias="duration")
-    """How long it lasts [s]. Default: to the end of the run."""
+    """How long it lasts [s]; take_kv needs it, since requests may wait for its end. Default: to the end of the run."""
     factor: PositiveNumber = 2.0
     """slow: how many times as long steps take. Default 2 (assumed)."""
     kv_frac: PositiveFraction = 1.0
@@ -76,6 +76,8 @@ class Incident(Spec):
             yield "factor", f"not used by {self.do}; remove it"
         if self.do != "take_kv" and self.kv_frac != 1.0:
             yield "kv_frac", f"not used by {self.do}; remove it"
+        if self.do == "take_kv" and self.duration_s is None:
+            yield "duration", "missing; take_kv needs it: requests may wait for its end"
         if self.do == "watch" and (given or self.duration_s is not None):
             yield given[0] if given else "duration", "not used by watch; remove it"
 
