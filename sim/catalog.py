@@ -16,11 +16,18 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from sim.errors import CatalogError, Problem, SpecError, did_you_mean
-from sim.spec.hardware import GpuSpec, PriceBook, read_gpu, read_prices
+from sim.spec.api_prices import ApiPrice, read_api_prices
+from sim.spec.classifier import Classifier, read_classifiers
+from sim.spec.hardware import GpuSpec, read_gpu
 from sim.spec.load import read_file, read_scenario
 from sim.spec.model import ModelSpec, read_model
+from sim.spec.model_load import ModelLoad
+from sim.spec.money import Contract
+from sim.spec.prices import PriceBook, read_prices
 from sim.spec.scenario import Scenario
 from sim.spec.short import is_short
+from sim.spec.sites import Site, read_sites
+from sim.spec.sourced import Sourced
 from sim.spec.speculation import AcceptanceTable, SpeculativeConfig, read_acceptance
 from sim.spec.spelling import Resolved, Spellings, read_spellings, resolve
 from sim.spec.text import read_text
@@ -172,11 +179,8 @@ def _check(scenario: Scenario) -> Iterator[tuple[str, str]]:
         if model.num_attention_heads % size:
             message = f"must divide the {model.num_attention_heads} attention heads of {model.name}, got {size}"
             yield f"{at}.tensor_parallel_size", message
-        if pool.usd_per_gpu_hour is None:
-            try:
-                load_prices(scenario.prices).price(str(pool.hardware))
-            except SpecError as error:
-                yield at, str(error)
+        for path, message in _unpriced(scenario, pool_name):
+            yield f"{at}{path}", message
         if pool.speculative_config is not None:
             try:
                 load_acceptance(pool.speculative_config)
@@ -184,9 +188,41 @@ def _check(scenario: Scenario) -> Iterator[tuple[str, str]]:
                 yield f"{at}.speculative_config.acceptance", "; ".join(problem.message for problem in error.problems)
 
 
+def contract_price(scenario: Scenario, pool_name: str, contract: Contract) -> Sourced:
+    """Return the price of a GPU-hour under a contract of a pool [USD]; raises SpecError where nobody says."""
+    pool, book = scenario.pool(pool_name), load_prices(scenario.prices)
+    return book.under(contract, pool_name, str(pool.hardware), pool.usd_per_gpu_hour, scenario.money.level)
+
+
+def _unpriced(scenario: Scenario, pool_name: str) -> Iterator[tuple[str, str]]:
+    """Yield (path in the pool, message) for prices that nobody says, and for power that nobody prices."""
+    given = len(scenario.pool(pool_name).contracts)
+    for index, contract in enumerate(scenario.contracts(pool_name)):
+        path = f".contracts.{index}" if index < given else ""
+        try:
+            contract_price(scenario, pool_name, contract)
+        except SpecError as error:
+            yield path, str(error)
+        if contract.kind == "owned" and scenario.pool(pool_name).site is None:
+            yield path, "owned needs a site, which says what its power costs: give money.site, or the pool's site"
+
+
+def _money_references(scenario: Scenario) -> Iterator[tuple[str, Callable[[str], object], str]]:
+    """Yield (dotted path, reader, name) for each name of a price list or site in a scenario."""
+    yield "prices", load_prices, scenario.prices
+    yield from ((f"money.yardsticks.{n}", load_api_price, name) for n, name in enumerate(scenario.money.yardsticks))
+    for tier_name, tier in scenario.tiers.items():
+        if tier.price is not None and tier.price.like is not None:
+            yield f"tiers.{tier_name}.price.like", load_api_price, tier.price.like
+    sites = {f"fleet.pools.{name}": pool.site for name, pool in scenario.fleet.pools.items()}
+    for at, site in {"money": scenario.money.site, **sites}.items():
+        if site is not None:
+            yield f"{at}.site", load_site, site
+
+
 def _references(scenario: Scenario) -> Iterator[tuple[str, Callable[[str], object], str]]:
     """Yield (dotted path, reader, name) for each name of an entry in a scenario."""
-    yield "prices", load_prices, scenario.prices
+    yield from _money_references(scenario)
     fields: tuple[tuple[str, Callable[[str], object]], ...] = (("model", load_model), ("hardware", load_gpu))
     for field, reader in fields:
         for at, part in (
@@ -301,9 +337,29 @@ def load_acceptance(config: SpeculativeConfig) -> AcceptanceTable:
     return table
 
 
+def load_classifier(name: str) -> Classifier:
+    """Return a safety classifier by name."""
+    return _named("classifier", name, "models/_classifiers.yaml", read_classifiers)
+
+
+def load_model_load() -> ModelLoad:
+    """Return how long engines take to load a model; a user's file takes the place of the package's."""
+    return ModelLoad.from_yaml(*next(read_all("hardware_profiles/model_load.yaml")))
+
+
 def load_prices(name: str) -> PriceBook:
     """Return a price book by name."""
     return _named("price book", name, "hardware_profiles/prices.yaml", read_prices)
+
+
+def load_site(name: str) -> Site:
+    """Return a site by name."""
+    return _named("site", name, "hardware_profiles/sites.yaml", read_sites)
+
+
+def load_api_price(name: str) -> ApiPrice:
+    """Return the price list of a public API's model by name."""
+    return _named("price list", name, "hardware_profiles/api_prices.yaml", read_api_prices)
 
 
 def _named(what: str, name: str, path: str, reader: Callable[[str, str], dict[str, T]]) -> T:

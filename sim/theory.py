@@ -1,8 +1,8 @@
 """Queueing theory: what a queue does in the long run. Laws to hold a simulation against, and quick estimates.
 
 Everywhere `rate_per_s` is the arrival rate [1/s], `service_s` the mean service time of one server [s], and a wait is
-the time in the queue alone, before service, under first come, first served. The time in the system is the wait plus the
-service; numbers in queue or system follow by Little's law (`little`).
+the time in the queue alone, before service, under first come, first served where nothing else is said. The time in the
+system is the wait plus the service; numbers in queue or system follow by Little's law (`little`).
 
 References
 ----------
@@ -13,10 +13,15 @@ References
 .. [Kingman1961] J. F. C. Kingman, "The single server queue in heavy traffic", Math. Proc. Cambridge Phil. Soc. 57(4),
    1961.
 .. [Kingman1962] J. F. C. Kingman, "Some inequalities for the queue GI/G/1", Biometrika 49(3/4), 1962.
+.. [Cobham1954] A. Cobham, "Priority assignment in waiting line problems", Operations Research 2(1), 1954.
 .. [Allen1990] A. O. Allen, Probability, Statistics, and Queueing Theory, 2nd edition, Academic Press, 1990.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 
 def erlang_b(load: float, num_servers: int) -> float:
@@ -166,6 +171,75 @@ def gg1_wait_bound_s(rate_per_s: float, service_s: float, arrival_scv: float, se
     busy_frac = _steady(rate_per_s * service_s, arrival_scv, service_scv)
     variance_s2 = arrival_scv / rate_per_s**2 + service_scv * service_s**2
     return rate_per_s * variance_s2 / (2.0 * (1.0 - busy_frac))
+
+
+def mg1_priority_waits_s(
+    rates_per_s: Sequence[float], services_s: Sequence[float], service_scvs: Sequence[float]
+) -> list[float]:
+    """Mean wait of each class of M/G/1 with priorities that do not interrupt [s].
+
+    Parameters
+    ----------
+    rates_per_s, services_s, service_scvs
+        Arrival rate, mean service time and its squared coefficient of variation of each class, the first served first.
+
+    Raises
+    ------
+    ValueError
+        The queue has no steady state, or a parameter is out of range.
+
+    Notes
+    -----
+    W_k = W_0 / ((1 - s_{k-1}) (1 - s_k)), W_0 = sum of lambda_i E[S_i^2] / 2, s_k = rho_1 + ... + rho_k [Cobham1954]_.
+    """
+    loads = [rate * service_s for rate, service_s in zip(rates_per_s, services_s, strict=True)]
+    _steady(sum(loads), *service_scvs)
+    parts = zip(loads, services_s, service_scvs, strict=True)
+    residual_s = sum(load * service_s * (1.0 + scv) / 2.0 for load, service_s, scv in parts)
+    sums = [sum(loads[:k]) for k in range(len(loads) + 1)]
+    return [residual_s / ((1.0 - before) * (1.0 - upto)) for before, upto in pairwise(sums)]
+
+
+def mmc_priority_waits_s(rates_per_s: Sequence[float], service_s: float, num_servers: int) -> list[float]:
+    """Mean wait of each class of M/M/c with priorities that do not interrupt [s], the first served first.
+
+    Notes
+    -----
+    W_k = C(a, c) S / c / ((1 - s_{k-1}) (1 - s_k)), a = all load, s_k = the load of classes up to k over c
+    [Cobham1954]_; service times of all classes have one exponential distribution. Raises ValueError if a >= c.
+    """
+    loads = [rate * service_s / num_servers for rate in rates_per_s]
+    residual_s = erlang_c(sum(loads) * num_servers, num_servers) * service_s / num_servers
+    sums = [sum(loads[:k]) for k in range(len(loads) + 1)]
+    return [residual_s / ((1.0 - before) * (1.0 - upto)) for before, upto in pairwise(sums)]
+
+
+def md1k_loss_frac(load: float, most: int) -> float:
+    """Part of arrivals lost in M/D/1/K, which holds at most `most`, the one in service among them.
+
+    A token bucket of capacity K, refilled at rate r, refuses the same part of a Poisson stream of a r: what the bucket
+    lacks is the work of such a queue, whose service time is 1/r.
+
+    Parameters
+    ----------
+    load
+        Offered load: arrival rate x service time.
+    most
+        Most in the system, at least 1.
+
+    Notes
+    -----
+    With pi_j, the chance that a departure of M/D/1/K leaves j behind, the loss is 1 - 1/(pi_0 + load); below K the pi_j
+    have the proportions of M/D/1 without a limit [Kleinrock1975]_, section 5.6.
+    """
+    if load <= 0.0 or most < 1:
+        raise ValueError(f"a load > 0 and room for at least one are needed, got {load:g} and {most}")
+    coming = [math.exp(-load + k * math.log(load) - math.lgamma(k + 1)) for k in range(most + 1)]
+    left = [1.0]  # proportions of pi_j
+    for j in range(most - 1):
+        inner = sum(left[i] * coming[j - i + 1] for i in range(1, j + 1))
+        left.append((left[j] - left[0] * coming[j] - inner) / coming[0])
+    return 1.0 - 1.0 / (left[0] / sum(left) + load)
 
 
 def spares_availability(

@@ -16,7 +16,7 @@ from sim.cost.shapes import kv_bytes_per_sequence, kv_bytes_per_token_layer, lin
 from sim.cost.speculation import Speculation
 from sim.cost.step import padded_tokens, prefill_attention, token_parts
 from sim.cost.step_times import StepTimes
-from sim.spec.hardware import Sourced
+from sim.spec.sourced import Sourced
 
 EQUATIONS = "docs/equations.md"
 _POOL = {

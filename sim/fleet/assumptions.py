@@ -8,7 +8,8 @@ from typing import Any
 from sim import catalog, cost
 from sim.spec import PopulationTraffic, Scenario
 from sim.spec.base import Spec
-from sim.spec.hardware import GpuSpec, Sourced
+from sim.spec.hardware import GpuSpec
+from sim.spec.sourced import Sourced
 
 
 def stated_inputs(scenario: Scenario) -> Iterator[dict[str, Any]]:
@@ -61,10 +62,8 @@ def plain(value: Any) -> Any:
     return value
 
 
-def pool_inputs(
-    profiles: Mapping[str, cost.Profile], gpus: Mapping[str, GpuSpec], prices: Mapping[str, Sourced]
-) -> Iterator[dict[str, Any]]:
-    """Datasheet numbers of the GPUs, prices and calibrations of the pools, with their sources."""
+def pool_inputs(profiles: Mapping[str, cost.Profile], gpus: Mapping[str, GpuSpec]) -> Iterator[dict[str, Any]]:
+    """Datasheet numbers of the GPUs and calibrations of the pools, with their sources."""
     for gpu in {gpu.name: gpu for gpu in gpus.values()}.values():
         for quantity in type(gpu).model_fields:
             value = getattr(gpu, quantity)
@@ -72,11 +71,6 @@ def pool_inputs(
                 source = f"{value.kind}: {value.source}"
                 yield {"name": f"{gpu.name}.{quantity}", "value": float(value), "source": source}
     for name, profile in profiles.items():
-        price = prices[name]
-        yield {
-            "name": f"{name}: price of {profile.hardware}", "value": float(price), "unit": "USD/GPU-h",
-            "source": f"{price.kind}: {price.source}",
-        }  # fmt: skip
         calibration = profile.calibration
         for metric, error in calibration.errors.items():
             yield {

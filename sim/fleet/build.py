@@ -11,12 +11,18 @@ from sim.errors import CapacityError, Problem, SpecError
 from sim.fleet.assumptions import pool_inputs, stated_inputs
 from sim.fleet.host_tiers import host_tier, host_tier_problems
 from sim.fleet.mishaps import has_mishaps, with_versions
+from sim.fleet.money import contracts_of, features, money_facts, money_inputs, pool_price, price_of, site_of
+from sim.fleet.promises import gateway_of, told
+from sim.fleet.regions import regions_of
+from sim.fleet.routers import routing_of
+from sim.fleet.scaling.starts import start_inputs
 from sim.fleet.split import split_problems, transfer_of
 from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
-from sim.plane.world import Bucket, Pool, Visit, World
-from sim.spec import PopulationTraffic, Scenario
+from sim.plane.world import Pool, Visit, World
+from sim.spec import PopulationTraffic, Scenario, Tier
 from sim.spec.fleet import Pool as PoolSpec
-from sim.spec.hardware import GpuSpec, Sourced
+from sim.spec.hardware import GpuSpec
+from sim.spec.sourced import Sourced
 from sim.traffic.arrivals import TrafficClass
 from sim.traffic.replay import Replay
 from sim.traffic.synthetic import OpenLoop
@@ -65,13 +71,19 @@ def build(scenario: Scenario, pools: Pools | None = None) -> Built:
     profiles, prices = pools.profiles, pools.prices
     SpecError.raise_if(split_problems(scenario, profiles))
     source = traffic.build(with_context_limits(scenario, profiles))
+    world = make_world(scenario, source, pools)
     return Built(
         scenario=scenario,
-        world=make_world(scenario, source, pools),
+        world=world,
         source=source,
         profiles=profiles,
-        groups=make_groups(scenario, source, profiles, prices),
-        assumptions=[*stated_inputs(scenario), *pool_inputs(profiles, pools.gpus, prices)],
+        groups=make_groups(scenario, source, profiles, prices, world),
+        assumptions=[
+            *stated_inputs(scenario),
+            *pool_inputs(profiles, pools.gpus),
+            *money_inputs(scenario, prices),
+            *start_inputs(scenario, profiles),
+        ],
     )
 
 
@@ -85,7 +97,7 @@ def compile_pools(scenario: Scenario) -> Pools:
             gpu = pools.gpus[name] = catalog.load_gpu(str(scenario.pool(name).hardware))
             pool = scenario.pool(name)
             pools.profiles[name] = cost.compile_pool(pool, catalog.load_model(str(pool.model)), gpu)
-            pools.prices[name] = gpu_price(scenario, name, gpu)
+            pools.prices[name] = pool_price(scenario, name)
             SpecError.raise_if([*block_problems(pool), *host_tier_problems(pool, pools.profiles[name])])
         except SpecError as error:
             problems += [
@@ -116,24 +128,19 @@ def with_context_limits(scenario: Scenario, profiles: Mapping[str, cost.Profile]
     tiers = {
         name: tier
         if tier.max_context_tokens
-        else tier.model_copy(update={"max_context_tokens": answered_tokens(scenario, tier.path, profiles)})
+        else tier.model_copy(update={"max_context_tokens": answered_tokens(scenario, tier, profiles)})
         for name, tier in scenario.tiers.items()
     }
     return scenario.model_copy(update={"tiers": tiers})
 
 
-def answered_tokens(scenario: Scenario, path: str, profiles: Mapping[str, cost.Profile]) -> int:
-    """Longest prompt plus answer that the answering pools of a path take [tokens]."""
-    visits = scenario.fleet.paths[path]
+def answered_tokens(scenario: Scenario, tier: Tier, profiles: Mapping[str, cost.Profile]) -> int:
+    """Longest prompt plus answer that the answering pools of a tier take [tokens]."""
+    paths = [tier.path]
+    if tier.user_limit is not None and tier.user_limit.fall_back is not None:
+        paths.append(tier.user_limit.fall_back)
+    visits = [visit for path in paths for visit in scenario.fleet.paths[path]]
     return min(profiles[visit.pool].max_model_len for visit in visits if visit.kind != "classify")
-
-
-def gpu_price(scenario: Scenario, name: str, gpu: GpuSpec) -> Sourced:
-    """What an hour of one of a pool's GPUs costs [USD]."""
-    given = scenario.pool(name).usd_per_gpu_hour
-    if given is not None:
-        return Sourced(given, f"fleet.pools.{name}.usd_per_gpu_hour of the scenario", "assumed")
-    return catalog.load_prices(scenario.prices).price(gpu.name)
 
 
 def make_world(
@@ -172,7 +179,10 @@ def make_world(
                 usd_per_replica_s=float(compiled.prices[name]) * profile.num_gpus / 3600.0,
                 frontend_s=profile.frontend_s,
                 kv_bytes_per_token=profile.kv_bytes_per_token,
+                gateway=gateway_of(pool, profile),
                 kv_offload=host_tier(pool, profile, compiled.gpus[name]),
+                reserved=pool.reserved,
+                regions=pool.regions,
             )
         )
     paths = {
@@ -184,8 +194,9 @@ def make_world(
                 visit.template_tokens,
                 visit.block_frac,
                 transfer_of(scenario, visits, compiled.profiles, compiled.gpus) if visit.kind == "decode" else None,
+                feature,
             )
-            for visit in visits
+            for visit, feature in zip(visits, features(visits), strict=True)
         )
         for name, visits in scenario.fleet.paths.items()
     }
@@ -193,11 +204,13 @@ def make_world(
         pools=[with_versions(pool, scenario) for pool in pools],
         paths=paths,
         classes=source.classes,
-        buckets=[Bucket(float(row["rate_per_s"]), float(row["capacity"])) for row in source.buckets],
+        **told(scenario, source),
         router=scenario.fleet.router,
         balance_abs_threshold=scenario.fleet.balance_abs_threshold,
         balance_rel_threshold=scenario.fleet.balance_rel_threshold,
         prefix_token_count=scenario.fleet.prefix_token_count,
+        routing=routing_of(scenario.fleet.routing),
+        regions=regions_of(scenario),
         itl_groups=rows_by_tier(source.classes),
         seed=scenario.seed,
         start_s=0.0 - scenario.run_in_s,
@@ -231,6 +244,7 @@ def make_groups(
     source: traffic.Source,
     profiles: Mapping[str, cost.Profile],
     prices: Mapping[str, Sourced],
+    world: World,
 ) -> Groups:
     """The names and limits behind the codes in records."""
     people = {kind.tier for kind in source.classes if not kind.is_program}
@@ -241,13 +255,24 @@ def make_groups(
             for kind, row in zip(source.classes, rows_by_tier(source.classes), strict=True)
         ),
         tiers=tuple(
-            TierFacts(name, scenario.slo_of(name), users * tier.user_frac if name in people else None)
+            TierFacts(
+                name, scenario.slo_of(name), users * tier.user_frac if name in people else None, price_of(tier.price)
+            )
             for name, tier in scenario.tiers.items()
         ),
         languages=source.languages,
         pools=tuple(
-            PoolFacts(name, profile.model, profile.hardware, profile.num_gpus, float(prices[name]))
+            PoolFacts(
+                name,
+                profile.model,
+                profile.hardware,
+                profile.num_gpus,
+                float(prices[name]),
+                contracts_of(scenario, name),
+                site_of(scenario, name),
+            )
             for name, profile in profiles.items()
         ),
+        **money_facts(scenario, world.accounts),
         has_transfers=any(visits[-1].kind == "decode" for visits in scenario.fleet.paths.values()),
     )

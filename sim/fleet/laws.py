@@ -13,7 +13,7 @@ class LawBrokenError(RuntimeError):
     """A conservation law does not hold: a bug of ours, never the user's mistake."""
 
 
-def hold(plane: Plane, num_done: int, num_retries: int, cost_usd: float, *, drained: bool) -> None:
+def hold(plane: Plane, num_done: int, num_retries: int, cost_usd: float, measured_usd: float, *, drained: bool) -> None:
     """Check the laws of a run that has ended.
 
     Parameters
@@ -26,6 +26,8 @@ def hold(plane: Plane, num_done: int, num_retries: int, cost_usd: float, *, drai
         Those of them that are retries.
     cost_usd
         Sum of their cost shares [USD].
+    measured_usd
+        The same of those that arrived at or after t = 0.
     drained
         Whether the run went on until nothing was left.
 
@@ -34,7 +36,7 @@ def hold(plane: Plane, num_done: int, num_retries: int, cost_usd: float, *, drai
     LawBrokenError
         Requests that came in but did not end, or ended twice; more or fewer of them retries than were made, so that
         messages are not attempts less retries; cost shares that do not add up to busy replica time x
-        price; KV blocks still held by nobody.
+        price, or to what was booked; KV blocks still held by nobody; routers that count requests that are gone.
     """
     issued = plane.scalar("next_serial")
     if issued != num_done:
@@ -46,9 +48,16 @@ def hold(plane: Plane, num_done: int, num_retries: int, cost_usd: float, *, drai
     busy_usd = float(replicas["busy_s"] @ plane["pools"]["usd_per_s"][replicas["pool"]])
     if not math.isclose(busy_usd, cost_usd, rel_tol=1e-6, abs_tol=1e-9):
         raise LawBrokenError(f"cost shares sum to {cost_usd!r} USD, busy replica time costs {busy_usd!r} USD")
+    price = plane["pools"]["usd_per_s"][[pool for pool, _ in plane.world.accounts]]
+    booked_usd = float(plane.spent_s.sum(axis=0) @ price)
+    if not math.isclose(booked_usd, measured_usd, rel_tol=1e-6, abs_tol=1e-9):
+        raise LawBrokenError(f"measured shares sum to {measured_usd!r} USD, {booked_usd!r} USD were booked")
     used = plane["pools"]["usable"][replicas["pool"]] - replicas["free"] - replicas["evictable"]
     if plane.scalar("has_faults"):
         seized = plane["health"]["num_seized"]
         used[: len(seized)] -= seized
     if np.any(used < 0) or (drained and np.any(used != 0)):
         raise LawBrokenError(f"KV blocks in use at the end: {used.min()} to {used.max()} a replica")
+    counts = (plane["outstanding"]["v"], plane["sent"]["v"], plane["parts"]["num_outstanding"])
+    if any(np.any(count != 0) for count in counts):
+        raise LawBrokenError("requests are counted as outstanding after all have ended")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sim.cost.step_times import StepTimes
 from sim.fleet.clocks import Clock
+from sim.fleet.scaling.hours import not_ready_s
 from sim.metrics.saturation import growth, is_saturated, margin_frac
 from sim.metrics.timeline import INTERVAL
 from sim.plane.world import Pool, World
@@ -35,6 +36,8 @@ class PoolWatch:
     flows: list[tuple[float, float]] = field(default_factory=list)
     """Requests that came less those that left, and the width [s], slice by slice."""
     waiting_min: float = math.inf
+    not_ready_s: float = 0.0
+    """Time that its replicas had started or been kept warm by the interval's start [s]."""
     last: np.void = field(init=False)
     """The pool at the last sample."""
 
@@ -70,7 +73,9 @@ class Timeline:
         for number, (row, pool, watch) in enumerate(zip(rows, self._pools, self._watches, strict=True)):
             row["pool"] = number
             fill(row, pool, self._num_gpus[number], watch, self._begin_s, now_s)
-            self._watches[number] = PoolWatch(watch.last)
+            idle_s = not_ready_s(self._clock.plane, number, now_s)
+            row["margin_frac"] = margin_frac(needed_s(row, pool), online_s(watch) - (idle_s - watch.not_ready_s))
+            self._watches[number] = PoolWatch(watch.last, not_ready_s=idle_s)
         self._rows.append(rows)
         self._begin_s = now_s
 
@@ -127,7 +132,11 @@ def fill(row: np.void, pool: Pool, num_gpus: int, watch: PoolWatch, begin_s: flo
     growth_per_s, stderr_per_s = growth(*np.array(watch.flows).T)
     row["growth_per_s"], row["growth_stderr_per_s"] = growth_per_s, stderr_per_s
     row["saturated"] = is_saturated(growth_per_s, stderr_per_s, int(watch.waiting_min))
-    row["margin_frac"] = margin_frac(needed_s(row, pool), online_s)
+
+
+def online_s(watch: PoolWatch) -> float:
+    """Paid replica time of the present interval [s]."""
+    return float(watch.last["online_s"] - watch.begin["online_s"])
 
 
 def needed_s(row: np.void, pool: Pool) -> float:

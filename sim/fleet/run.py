@@ -26,6 +26,10 @@ from sim.fleet.laws import hold
 from sim.fleet.mishaps import Mishaps, has_mishaps
 from sim.fleet.monitors import Timeline, measure_from
 from sim.fleet.operations import carry_out, outage
+from sim.fleet.promises import gateway_figures
+from sim.fleet.routers import router_failure
+from sim.fleet.scaling.operated import carry_out_in_time
+from sim.fleet.scaling.pools import ScaledPools
 from sim.fleet.split import transfer_figures
 from sim.metrics.collector import Collector
 from sim.metrics.rundata import RunData
@@ -161,9 +165,10 @@ class Player:
         endless = isinstance(traffic, SessionTraffic)
         endless |= isinstance(traffic, OpenLoopTraffic) and traffic.num_requests is None
         self.least_end_s = scenario.horizon_s if endless else 0.0
-        self.cost_usd = 0.0
+        self.cost_usd = self.booked_usd = 0.0
         self.operations: list[dict[str, Any]] = []
         self.mishaps: Mishaps | None = None
+        self.scaled: ScaledPools | None = None
         self.log: Callable[[NDArray[np.void]], None] | None = None
 
     def play(self) -> Run:
@@ -186,10 +191,15 @@ class Player:
         num_gpus = [profile.num_gpus for profile in self.built.profiles.values()]
         timeline = Timeline(clock, self.built.world, num_gpus, scenario.report_interval_s, lambda: self.over(clock))
         pools = list(self.built.profiles)
+        self.scaled = ScaledPools(self.built, clock, lambda: self.over(clock))
         for operation in scenario.fleet.operations:
             over, log = lambda: self.over(clock), self.operations
-            if operation.pool is None:
+            if operation.router is not None:
+                clock.env.process(router_failure(clock, operation, log, over))
+            elif operation.pool is None:
                 clock.env.process(outage(clock, operation, log, over))
+            elif operation.pool in self.scaled.capacities:
+                clock.env.process(carry_out_in_time(self.scaled.capacities[operation.pool], operation, log))
             else:
                 clock.env.process(carry_out(clock, operation, pools.index(operation.pool), log, over))
         if has_mishaps(scenario):
@@ -203,7 +213,7 @@ class Player:
         for rows in plane.end(end_s):
             self.keep(rows)
         self.beside.catch_up()
-        hold(plane, self.num_done, self.num_retries, self.cost_usd, drained=scenario.drains)
+        hold(plane, self.num_done, self.num_retries, self.cost_usd, self.booked_usd, drained=scenario.drains)
         return timeline.rows, end_s
 
     def stride(self, clock: Clock) -> float:
@@ -228,12 +238,15 @@ class Player:
 
     def keep(self, rows: NDArray[np.void]) -> None:
         """Take finished requests."""
+        if self.scaled is not None:
+            self.scaled.count(rows)
         self.beside.do(self.take, rows)
         self.num_done += len(rows)
         if self.mishaps is not None:
             self.mishaps.count(rows)
         self.num_retries += int(np.count_nonzero(rows["attempt"]))
         self.cost_usd += float(rows["cost_usd"].sum())
+        self.booked_usd += float(rows["cost_usd"] @ (rows["arrived_s"] >= 0.0))
         self.last_end_s = max(self.last_end_s, float(np.fmax.reduce(rows["end_s"], initial=0.0)))
         self.progress(float(self.plane.scalar("now_s")), self.num_done)
 
@@ -254,7 +267,7 @@ class Player:
             host_tiers=counts_of(self.plane, scenario),
             **load(built),
         )
-        result = summarise(facts, self.collector, itl, timeline, self.plane.itl_per_token)
+        result = summarise(facts, self.collector, itl, timeline, self.plane.itl_per_token, self.plane.spent_s)
         result["sim"]["operations"] = self.operations
         if self.mishaps is not None:
             result["sim"]["faults"] = self.mishaps.result(timeline, end_s)
@@ -262,6 +275,10 @@ class Player:
         pools = list(result["sim"]["by_pool"].values())
         for number, figures in transfer_figures(self.plane, timeline).items():
             pools[number]["kv_transfer"] = figures
+        for number, figures in gateway_figures(self.plane).items():
+            pools[number]["gateway"] = figures
+        for number, figures in self.scaled.summaries(end_s).items() if self.scaled else ():
+            pools[number]["scaling"] = figures
         result["sim"]["expected"] = built.source.describe()
         num_measured = int(self.collector.num_requests.sum())
         info = {

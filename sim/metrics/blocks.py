@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.metrics.collector import COST_BIN_USD, METRICS, MISSES, SLO_PARTS, Collector
+from sim.metrics.energy import JOULES_PER_KWH
 from sim.metrics.records import COMPLETED, ENDINGS, IN_FLIGHT
 from sim.metrics.statistics import finite, ratio, statistics
 
-JOULES_PER_KWH = 3.6e6
 ENGLISH_WORDS_PER_TOKEN = 0.75
 """OpenAI help centre, "What are tokens and how to count them?": 100 tokens are about 75 words of English."""
 Cells = NDArray[np.bool_]

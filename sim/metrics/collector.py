@@ -108,6 +108,7 @@ class Collector:
         self.num_preemptions = np.zeros(shape, dtype=np.int64)
         self.num_retries = np.zeros(self._num_cells, dtype=np.int64)
         self.num_left = np.zeros(self._num_cells, dtype=np.int64)
+        self.retry_cost_usd = np.zeros(self._num_cells)
         self.cost_usd = np.zeros(shape)
         self.guard_s = np.zeros(self._num_cells)
         self._busy_s = np.zeros((self._num_cells, num_pools + 1))
@@ -175,6 +176,7 @@ class Collector:
         np.add.at(self.turns.reshape(-1), turn, 1)
         np.subtract.at(self.turns.reshape(-1), turn[retry], 1)
         np.add.at(self.num_retries, cell[retry], 1)
+        np.add.at(self.retry_cost_usd, cell[retry], rows["cost_usd"][retry])
         np.add.at(self.num_left, cell[np.flatnonzero(rows["left"])], 1)
 
     def _add_totals(self, rows: NDArray[np.void], cell: NDArray[np.int64]) -> None:

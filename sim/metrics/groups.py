@@ -8,7 +8,31 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.metrics.energy import SiteFacts
+from sim.spec.api_prices import ApiPrice
 from sim.spec.tier import Slo
+
+
+@dataclass(frozen=True)
+class PriceFacts:
+    """What metrics must know of what a tier's users pay."""
+
+    usd_per_user_month: float
+    tokens: ApiPrice
+
+
+@dataclass(frozen=True)
+class ContractFacts:
+    """What metrics must know of a contract."""
+
+    kind: str
+    usd_per_gpu_hour: float
+    replicas: int | None = None
+    """Replicas that it covers, None: all that those before it leave."""
+    is_committed: bool = False
+    """Whether those replicas are paid although they do not run."""
+    pays_power: bool = False
+    """Whether the power is paid apart."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +44,8 @@ class TierFacts:
     """Latency targets of a request, None where there are none."""
     num_users: float | None = None
     """Monthly users, None where programs (not people) use the tier."""
+    price: PriceFacts | None = None
+    """What they pay, None where that is not known."""
 
     @property
     def has_slo(self) -> bool:
@@ -51,6 +77,16 @@ class PoolFacts:
     num_gpus: int
     """GPUs of one replica."""
     usd_per_gpu_hour: float
+    """Price at which requests carry their shares of steps: the mean of the replicas that it starts with."""
+    contracts: tuple[ContractFacts, ...] = ()
+    """In the order in which replicas fill them; empty: all on demand at that price."""
+    site: SiteFacts | None = None
+    """Where it stands, None where that is not known."""
+
+    @property
+    def terms(self) -> tuple[ContractFacts, ...]:
+        """The contracts, the default one included; the last takes all that the others leave."""
+        return self.contracts or (ContractFacts("on_demand", self.usd_per_gpu_hour),)
 
 
 @dataclass(frozen=True)
@@ -63,6 +99,12 @@ class Groups:
     pools: tuple[PoolFacts, ...]
     has_transfers: bool = False
     """Whether any answer is split over two pools."""
+    accounts: tuple[tuple[int, str], ...] = ()
+    """What replica time is booked by: a pool's index and a feature."""
+    idle: str = "use"
+    """Who carries idle time: `sim.spec.money.Money`."""
+    yardsticks: tuple[ApiPrice, ...] = ()
+    """Public price lists to compare with."""
 
     @cached_property
     def tier_of_class(self) -> NDArray[np.int64]:

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.metrics import blocks, saturation
-from sim.metrics.attribution import RULE, Bill, attribute
+from sim.metrics import blocks, money, saturation
+from sim.metrics.attribution import Bill
 from sim.metrics.collector import METRICS, Collector
+from sim.metrics.energy import JOULES_PER_KWH
 from sim.metrics.host_tier import HostTierCounts, describe
+from sim.metrics.money import Books
 from sim.metrics.records import COMPLETED, IN_FLIGHT
 from sim.metrics.statistics import finite, ratio, statistics
 from sim.spec.tier import Slo
@@ -23,8 +25,6 @@ from sim.spec.tier import Slo
 MONTH_S = 730.0 * 3600.0
 """365/12 days, the month of 730 hours that cloud price lists count in."""
 _HOUR_S = 3600.0
-_ROUNDING = 1e-9
-"""Differences below this part of a total are rounding."""
 _VLLM_METRICS = ("ttft", "tpot", "itl", "e2el")
 
 
@@ -63,6 +63,7 @@ def summarise(
     itl: NDArray[np.int64],
     timeline: NDArray[np.void],
     itl_per_token: NDArray[np.int64] | None = None,
+    spent_s: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
     """Return the result dictionary of a run, fit for JSON (None for what does not exist).
 
@@ -78,17 +79,14 @@ def summarise(
         `INTERVAL` rows of all pools.
     itl_per_token
         The histogram of gaps with those before several tokens spread over them. None: there are none such.
+    spent_s
+        Replica-seconds by class and account of `Groups.accounts`. None: they were not booked.
     """
     itl_per_token = itl if itl_per_token is None else itl_per_token
     groups = collector.groups
     timeline = timeline[timeline["t_s"] >= 0.0]
-    bill = attribute(
-        timeline,
-        groups.pools,
-        collector.cost_usd.sum(axis=1),
-        collector.busy_s,
-        collector.guard_s,
-    )
+    books = money.open_books(collector, timeline, spent_s, facts.horizon_s / MONTH_S)
+    bill = books.bill
     return {
         **_vllm(facts, collector, itl, timeline),
         "sim": {
@@ -100,18 +98,19 @@ def summarise(
             "saturation": saturation.verdict(timeline, tuple(pool.name for pool in groups.pools)),
             "slo": blocks.attainment(collector, _all(collector)),
             "endings": blocks.endings(collector, _all(collector)),
-            "cost": _cost(bill, collector),
-            "energy": _energy(timeline, collector),
+            "cost": money.totals(books),
+            "energy": _energy(timeline, collector) | money.emissions(books),
             "cache": _cache(collector, facts),
             "by_tier": {
-                tier.name: _tier(collector, index, itl, itl_per_token, bill, facts)
+                tier.name: _tier(collector, index, itl, itl_per_token, books, facts)
                 for index, tier in enumerate(groups.tiers)
             },
             "by_pool": {
-                pool.name: _pool(timeline, index, bill, collector, facts) for index, pool in enumerate(groups.pools)
+                pool.name: _pool(timeline, index, bill, collector, facts) | money.of_pool(books, index)
+                for index, pool in enumerate(groups.pools)
             },
             **_by_class(collector, bill),
-            "by_language": {name: _language(collector, index, bill) for index, name in enumerate(groups.languages)},
+            "by_language": {name: _language(collector, index, books) for index, name in enumerate(groups.languages)},
             "itl_per_token": statistics("itl_per_token_ms", itl_per_token.sum(axis=0), scale=1000.0),
             "calibration": dict(facts.calibration),
         },
@@ -187,33 +186,11 @@ def _peaks(timeline: NDArray[np.void]) -> tuple[float | None, float | None]:
     return finite(output.max()), finite(inside.max())
 
 
-def _cost(bill: Bill, collector: Collector) -> dict[str, Any]:
-    total, busy = float(bill.total_usd.sum()), float(bill.busy_usd.sum())
-    num_output = int(collector.output_tokens[:, COMPLETED].sum())
-    return {
-        "total_usd": total,
-        "busy_usd": busy,
-        "idle_usd": _idle_usd(total, busy),
-        "carried_usd": float(bill.carried_usd.sum()),
-        "spread_usd": float(bill.spread_usd.sum()),
-        "not_attributed_usd": bill.not_attributed_usd,
-        "usd_per_1m_output_tokens": ratio(total * 1e6, num_output),
-        "usd_per_1k_requests": ratio(total * 1e3, collector.num_requests[:, COMPLETED].sum()),
-        "rule": RULE,
-    }
-
-
-def _idle_usd(total_usd: float, busy_usd: float) -> float:
-    """Return what was not busy; 0 where the difference is but rounding."""
-    idle_usd = total_usd - busy_usd
-    return 0.0 if abs(idle_usd) < _ROUNDING * abs(total_usd) else idle_usd
-
-
 def _energy(timeline: NDArray[np.void], collector: Collector) -> dict[str, Any]:
     total_j = float(timeline["energy_j"].sum())
     num_output = int(collector.output_tokens[:, COMPLETED].sum())
     return {
-        "total_kwh": total_j / blocks.JOULES_PER_KWH,
+        "total_kwh": total_j / JOULES_PER_KWH,
         "joules_per_output_token": ratio(total_j, num_output),
         "gpu_hours": float(timeline["gpu_s"].sum()) / _HOUR_S,
     }
@@ -235,14 +212,14 @@ def _tier(
     index: int,
     itl: NDArray[np.int64],
     itl_per_token: NDArray[np.int64],
-    bill: Bill,
+    books: Books,
     facts: RunFacts,
 ) -> dict[str, Any]:
     tier = collector.groups.tiers[index]
     classes = collector.groups.tier_of_class == index
     cells = blocks.cells_of_classes(collector, classes)
     rows = collector.groups.itl_rows(index)
-    cost = blocks.costs(collector, cells, bill.cost_usd)
+    cost = blocks.costs(collector, cells, books.bill.cost_usd)
     turns = collector.turns[classes].sum(axis=0)
     per_user = ratio(cost["cost_usd"] * MONTH_S, (tier.num_users or 0.0) * facts.horizon_s)
     return {
@@ -257,7 +234,9 @@ def _tier(
         "slo": _limits(tier.slo),
         **blocks.attainment(collector, cells),
         **cost,
-        **blocks.energy(collector, cells, bill.energy_j),
+        **money.of_tier(books, index, cells),
+        **blocks.energy(collector, cells, books.bill.energy_j),
+        **money.emissions(books, cells),
         "num_users": tier.num_users,
         "cost_usd_per_user_month": per_user,
         "hourly_arrivals": collector.hourly_arrivals[classes].sum(axis=0).tolist(),
@@ -270,9 +249,11 @@ def _limits(slo: Slo | None) -> dict[str, Any] | None:
     return {"ttft_s": slo.ttft_s, "tpot_s": slo.tpot_s, "e2el_s": slo.e2el_s}
 
 
-def _language(collector: Collector, index: int, bill: Bill) -> dict[str, Any]:
+def _language(collector: Collector, index: int, books: Books) -> dict[str, Any]:
     cells = blocks.cells_of_language(collector, index)
-    return _group(collector, cells, bill) | blocks.english(collector, cells, bill.cost_usd)
+    spent = money.spent_on(books, cells) | money.emissions(books, cells)
+    english = blocks.english(collector, cells, books.bill.cost_usd)
+    return _group(collector, cells, books.bill) | spent | english
 
 
 def _by_class(collector: Collector, bill: Bill) -> dict[str, Any]:
@@ -339,11 +320,11 @@ def _pool(timeline: NDArray[np.void], index: int, bill: Bill, collector: Collect
         "output_tokens": int(rows["output_tokens"].sum()),
         **cache,
         **_drafts(rows),
-        "energy_kwh": energy_j / blocks.JOULES_PER_KWH,
+        "energy_kwh": energy_j / JOULES_PER_KWH,
         "power_mean_w": ratio(energy_j, time_s),
         "joules_per_output_token": ratio(energy_j, rows["output_tokens"].sum()),
         "total_usd": float(bill.total_usd[index]),
         "busy_usd": float(bill.busy_usd[index]),
-        "idle_usd": _idle_usd(float(bill.total_usd[index]), float(bill.busy_usd[index])),
+        "idle_usd": money.idle_usd(float(bill.total_usd[index]), float(bill.busy_usd[index])),
         "num_saturated_intervals": int(np.count_nonzero(rows["saturated"])),
     }

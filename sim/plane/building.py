@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from sim.metrics.histogram import NUM_BINS
 from sim.plane.building_classes import build_classes, check_classes, itl_groups, tries_again
 from sim.plane.building_faults import build_faults, check_faults, fill_times, num_versions
+from sim.plane.building_gateways import build_gateways, build_limits, check_promises, tell_classes
+from sim.plane.building_routing import build_routing, check_routing
 from sim.plane.building_singly import check_singly, fill_singly, most_in_flight
 from sim.plane.cache_tables import build_cache
 from sim.plane.curves import Curves
@@ -77,10 +79,8 @@ def check(world: World) -> None:
         check_singly(pool)
     check_split(world)
     check_faults(world)
-    if world.router not in ROUTERS:
-        raise ValueError(f"router must be one of {ROUTERS}")
-    if world.balance_abs_threshold < 0 or world.balance_rel_threshold < 0.0 or world.prefix_token_count < 1:
-        raise ValueError("a threshold or the prefix_token_count of the router is out of range")
+    check_routing(world)
+    check_promises(world)
 
 
 def check_batch_policy(pool: Pool) -> None:
@@ -146,15 +146,14 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     build_transfers(plane, world, num_requests)
     build_faults(plane, world, num_requests, curves)
     build_cache(plane, world)
+    tell_classes(plane, world, curves)
     curves.write(plane.own("curves", curves.size))
-    buckets = plane.own("buckets", len(world.buckets))
-    for row, bucket in zip(buckets, world.buckets, strict=False):
-        row["level"], row["at_s"], row["rate_per_s"], row["capacity"] = (
-            bucket.capacity, world.start_s, bucket.rate_per_s, bucket.capacity,
-        )  # fmt: skip
+    build_limits(plane, world, first_visit, num_requests)
+    build_gateways(plane, world, num_requests)
     width = max(most_seqs(pool) for pool in world.pools) + 1
     plane.own("itl", num_itl * NUM_BINS)
     plane.own("spread", num_itl * NUM_BINS * world.speculates)
+    plane.own("spent", len(world.classes) * len(world.accounts))
     plane.own("out", 4 * width + 64)
     plane.own("ended", width)
     plane.own("done", RECORDS + 4 * width)
@@ -163,19 +162,22 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     plane.own("log", 1)
     plane.own("wheel", WHEEL_SIZE)["v"] = -1
     link_free(plane.own("requests", num_requests + 1)[:num_requests], 0)
-    num_homes = max(map(len, world.paths.values())) if world.router == ROUTERS[SESSION_AFFINITY] else 0
+    num_homes = len(world.pools) if world.falls_back else max(map(len, world.paths.values()))
+    num_homes *= world.router == ROUTERS[SESSION_AFFINITY]
     plane.own("homes", num_homes * num_requests)
     has_retries = tries_again(world)
     plane.own("retries", num_requests * has_retries)
     plane.own("deadlines", num_requests * world.has_deadlines)[:] = NO_DEADLINE
     plane.own("extras", num_requests * world.has_extras)
     due = plane.own("due", 2 * num_requests + 2)
+    routing = build_routing(plane, world, num_requests)
     num_replicas = len(plane["active"])
     tree_size = 1 << max(1, (plane.scalar("num_links") + num_replicas - 1).bit_length())
     nodes = plane.own("nodes", 2 * tree_size)
     nodes["t_s"] = FAR
     nodes["id"][tree_size:] = np.arange(tree_size)
     scalars: dict[str, Any] = {
+        **routing,
         "leap": int(leap),
         "has_segments": int(world.has_segments),
         "cursor": -1,
@@ -188,6 +190,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
         "done_room": RECORDS,
         "num_requests": num_requests,
         "num_homes": num_homes,
+        "num_accounts": len(world.accounts),
         "has_retries": int(has_retries),
         "has_deadlines": int(world.has_deadlines),
         "has_extras": int(world.has_extras),
@@ -209,6 +212,8 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
         "retry_key": draws.RETRY,
         "backoff_key": draws.BACKOFF,
         "leave_key": draws.LEAVE,
+        "router_key": draws.ROUTER,
+        "region_key": draws.REGION,
     }
     for name, stream in streams.items():
         scalars[name] = draws.key(world.seed, stream)
@@ -263,6 +268,7 @@ def build_visits(plane: Plane, world: World, visit_groups: list[int]) -> dict[st
     """Fill the visit rows, path by path; returns where each path begins."""
     table = plane.own("visits", len(visit_groups))
     begin: dict[str, int] = {}
+    accounts = world.accounts
     n = 0
     for name, path in world.paths.items():
         begin[name] = n
@@ -276,7 +282,9 @@ def build_visits(plane: Plane, world: World, visit_groups: list[int]) -> dict[st
             at_prefill = path[-1].transfer is not None and path[-1].transfer.first_token_at_prefill
             row["streams"] = visit.kind != "classify" and (visit.kind != "prefill" or at_prefill)
             row["emitted"] = visit.kind == "decode" and at_prefill
-            row["home"] = [other.pool for other in path].index(visit.pool)
+            row["home"] = visit.pool if world.falls_back else [other.pool for other in path].index(visit.pool)
+            row["path_end"] = begin[name] + len(path) - 1
+            row["account"] = accounts.index((visit.pool, visit.feature))
             row["template_tokens"], row["group"], row["ordinal"], row["block_frac"] = (
                 visit.template_tokens, visit_groups[n], ordinal, visit.block_frac,
             )  # fmt: skip
@@ -289,6 +297,7 @@ def build_replicas(plane: Plane, world: World, num_levels: int, num_itl: int) ->
     total, depth = sum(max_replicas(pool) for pool in world.pools), most_in_flight(world)
     table = plane.own("replicas", total + sum(store_counts(world)))
     active, _ = plane.own("active", total), plane.own("outstanding", total)
+    plane.own("stays", total)["since_s"] = world.start_s
     base = residues = r = 0
     for number, pool in enumerate(world.pools):
         for k in range(max_replicas(pool)):

@@ -3,20 +3,22 @@
 # ruff: noqa: ANN001, ANN201
 import numpy as np
 
-from sim.metrics.records import COMPLETED, IN_FLIGHT
+from sim.metrics.records import BLOCKED, COMPLETED, IN_FLIGHT
 from sim.plane.compiled import jit
 from sim.plane.deadlines import forget_deadlines
 from sim.plane.drawing import draw, lookup, whole_ns
 from sim.plane.extras import write_extras
 from sim.plane.handover import release_hold, write_handover
+from sim.plane.health_rows import move_at
+from sim.plane.limits import settle_limits
 from sim.plane.reactions import GOES_ON, LEAVES, TRIES_AGAIN, asked_s, react, set_timer
+from sim.plane.regions import back_s
 from sim.plane.tables import (
     DECODE_SIDE,
     FREE,
     THINKING,
     class_at,
     done_at,
-    move_at,
     pool_at,
     request_at,
     retry_at,
@@ -36,17 +38,22 @@ def end_request(p, slot, ending, now):
     visit = visit_at(p.visits, q.visit)
     if visit.side == DECODE_SIDE and ending != IN_FLIGHT:
         release_hold(p, slot, now)
-    answering = visit_at(p.visits, kind.last_visit).pool
+    answering = visit_at(p.visits, visit.path_end).pool
     frontend_s = pool_at(p.pools, answering).frontend_s
     reached = not np.isnan(q.classified_s)
     end_s = now + frontend_s if ending == COMPLETED else now
+    network_s = 0.0  # back to the client
+    if p.num_regions > 0:
+        network_s = back_s(p, slot)
+        if ending in (COMPLETED, BLOCKED):
+            end_s += network_s
     done = done_at(p.done, p.num_done)
     p.num_done += 1
     done.user = q.user
     done.arrived_s = q.arrived_s
     done.classified_s = q.classified_s
     done.scheduled_s = q.scheduled_s
-    done.first_token_s = q.first_token_s + frontend_s
+    done.first_token_s = q.first_token_s + frontend_s + network_s
     done.end_s = end_s
     done.cost_usd = q.cost_usd
     done.busy_s = q.cost_s if reached else 0.0
@@ -74,7 +81,11 @@ def end_request(p, slot, ending, now):
     done.left = 0
     if visit.side == DECODE_SIDE:
         write_handover(p, done, q, slot)
+    if p.has_charges == 1 and ending != IN_FLIGHT:
+        settle_limits(p, q, slot, kind, done.output_tokens)
     write_extras(p, done, slot)
+    if ending in (COMPLETED, BLOCKED):
+        done.network_s += network_s
     forget_deadlines(p, slot)
     if ending != IN_FLIGHT:
         does = GOES_ON

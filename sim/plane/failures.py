@@ -15,6 +15,7 @@ begins anew. Where no replica of the pool is left it ends as `failed`.
 import numpy as np
 
 from sim.metrics.records import FAILED, MOVED
+from sim.plane.active import list_active
 from sim.plane.batch import leave_totals
 from sim.plane.blockwise import link, take_block
 from sim.plane.cache import num_free, release, take
@@ -23,8 +24,10 @@ from sim.plane.decoding import close_run, flight_of, gauge_kv
 from sim.plane.endings import end_request
 from sim.plane.engine import catch_up, cut, end_leap, wake
 from sim.plane.events import emit, move_to
-from sim.plane.online import list_active, turn_off, turn_on
+from sim.plane.health_rows import health_at, move_at
+from sim.plane.online import turn_off, turn_on
 from sim.plane.queues import leave_running, leave_waiting
+from sim.plane.states import enter
 from sim.plane.tables import (
     ACTIVE,
     DECODING,
@@ -38,9 +41,7 @@ from sim.plane.tables import (
     block_at,
     extra_at,
     f8_at,
-    health_at,
     i4_at,
-    move_at,
     plane_at,
     pool_at,
     replica_at,
@@ -48,7 +49,7 @@ from sim.plane.tables import (
     visit_at,
     wait_at,
 )
-from sim.plane.visits import enter_pool, leave_pool
+from sim.plane.visits import enter_pool, leave_pool, let_in
 
 FAIL, RETRY, RESUME = range(3)
 """What becomes of requests whose replica fails."""
@@ -77,7 +78,7 @@ def take_down(address, r, then, now):
     if s.state == ACTIVE:
         x.leaves_to = then
     x.failing = 1
-    s.state = DOWN
+    enter(p, s, DOWN, now)
     list_active(p, pool)
     return 1
 
@@ -143,7 +144,7 @@ def send_away(p, pool, s, slot, on_failure, now):
         release(p, pool, s, slot)
         leave_running(p, s, slot, now)
     q.computed = q.chunk = q.pending = q.mid = q.in_flight = 0
-    leave_pool(p, q)
+    leave_pool(p, q, slot)
     move_at(p.moves, slot).lost_s += q.cost_s  # of a visit before the last it is in guard_s, and now zero
     q.cost_s = 0.0
     if q.aborted >= 0:
@@ -198,7 +199,9 @@ def bring_up(address, r, now):
     if s.state not in (DOWN, OFF):
         return 0
     turn_on(p, s, now)
-    list_active(p, pool_at(p.pools, s.pool))
+    pool = pool_at(p.pools, s.pool)
+    list_active(p, pool)
+    let_in(p, pool, -1, now)
     p.wake = 1
     return 1
 
@@ -213,7 +216,7 @@ def drain_replica(address, r, then, now):
     if s.state != ACTIVE:
         return 0
     pool = pool_at(p.pools, s.pool)
-    s.state = DRAINING
+    enter(p, s, DRAINING, now)
     health_at(p.health, r).leaves_to = then
     if s.pending == 0 and s.num_waiting == 0 and i4_at(p.holding, r).v == 0:
         turn_off(p, pool, s, now)

@@ -43,8 +43,8 @@ replica is stuck; room for the log needed."""
 
 @jit
 def is_full(p):
-    """Whether a request that comes might need a row that is not there, of requests or stretches of text."""
-    return p.num_free == 0 or p.num_free_stretches < p.stretch_slack
+    """Whether a request that comes might need a row that is not there, of requests, stretches of text or meters."""
+    return p.num_free == 0 or p.num_free_stretches < p.stretch_slack or p.num_meters > p.meter_room
 
 
 @jit

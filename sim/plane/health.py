@@ -7,7 +7,8 @@ was (assumed). Where nothing ever goes wrong (`World.has_faults`) there are no r
 
 # ruff: noqa: ANN001, ANN201
 from sim.plane.compiled import jit
-from sim.plane.tables import block_at, health_at, pool_at
+from sim.plane.health_rows import health_at
+from sim.plane.tables import block_at, pool_at
 
 
 @jit

@@ -11,8 +11,10 @@ from sim.plane.drawing import draw, lookup, lookup_tokens, whole_ns
 from sim.plane.endings import end_request
 from sim.plane.engine import cut, end_leap, wake
 from sim.plane.extras import begin_extras
+from sim.plane.limits import is_let_in
 from sim.plane.loading import let_go
 from sim.plane.queues import first_ready, leave_waiting
+from sim.plane.regions import set_out
 from sim.plane.routing import forget_homes
 from sim.plane.sequence import blocks_for
 from sim.plane.singly import reach
@@ -25,7 +27,6 @@ from sim.plane.tables import (
     THINKING,
     WAITING,
     arrival_at,
-    bucket_at,
     class_at,
     f8_at,
     pool_at,
@@ -34,7 +35,8 @@ from sim.plane.tables import (
     visit_at,
 )
 from sim.plane.text import begin_text, go_on_with_text
-from sim.plane.visits import enter_pool, leave_pool, lengths, start_visit
+from sim.plane.views import come_by_router
+from sim.plane.visits import depart, enter_pool, leave_gateway, lengths, start_visit
 
 
 @jit
@@ -54,8 +56,9 @@ def arrive(p, row, now):
     q.bucket = a.bucket
     q.history = 0
     q.user_tokens = a.user_tokens
-    q.full_output = a.output_tokens
-    begin_text(p, q, class_at(p.classes, q.class_id), a.num_segments)
+    kind = class_at(p.classes, q.class_id)
+    q.full_output = min(a.output_tokens, kind.max_output)
+    begin_text(p, q, kind, a.num_segments)
     forget_homes(p, slot)
     issue(p, slot, now)
 
@@ -88,14 +91,13 @@ def issue(p, slot, now):
     if p.num_outages > 0:
         end_request(p, slot, FAILED, now)
         return
-    if q.bucket >= 0:
-        bucket = bucket_at(p.buckets, q.bucket)
-        bucket.level = min(bucket.capacity, bucket.level + (now - bucket.at_s) * bucket.rate_per_s)
-        bucket.at_s = now
-        if bucket.level < 1.0:
-            end_request(p, slot, RATE_LIMITED, now)
-            return
-        bucket.level -= 1.0
+    if p.num_regions > 0:
+        set_out(p, q, slot)
+    if p.watches == 1:
+        come_by_router(p, q, slot, now)
+    if (q.bucket >= 0 or kind.user_limit >= 0) and not is_let_in(p, q, slot, kind, now):
+        end_request(p, slot, RATE_LIMITED, now)
+        return
     if not fits(p, q, kind):
         end_request(p, slot, REFUSED, now)
         return
@@ -110,7 +112,7 @@ def fits(p, q, kind):
     """Whether the class lets a request in, and every pool of its path can ever hold it."""
     if kind.refuses_long == 1 and q.full_prompt + q.full_output > kind.max_context:
         return False
-    for v in range(kind.first_visit, kind.last_visit + 1):
+    for v in range(q.visit, visit_at(p.visits, q.visit).path_end + 1):
         visit = visit_at(p.visits, v)
         pool = pool_at(p.pools, visit.pool)
         prompt, output = lengths(q, visit)
@@ -144,7 +146,8 @@ def ring(p, slot, now):
     factor = 1.0 if kind.factors < 0 else f8_at(p.curves, kind.factors + q.language).v
     q.turn += 1
     q.user_tokens = lookup_tokens(p, kind.user_tokens, draw(p.user_tokens_key, q, q.turn), factor)
-    q.full_output = lookup_tokens(p, kind.output_tokens, draw(p.output_tokens_key, q, q.turn), factor)
+    answer = lookup_tokens(p, kind.output_tokens, draw(p.output_tokens_key, q, q.turn), factor)
+    q.full_output = min(answer, kind.max_output)
     issue(p, slot, now)
 
 
@@ -154,7 +157,10 @@ def abort(p, slot, ending, now):
     q = request_at(p.requests, slot)
     if q.state in (FREE, THINKING) or q.aborted >= 0:
         return
-    if q.state in (DELAYED, QUEUED):
+    if q.state == QUEUED:
+        leave_gateway(p, pool_at(p.pools, visit_at(p.visits, q.visit).pool), slot, ending, now)
+        return
+    if q.state == DELAYED:
         end_request(p, slot, ending, now)
         return
     s = replica_at(p.replicas, q.replica)
@@ -173,7 +179,7 @@ def abort(p, slot, ending, now):
         forget_outputs(p, pool, s, slot)
         if made_way:
             wake(p, s, q.replica, now)
-        leave_pool(p, q)
+        depart(p, q, slot, now)
         end_request(p, slot, ending, now)
         return
     q.aborted = ending

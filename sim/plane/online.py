@@ -3,9 +3,11 @@
 # ruff: noqa: ANN001, ANN201
 from sim.plane.cache import forget
 from sim.plane.compiled import jit
-from sim.plane.decoding import gauge
+from sim.plane.health_rows import health_at
 from sim.plane.host_tier import forget_store
-from sim.plane.tables import ACTIVE, DOWN, OFF, health_at, i4_at, replica_at
+from sim.plane.prefix_index import forget_replica
+from sim.plane.states import come_on_line, go_off_line
+from sim.plane.tables import ACTIVE, DOWN, OFF
 
 
 @jit
@@ -14,41 +16,25 @@ def turn_on(p, s, now):
     if s.state == DOWN:
         x = health_at(p.health, s.number)
         x.down_s += now - x.down_at_s
-    s.state = ACTIVE
-    s.online_at_s = now
-    gauge(s, now)
-    s.kv_at_s = now
-    s.kv_blocks = 0.0
+    come_on_line(p, s, ACTIVE, now)
 
 
 @jit
 def turn_off(p, pool, s, now):
-    """A replica at which nobody is goes: its cache is dropped, its time on line ends."""
+    """A replica at which nobody is goes: its cache is dropped, its time on line ends. It may be one that is down."""
     forget(p, pool, s)
     forget_store(p, pool, s)
-    s.online_s += now - s.online_at_s
-    s.state = OFF
+    forget_replica(p, s.number)
+    go_off_line(p, s, now)
     if p.has_faults == 1:
         x = health_at(p.health, s.number)
         s.state = x.leaves_to
         x.leaves_to = OFF
         x.num_seized = x.seized = 0
         x.down_at_s = now
-    p.wake = 1
 
 
 @jit
 def is_left_alone(p, s):
     """Whether nothing but its own steps will ever change what a replica has: nobody else holds blocks of it."""
     return p.has_faults == 0 or health_at(p.health, s.number).num_seized == 0
-
-
-@jit
-def list_active(p, pool):
-    """Write the pool's active replicas in ascending order."""
-    n = 0
-    for r in range(pool.first_replica, pool.first_replica + pool.max_replicas):
-        if replica_at(p.replicas, r).state == ACTIVE:
-            i4_at(p.active, pool.first_replica + n).v = r
-            n += 1
-    pool.num_active = n

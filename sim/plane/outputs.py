@@ -27,7 +27,7 @@ from sim.plane.tables import (
     request_at,
     visit_at,
 )
-from sim.plane.visits import complete_visit, leave_pool
+from sim.plane.visits import complete_visit, depart
 
 
 @jit
@@ -197,7 +197,7 @@ def carry_out_aborts(p, pool, s, now):
         after = q.link
         drop(p, pool, s, slot, now)
         forget_outputs(p, pool, s, slot)
-        leave_pool(p, q)
+        depart(p, q, slot, now)
         end_request(p, slot, q.aborted, q.abort_s)
         slot = after
 

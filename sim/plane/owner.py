@@ -13,11 +13,12 @@ from sim.metrics.histogram import NUM_BINS
 from sim.plane import commands, handle, watching
 from sim.plane.building import NO_DEADLINE, build, check, link_free
 from sim.plane.building_classes import num_languages
+from sim.plane.building_gateways import grow_meters
 from sim.plane.cache_tables import FIRST_SLACK, grow_cache
 from sim.plane.compiled import allocate, cache_folder, drop_stale_caches
 from sim.plane.log import LOGGED_LEAP
 from sim.plane.queues import SLOT_BITS
-from sim.plane.tables import LINK_COUNTERS, OBSERVED, PLANE, TABLES, TIER_COUNTERS
+from sim.plane.tables import LANE_COUNTERS, LINK_COUNTERS, OBSERVED, PLANE, TABLES, TIER_COUNTERS
 from sim.plane.world import World
 from sim.traffic.arrivals import ARRIVAL, SEGMENT, Chunk
 
@@ -109,6 +110,8 @@ class Plane:
         """Double the tables that the next event could fill. No event is half done when this is called."""
         try:
             grow_cache(self)
+            if self.scalar("num_meters") > self.scalar("meter_room"):
+                grow_meters(self)
             if self.scalar("num_free") == 0:
                 self._grow_requests()
         except MemoryError:
@@ -138,6 +141,16 @@ class Plane:
         if self.scalar("has_extras"):
             old = self["extras"]
             self.own("extras", 2 * n)[:n] = old
+        if self.scalar("num_routers") > 1:
+            old = self["via"]
+            self.own("via", 2 * n)[:n] = old
+        if self.scalar("num_regions"):
+            old = self["places"]
+            self.own("places", 2 * n)[:n] = old
+        for name, has in (("gates", "has_gates"), ("charges", "has_charges")):
+            if self.scalar(has):
+                old = self[name]
+                self.own(name, 2 * n)[:n] = old
         if self.scalar("has_loads"):
             self.own("loads", 2 * n)[:n] = old_loads
         if self.scalar("has_holds"):
@@ -185,7 +198,7 @@ class Plane:
         watching.count_gaps(self.address, now_s)
         self["itl"]["v"] = self["transfer_times"]["v"] = 0
         self["pools"]["held_block_s"] = 0.0
-        for table, counters in (("links", LINK_COUNTERS), ("tiers", TIER_COUNTERS)):
+        for table, counters in (("links", LINK_COUNTERS), ("tiers", TIER_COUNTERS), ("lanes", LANE_COUNTERS)):
             for name in counters:
                 self[table][name] = 0
         self["spread"]["v"] = 0
@@ -203,6 +216,11 @@ class Plane:
         rows = self["log"][: self.scalar("num_log")].copy()
         self.record["num_log"] = 0
         return rows
+
+    @property
+    def spent_s(self) -> NDArray[np.float64]:
+        """Replica-seconds of the measured requests that have left their replicas, shape [class, account]."""
+        return self["spent"]["v"].reshape(len(self.world.classes), -1)
 
     @property
     def itl(self) -> NDArray[np.int64]:

@@ -10,6 +10,9 @@ import numpy as np
 
 from sim.metrics.records import DONE
 from sim.plane.compiled import rows
+from sim.plane.health_rows import HEALTH_TABLES
+from sim.plane.routing_rows import ROUTING_TABLES
+from sim.plane.state_rows import STATE_TABLES
 from sim.traffic.arrivals import ARRIVAL, SEGMENT
 
 FAR = 1e300
@@ -26,7 +29,7 @@ blocks, and what is to be in them is on its way. DELAYED, QUEUED: at no replica,
 in a tool, or in a gateway's queue."""
 
 # Replica states, and what a replica's pending event ends.
-OFF, ACTIVE, DRAINING, DOWN = 0, 1, 2, 3
+OFF, ACTIVE, DRAINING, DOWN, STARTING, WARM = 0, 1, 2, 3, 4, 5
 IDLE, SINGLE, DECODE = 0, 1, 2
 
 # Sides of an answer that is split over two pools.
@@ -122,7 +125,6 @@ REQUEST = record(
 
 POOL = record(
     "i4 first_replica max_replicas num_active router",
-    "i8 rotation",
     "i4 max_seqs max_admitted max_tokens block_size usable watermark",
     "i4 reserve_full chunked caching by_priority num_levels num_pieces",
     "i4 reserves static prefill_first",  # batch policies
@@ -146,6 +148,13 @@ POOL = record(
     "f8 stage_pair_s stage_prefill_step_s idle_w attention_w",
     "f8 held_block_s",
     "i4 first_version",  # rows of this table with the step times of its versions
+    "i4 first_part num_parts",  # rows of `parts`; none where no tier has replicas to itself
+    # its gateway, see gateway.py: whether there is one, its order, its lanes; most that wait there
+    "i4 gated order num_lanes lane_base",
+    "i8 max_outstanding max_queue",  # of a replica; of the gateway
+    "i8 room num_queued num_joined",  # places free at active replicas; requests that wait, and that ever did
+    "f8 virtual",  # fair order: the start tag of the request that was let in last
+    "f8 queued_s queued_at_s",  # integral of num_queued over time, up to queued_at_s
 )
 
 VISIT = record(
@@ -159,6 +168,8 @@ VISIT = record(
     # transfer that remains when the prompt is complete
     "i4 first_link push",
     "f8 least_frac",
+    "i4 path_end",  # row of the last visit of its path
+    "i4 account",  # where its cost is booked: index into `World.accounts`
 )
 
 HOLD = record(
@@ -183,7 +194,39 @@ CLASS = record(
     "i4 reacts retried max_retries",
     "i8 backoff_s",
     "f8 retry_frac backoff_factor max_backoff_s leave_frac slow_s slow_leave_frac",
+    "i4 lane user_limit max_output",  # its tier's number; row of its users' limit, -1: none; longest answer
+    "i4 last_expected",  # expected output tokens by language: number of the last; where they begin, -1: not told
+    "i8 expected",
 )
+
+LANE = record(
+    "i4 head tail num_waiting max_waiting",
+    "i4 priority shed_rank reserved in_use",  # see gateway.py; the least rank is shed first
+    "f8 weight reserved_frac limit_s",  # limit_s: longest time in the lane, FAR where there is none
+    "f8 start finish",  # fair order: tags of the first that waits, and of the next after it
+    "i8 num_arrived num_queued num_shed num_timed_out",
+    "i8 predicted_tokens work_tokens",
+    "f8 waited_s",
+)
+"""The queue of a tier at a pool's gateway: `sim/plane/gateway.py`."""
+LANE_COUNTERS = (
+    "num_arrived", "num_queued", "num_shed", "num_timed_out", "predicted_tokens", "work_tokens", "waited_s",
+)  # fmt: skip
+
+GATE = np.dtype(fields("f8 queued_s", "i8 number"))
+"""Of a request in a lane, by request row: since when, and its number among all that queued at that gateway. No rows
+where no pool has a gateway."""
+
+LIMIT = record(
+    "f8 rate_per_s capacity input_per_s input_capacity output_per_s output_capacity",
+    "f8 window_s",
+    "i4 messages fall_back charges counts_cached",
+)
+"""What one sender or a group of them may ask for: `sim/plane/limits.py`."""
+
+METER = np.dtype(fields("i8 owner", "f8 at_s level input_level output_level began_s", "i4 limit messages"))
+"""How much of a limit is left: tokens in its three buckets at `at_s`, messages since `began_s`. `owner` of a
+user's own meter: a number for each pair of user and limit, from 1 on (0: nobody's)."""
 
 RETRY = np.dtype(fields("f8 asked_s", "i8 retry_of"))
 """Of a turn that is tried again, by request row: its first attempt's arrival, and the serial of the attempt before. No
@@ -196,20 +239,6 @@ patience limits a wait."""
 EXTRA = np.dtype(fields("f8 gateway_s network_s verdict_s delay_s", "i4 flags pad"))
 """Fields of a request's record of the same names while it lives, by request row; no rows where none of them is used."""
 
-HEALTH = record(
-    "f8 slowness next_slowness",  # step times are so many times as long; those of steps formed from now on
-    "i4 times next_times",  # the row of `pools` that has them: its pool's own, or that of a version
-    "i4 leaves_to",  # state of a drained replica when it is empty
-    "i4 failing",  # it was taken down, and somebody may still be there
-    "i4 num_seized seized",  # blocks that somebody else holds; by blocks: the first of their list, counted from 1
-    "f8 down_at_s down_s",
-)
-"""What may go wrong with a replica: `sim/plane/health.py`. No rows where nothing does (`World.has_faults`)."""
-
-MOVE = np.dtype(fields("f8 lost_s"))
-"""Of a request whose replica failed while it answered: replica time of the answering pool spent there [s], by request
-row; no rows where nothing fails."""
-
 OBSERVED = np.dtype(
     fields(
         "i8 num_replicas num_running num_waiting min_waiting",
@@ -221,7 +250,6 @@ OBSERVED = np.dtype(
 )
 """A pool at one instant: what it holds, and its counters and integrals since the start."""
 
-BUCKET = np.dtype(fields("f8 level at_s rate_per_s capacity"))
 STRETCH = np.dtype(fields("u8 key", "i4 end next"))
 """A stretch of a prompt's text, up to position `end`; tokens are equal where key and offset are."""
 EXTENT = record(
@@ -279,13 +307,16 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "pools": POOL,
     "visits": VISIT,
     "classes": CLASS,
-    "buckets": BUCKET,
+    "buckets": METER,
+    "meters": METER,
+    "limits": LIMIT,
+    "charges": I4,
+    "lanes": LANE,
+    "gates": GATE,
     "holds": HOLD,
     "retries": RETRY,
     "deadlines": DEADLINE,
     "extras": EXTRA,
-    "health": HEALTH,
-    "moves": MOVE,
     "holding": I4,
     "transfer_times": I8,
     "group_keys": U8,
@@ -326,6 +357,10 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "wheel": I4,
     "due": DUE,
     "curves": F8,
+    **ROUTING_TABLES,
+    "spent": F8,
+    **STATE_TABLES,
+    **HEALTH_TABLES,
 }
 """Every table of the plane and its row type; `curves` holds all step-time and quantile arrays end to end."""
 
@@ -339,21 +374,29 @@ PLANE = record(
     "i8 num_replicas num_itl tree_size has_segments",
     "i8 wheel_at num_wheel num_due due_size",
     "i8 num_homes num_links has_loads keeps_times has_holds has_retries num_retries num_outages",
-    "i8 has_deadlines has_extras has_faults",
+    "i8 has_deadlines has_extras has_faults has_gates has_charges",
+    "i8 num_user_limits meter_size num_meters meter_room",  # users' meters: rows, those taken, how many may be
+    "i8 num_accounts",
     "i8 ring",  # rows of flights of a replica, less one
     "u8 user_tokens_key output_tokens_key gap_key patience_key block_key route_key affinity_key content_key",
-    "u8 accept_key retry_key backoff_key leave_key",
+    "u8 accept_key retry_key backoff_key leave_key router_key",
+    # routers, and what they know: `sim/plane/views.py` and `sim/plane/prefix_index.py`
+    "i8 num_routers num_up routes_talks num_pools num_lanes has_parts watches looks counts_own",
+    "i8 index_blocks holder_mask num_holders free_holder",
+    "f8 state_interval_s min_match_frac",
+    # regions: `sim/plane/regions.py`
+    "i8 num_regions num_places",
+    "f8 spill_at",
+    "u8 region_key",
     "i8 " + " ".join(TABLES),
 )
 
 plane_at = rows(PLANE)
-replica_at, request_at, pool_at, visit_at, class_at, bucket_at = map(
-    rows, (REPLICA, REQUEST, POOL, VISIT, CLASS, BUCKET)
-)
+replica_at, request_at, pool_at, visit_at, class_at = map(rows, (REPLICA, REQUEST, POOL, VISIT, CLASS))
+lane_at, gate_at, limit_at, meter_at = map(rows, (LANE, GATE, LIMIT, METER))
 link_at, load_at, loader_at, tier_at, hold_at, retry_at = map(rows, (LINK, LOAD, LOADER, TIER, HOLD, RETRY))
 wait_at, out_at, node_at, due_at = map(rows, (WAIT, OUT, NODE, DUE))
 deadline_at, extra_at = map(rows, (DEADLINE, EXTRA))
-health_at, move_at = map(rows, (HEALTH, MOVE))
 flight_at, log_at = map(rows, (FLIGHT, LOG))
 stretch_at, extent_at, block_at, held_at, room_at = map(rows, (STRETCH, EXTENT, BLOCK, HELD, ROOM))
 done_at, arrival_at, segment_at = rows(DONE), rows(ARRIVAL), rows(SEGMENT)

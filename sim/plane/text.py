@@ -12,7 +12,8 @@ from sim.plane.compiled import jit, jit_with
 from sim.plane.tables import segment_at, stretch_at
 from sim.traffic import draws
 
-bits = jit_with(draws.bits, mix=jit(draws.mix))
+mix = jit(draws.mix)
+bits = jit_with(draws.bits, mix=mix)
 VISIT_BITS = 32
 """The streams of a request's visits are numbered apart: (ordinal + 1) << VISIT_BITS."""
 

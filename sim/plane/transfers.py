@@ -31,6 +31,6 @@ def transfer_ended(p, link, now):
     else:
         let_go(p, pool, s, slot, now)
         leave_waiting(p, pool, s, slot, now)
-        leave_pool(p, q)
+        leave_pool(p, q, slot)
         end_request(p, slot, q.aborted, q.abort_s)
     wake(p, s, r, now)

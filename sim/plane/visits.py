@@ -3,27 +3,41 @@
 # ruff: noqa: ANN001, ANN201
 import numpy as np
 
-from sim.metrics.records import BLOCKED, COMPLETED, SHED
+from sim.metrics.records import BLOCKED, COMPLETED, SHED, TIMED_OUT
 from sim.plane.compiled import jit
 from sim.plane.drawing import draw
 from sim.plane.endings import end_request
 from sim.plane.engine import cut
 from sim.plane.events import emit
+from sim.plane.gateway import (
+    count_in,
+    count_out,
+    has_place,
+    join_lane,
+    lane_of,
+    leave_lane,
+    may_start,
+    next_in,
+    shed_for,
+    tag_first,
+)
 from sim.plane.handover import offer
 from sim.plane.loading import forget_load
 from sim.plane.queues import join_waiting
-from sim.plane.routing import route
+from sim.plane.regions import travels
+from sim.plane.routing import be_sent, idlest_of, route
 from sim.plane.tables import (
     DECODE_SIDE,
     STEP,
     class_at,
-    i4_at,
+    f8_at,
     pool_at,
     replica_at,
     request_at,
     visit_at,
 )
 from sim.plane.text import open_text
+from sim.plane.views import count_sent
 from sim.plane.world import MAX_VISITS
 
 
@@ -59,16 +73,82 @@ def enter_pool(p, slot, now):
     q = request_at(p.requests, slot)
     visit = visit_at(p.visits, q.visit)
     pool = pool_at(p.pools, visit.pool)
+    if p.num_regions > 0 and travels(p, q, slot, visit.pool, now):
+        return
+    if pool.gated == 1 and not passes(p, pool, q, slot, now):
+        return
     r = route(p, pool, q, slot, visit)
     if r < 0:
         end_request(p, slot, SHED, now)
         return
+    if pool.gated == 1:
+        if not has_place(p, r, pool):
+            r = idlest_of(p, pool)
+            be_sent(p, pool, q, slot, visit, r)
+        lane = lane_of(p, pool, q)
+        tag_first(pool, lane)
+        count_in(p, pool, lane, q, visit)
+    pool.num_arrived += 1
+    join_replica(p, pool, q, slot, visit, r, now)
+
+
+@jit
+def passes(p, pool, q, slot, now):
+    """Whether a request need not wait at a gateway; else it waits there, or is shed, or another is."""
+    lane = lane_of(p, pool, q)
+    lane.num_arrived += 1
+    if may_start(p, pool, lane):
+        return True
+    if pool.num_active == 0:
+        lane.num_shed += 1
+        return True
+    pool.num_arrived += 1
+    victim = shed_for(p, pool, q, slot)
+    if victim != slot:
+        if victim >= 0:
+            lane_of(p, pool, request_at(p.requests, victim)).num_shed += 1
+            leave_gateway(p, pool, victim, SHED, now)
+        join_lane(p, pool, q, slot, now)
+        return False
+    lane.num_shed += 1
+    pool.num_left += 1
+    end_request(p, slot, SHED, now)
+    return False
+
+
+@jit
+def leave_gateway(p, pool, slot, ending, now):
+    """A request ends while it waits at a gateway."""
+    lane_of(p, pool, request_at(p.requests, slot)).num_timed_out += np.int64(ending == TIMED_OUT)
+    leave_lane(p, pool, slot, now)
+    pool.min_waiting = min(pool.min_waiting, pool.num_waiting)
+    pool.num_left += 1
+    end_request(p, slot, ending, now)
+
+
+@jit
+def let_in(p, pool, r, now):
+    """Let in who waits at a gateway, as long as there is room: at replica `r`, or at the idlest where that has none."""
+    slot = next_in(p, pool)
+    while slot >= 0:
+        q = request_at(p.requests, slot)
+        visit = visit_at(p.visits, q.visit)
+        to = r if r >= 0 and has_place(p, r, pool) else idlest_of(p, pool)
+        leave_lane(p, pool, slot, now)
+        count_in(p, pool, lane_of(p, pool, q), q, visit)
+        be_sent(p, pool, q, slot, visit, to)
+        join_replica(p, pool, q, slot, visit, to, now)
+        slot = next_in(p, pool)
+
+
+@jit
+def join_replica(p, pool, q, slot, visit, r, now):
+    """A request joins the queue of a replica."""
     q.replica = r
     if visit.side == DECODE_SIDE:
         offer(p, q, slot, visit)
-    pool.num_arrived += 1
     pool.prompt_tokens += q.prompt
-    i4_at(p.outstanding, r).v += 1
+    count_sent(p, slot, r, 1)
     s = replica_at(p.replicas, r)
     is_head = join_waiting(p, pool, s, slot, False, now)
     if s.pending == 0:
@@ -79,23 +159,36 @@ def enter_pool(p, slot, now):
 
 
 @jit
-def leave_pool(p, q):
-    """A request leaves its replica for good: count it out and turn its share of replica time into money."""
+def leave_pool(p, q, slot):
+    """A request leaves its replica for good: count it out, turn its share of replica time into money, and book it."""
     visit = visit_at(p.visits, q.visit)
     pool = pool_at(p.pools, visit.pool)
     pool.num_left += 1
-    i4_at(p.outstanding, q.replica).v -= 1
+    count_sent(p, slot, q.replica, -1)
+    if pool.gated == 1:
+        count_out(p, pool, q, visit)
     q.cost_usd += q.cost_s * pool.usd_per_s
+    if q.arrived_s >= 0.0:  # measured
+        f8_at(p.spent, q.class_id * p.num_accounts + visit.account).v += q.cost_s
     if visit.last == 0:
         q.guard_s += q.cost_s
         q.cost_s = 0.0
 
 
 @jit
+def depart(p, q, slot, now):
+    """A request leaves its replica for good, and who waits for its place may come."""
+    leave_pool(p, q, slot)
+    pool = pool_at(p.pools, visit_at(p.visits, q.visit).pool)
+    if pool.num_queued > 0:
+        let_in(p, pool, q.replica, now)
+
+
+@jit
 def complete_visit(p, slot, now):
     """A visit's last token is out, and its replica has let go: go on along the path."""
     q = request_at(p.requests, slot)
-    leave_pool(p, q)
+    depart(p, q, slot, now)
     visit = visit_at(p.visits, q.visit)
     if visit.last == 1 or (visit.streams == 1 and q.full_output == 1):
         end_request(p, slot, COMPLETED, now)

@@ -10,6 +10,7 @@ from sim.plane.decoding import close_run, count_run, num_steps_in, spent_j, step
 from sim.plane.endings import end_request
 from sim.plane.engine import catch_up
 from sim.plane.events import move_to
+from sim.plane.health_rows import health_at
 from sim.plane.sequence import blocks_in
 from sim.plane.tables import (
     DECODE,
@@ -22,7 +23,6 @@ from sim.plane.tables import (
     QUEUED,
     SINGLE,
     THINKING,
-    health_at,
     observed_at,
     plane_at,
     pool_at,
@@ -57,6 +57,7 @@ def observe(address, pool_id, now, out):
     o.accepted_tokens = pool.accepted_tokens
     for r in range(pool.first_replica, pool.first_replica + pool.max_replicas):
         add_replica(p, pool, r, now, o)
+    o.waiting_s += pool.queued_s + pool.num_queued * (now - pool.queued_at_s) if pool.gated == 1 else 0.0
     pool.min_waiting = pool.num_waiting
 
 
@@ -158,6 +159,6 @@ def end_all(address, first_slot, now):
             s = replica_at(p.replicas, q.replica)
             leave_totals(p, pool_at(p.pools, s.pool), s, slot)
         if q.state not in (DELAYED, QUEUED):
-            leave_pool(p, q)
+            leave_pool(p, q, slot)
         end_request(p, slot, IN_FLIGHT, np.nan)
     return -1

@@ -9,12 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sim.cost.step_times import StepTimes
+from sim.plane.promises import Bucket, Gateway, Promise
+from sim.plane.world_regions import Regions
+from sim.plane.world_routing import Routing
 from sim.traffic.arrivals import TrafficClass
 
-ROUTERS = ("round_robin", "least_outstanding", "power_of_two", "session_affinity", "prefix_affinity")
-ROUND_ROBIN, LEAST_OUTSTANDING, POWER_OF_TWO, SESSION_AFFINITY, PREFIX_AFFINITY = range(5)
+ROUTERS = ("round_robin", "least_outstanding", "power_of_two", "session_affinity", "prefix_affinity", "least_kv")
+ROUND_ROBIN, LEAST_OUTSTANDING, POWER_OF_TWO, SESSION_AFFINITY, PREFIX_AFFINITY, LEAST_KV = range(6)
 ANSWERS = (("generate",), ("prefill", "decode"))
 """Kinds of the visits that answer, at the end of a path."""
+NO_PROMISE = Promise()
 MAX_VISITS = 8
 """Visits of a path; draws are numbered by turn x MAX_VISITS + visit. Compiled in, so it stands among the plane's
 sources; `sim.spec.fleet` refuses more before a World is made."""
@@ -106,6 +110,12 @@ class Pool:
     """Step times of other versions of what is deployed, which single replicas may be given: `sim.plane.failures`."""
     stage_versions: Sequence[StepTimes] = ()
     """In a pipeline, the same for its slowest stage, one for each version."""
+    reserved: Mapping[str, int] = field(default_factory=dict)
+    """Replicas that tiers have to themselves, in order from the lowest number on; the other tiers share the rest."""
+    regions: Mapping[str, int] = field(default_factory=dict)
+    """Replicas in each region, in order from the lowest number on; those added are in the last that has any."""
+    gateway: Gateway | None = None
+    """Where tiers queue for it; None: requests go to replicas at once."""
 
     @property
     def goes_singly(self) -> bool:
@@ -145,14 +155,8 @@ class Visit:
     """Share of requests that end `blocked` after this visit."""
     transfer: Transfer | None = None
     """Of a decode visit."""
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """A token bucket that counts requests: full at the start, refilled at `rate_per_s` up to `capacity`."""
-
-    rate_per_s: float
-    capacity: float
+    feature: str = ""
+    """What its cost is booked as."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,11 @@ class World:
     paths: Mapping[str, Sequence[Visit]]
     classes: Sequence[TrafficClass]
     buckets: Sequence[Bucket] = ()
+    promises: Mapping[str, Promise] = field(default_factory=dict)
+    """What the tiers are promised; a tier that is missing, no more than the others: `sim.plane.promises`."""
+    expected_output_tokens: Sequence[Sequence[int]] = ()
+    """Output tokens that a request is expected to have, by class and language (or one for all of them); needed where a
+    gateway's order is `fair`, or a bucket counts tokens."""
     router: str = "power_of_two"
     """The rule of every pool: `sim.plane.routing`."""
     balance_abs_threshold: int = 64
@@ -171,6 +180,10 @@ class World:
     requests, and more than so many times as busy. Names and defaults are the SGLang and vLLM routers'."""
     prefix_token_count: int = 256
     """Leading tokens of a prompt that choose its replica. Name and default are the SGLang router's."""
+    routing: Routing = field(default_factory=Routing)
+    """Who routes, and what they go by."""
+    regions: Regions | None = None
+    """Where replicas and senders are; None: in one place."""
     seed: int = 1
     start_s: float = 0.0
     """Time of the clocks at the start (negative: a run-in before t = 0) [s]."""
@@ -186,6 +199,26 @@ class World:
     """Whether records tell times outside of engines, and what befell a request (`sim.metrics.records.FLAGS`)."""
     itl_groups: Sequence[int] = field(default_factory=tuple)
     """Histogram row of each class; empty: one row a class."""
+
+    @property
+    def tiers(self) -> list[str]:
+        """The tiers that send requests, in order of their classes; each has a lane at every gateway."""
+        return list(dict.fromkeys(kind.tier for kind in self.classes))
+
+    def promise(self, tier: str) -> Promise:
+        """What a tier is promised."""
+        return self.promises.get(tier, NO_PROMISE)
+
+    @property
+    def falls_back(self) -> bool:
+        """Whether a conversation may go by another path than its class's."""
+        limits = [self.promise(tier).user_limit for tier in self.tiers]
+        return any(limit is not None and limit.fall_back is not None for limit in limits)
+
+    @property
+    def accounts(self) -> list[tuple[int, str]]:
+        """What cost is booked by: each pool with each feature that it serves."""
+        return list(dict.fromkeys((visit.pool, visit.feature) for path in self.paths.values() for visit in path))
 
     @property
     def speculates(self) -> bool:

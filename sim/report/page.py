@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -15,9 +15,9 @@ from plotly.offline import get_plotlyjs
 
 from sim.errors import Problem, SpecError
 from sim.metrics.rundata import RunData
-from sim.report import tables, text
+from sim.report import money, tables, text
 from sim.report.figures import panels
-from sim.report.panel import Panel
+from sim.report.panel import Panel, Table
 
 CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
 """plotly.js offers to send a figure to its makers' cloud unless it is told not to."""
@@ -56,10 +56,21 @@ def render(run: RunData) -> str:
         by_tier=tables.by_tier(run.result),
         by_pool=tables.by_pool(run.result),
         by_language=tables.by_language(run.result),
+        accounts=[found for found in accounts(run.result) if found[1] is not None],
         assumptions=tables.assumptions(run),
         identity=tables.identity(run),
         scenario_yaml=run.scenario_yaml,
     )
+
+
+def accounts(result: Mapping[str, Any]) -> list[tuple[str, Table | None]]:
+    """Return the tables of the money section with their captions; None where there is nothing to show."""
+    return [
+        ("The bill, contract by contract", money.ledger(result)),
+        ("What the cost was spent on, idle time included", money.spent_on(result)),
+        ("Revenue, margin, and what public APIs charge", money.margins(result)),
+        ("Energy and carbon", money.emissions(result)),
+    ]
 
 
 def fill(template: str, panels: Sequence[Panel], **parts: Any) -> str:

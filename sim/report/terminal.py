@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from sim.report import tables, text
+from sim.report import money, tables, text
 from sim.report.panel import Table
 
 _WIDTH = 50
@@ -47,6 +47,7 @@ def render_result(result: Mapping[str, Any], info: Mapping[str, Any]) -> Rendera
         _table("By tier", tables.by_tier(result)),
         *(_table("By language", found) for found in [tables.by_language_in_short(result)] if found is not None),
         Text(_costs(result)),
+        *_line(money.in_short(result)),
         *_line(text.cached(result)),
         *_line(text.calibrated(result)),
         *_warning(text.extrapolated(result)),

@@ -3,11 +3,13 @@
 from sim.spec.base import Spec
 from sim.spec.distribution import Distribution, TimeDistribution, TokenDistribution
 from sim.spec.fleet import Fleet, Operation, Pool, Visit
+from sim.spec.gateway import Gateway
+from sim.spec.limits import RateLimit, UserLimit
 from sim.spec.load import read_file, read_scenario
 from sim.spec.reaction import Reaction
 from sim.spec.scenario import Scenario
 from sim.spec.speculation import SpeculativeConfig
-from sim.spec.tier import RateLimit, Slo, Tier
+from sim.spec.tier import Slo, Tier
 from sim.spec.trace import TraceOperation, TraceTraffic
 from sim.spec.traffic import (
     ClosedLoopTraffic,
@@ -22,6 +24,7 @@ __all__ = [
     "ClosedLoopTraffic",
     "Distribution",
     "Fleet",
+    "Gateway",
     "OpenLoopTraffic",
     "Operation",
     "Pool",
@@ -40,6 +43,7 @@ __all__ = [
     "TraceOperation",
     "TraceTraffic",
     "Traffic",
+    "UserLimit",
     "Visit",
     "read_file",
     "read_scenario",

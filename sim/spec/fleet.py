@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from sim.errors import did_you_mean
+from sim.spec.autoscaler import Autoscaler
 from sim.spec.base import (
     Fraction,
     Key,
@@ -15,6 +16,7 @@ from sim.spec.base import (
     NonNegativeNumber,
     PositiveFraction,
     PositiveInt,
+    PositiveNumber,
     PositiveSeconds,
     Seconds,
     Spec,
@@ -22,9 +24,15 @@ from sim.spec.base import (
     UsdPerHour,
 )
 from sim.spec.faults import Deploy, Faults, fault_problems
+from sim.spec.gateway import Gateway
 from sim.spec.kv_offload import KvOffload
 from sim.spec.kv_transfer import KvTransfer, split_problems
+from sim.spec.money import Contract, contract_problems
+from sim.spec.regions import FleetRegion, region_problems
+from sim.spec.routing import Router, Routing, routing_problems
+from sim.spec.scaling import is_scaled, most_on_line, scaling_problems
 from sim.spec.speculation import SpeculativeConfig
+from sim.spec.startup import Spot, Startup, WarmPool
 
 
 def _drop_null(value: Any) -> Any:
@@ -65,7 +73,17 @@ class Pool(Spec):
     replicas: NumReplicas = 1
     """Replicas at the start. A replica has tensor x pipeline x data parallel size GPUs."""
     max_replicas: NumReplicas | None = None
-    """Most replicas there can ever be. Default: as many as `replicas` and the operations ask for."""
+    """Most replicas there can ever be, those that start, are warm or drain among them. Default: as many as `replicas`
+    and the operations, or the autoscaler and the warm pool, ask for."""
+    autoscaler: Autoscaler | None = None
+    """Who decides how many replicas there are. Default: nobody; operations alone change it."""
+    startup: Startup | None = None
+    """How long a replica takes to start. Default: no time where only operations add replicas, else that of an empty
+    `startup: {}`."""
+    warm_pool: WarmPool | None = None
+    """Replicas kept ready. Default: none."""
+    spot: Spot | None = None
+    """Spot capacity beyond the first replicas. Default: none is spot."""
     tensor_parallel_size: PositiveInt = 1
     """GPUs that share each layer. Default 1."""
     pipeline_parallel_size: PositiveInt = 1
@@ -139,8 +157,20 @@ class Pool(Spec):
     """Admit a request only if its whole prompt fits the KV cache. Default true."""
     engine: Text = "vllm"
     """Engine whose calibration applies: ENGINE of an entry ENGINE-GPU in hardware_profiles/engines/. Default vllm."""
+    reserved: Annotated[dict[Key, NumReplicas], WithoutNulls] = Field(default_factory=dict)
+    """Replicas that a tier has to itself, under placement: partitioned: {tier: replicas}; the others share the rest.
+    Replicas added or drained are of the rest first. Default: none."""
+    gateway: Gateway | None = None
+    """Where tiers queue for the pool. Default: nowhere, requests go to replicas at once and wait there."""
+    regions: Annotated[dict[Key, NonNegativeInt], WithoutNulls] = Field(default_factory=dict)
+    """Replicas in each of `fleet.regions`, where there are any; they sum to `replicas`. Those added later are in the
+    last, and those drained too."""
     usd_per_gpu_hour: UsdPerHour | None = None
-    """Price [USD/h] of one GPU. Default: the scenario's price book."""
+    """On-demand price [USD/h] of one GPU. Default: the scenario's price book."""
+    contracts: tuple[Contract, ...] = ()
+    """Contracts in the order in which replicas fill them; what runs beyond is on demand. Default: all on demand."""
+    site: Text | None = None
+    """Where it stands: a name in hardware_profiles/sites.yaml. Default: the scenario's `money.site`."""
 
     @property
     def num_gpus_per_replica(self) -> int:
@@ -171,6 +201,7 @@ class Pool(Spec):
             )
         yield from self._cache_problems()
         yield from self._policy_problems()
+        yield from contract_problems(self.contracts)
         if self.max_replicas is not None and self.max_replicas < self.replicas:
             yield "max_replicas", f"must be >= replicas ({self.replicas}), got {self.max_replicas}"
 
@@ -228,6 +259,9 @@ class Visit(Spec):
     """Length of a classifier's own instructions [tokens]; prefix-cached in its pool. Default 0."""
     block_frac: Fraction = 0.0
     """Fraction of requests that a classifier blocks. Default 0."""
+    feature: Key | None = None
+    """What its cost is booked as. Default: input_check of a classifier before the first visit that answers,
+    output_check of one behind it, answer of any other."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield classifier fields on a visit that is none."""
@@ -242,20 +276,23 @@ class Operation(Spec):
 
     at_s: Seconds = Field(alias="at")
     """When [s after the start of the measured time], such as 10 h."""
-    do: Literal["add", "drain", "outage"]
+    do: Literal["add", "drain", "outage", "fail_router"]
     """add: start replicas with empty caches. drain: send replicas no new work, stop them when they are empty. outage:
-    the door is shut for a while, and every request that arrives fails at once; those inside go on."""
+    the door is shut for a while, and every request that arrives fails at once; those inside go on. fail_router: a
+    router is gone for a while, and all requests under way by it fail; while none is left the door is shut."""
     pool: Key | None = None
-    """Pool it is done to; not of an outage."""
+    """Pool it is done to, by add or drain."""
     replicas: NumReplicas | None = None
-    """How many; not of an outage."""
+    """How many, of add or drain."""
     duration_s: PositiveSeconds | None = Field(default=None, alias="duration")
-    """How long an outage lasts [s], such as 10 min."""
+    """How long an outage lasts, or the failure of a router [s], such as 10 min."""
+    router: NonNegativeInt | None = None
+    """Number of the router that fails: 0 is the first."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield fields that are missing, and those of the other operations."""
-        needs = ("duration",) if self.do == "outage" else ("pool", "replicas")
-        given = {"pool": self.pool, "replicas": self.replicas, "duration": self.duration_s}
+        needs = {"outage": ("duration",), "fail_router": ("router", "duration")}.get(self.do, ("pool", "replicas"))
+        given = {"pool": self.pool, "replicas": self.replicas, "duration": self.duration_s, "router": self.router}
         for name, value in given.items():
             if name in needs and value is None:
                 yield name, f"missing; {self.do} needs it"
@@ -279,12 +316,13 @@ class Fleet(Spec):
     )
     """Paths by name: the visits of a request in order, the last of which answers. Default, where there is one pool:
     a path named default that visits it."""
-    router: Literal["round_robin", "least_outstanding", "power_of_two", "session_affinity", "prefix_affinity"] = (
-        "least_outstanding"
-    )
+    router: Router = "least_outstanding"
     """How a replica is chosen. power_of_two: the less busy of two drawn at random. session_affinity: the one that had
-    the conversation's last turn. prefix_affinity: one that the beginning of the prompt chooses by its hash. Default
+    the conversation's last turn. prefix_affinity: one that the beginning of the prompt chooses by its hash, or that was
+    sent it before (`routing.prefix_index`). least_kv: the one that uses least of its KV cache. Default
     least_outstanding: as vLLM's data-parallel balancer."""
+    routing: Routing = Routing()
+    """How many routers there are, and what each knows. Default: one, which knows all that it sent."""
     balance_abs_threshold: NonNegativeInt = 64
     """Affinity gives way to power_of_two where the replica's requests exceed the idlest's by more than this, and by the
     factor below. Default 64: as the SGLang and vLLM routers."""
@@ -293,8 +331,14 @@ class Fleet(Spec):
     prefix_token_count: PositiveInt = 256
     """Leading tokens of a prompt that choose its replica under prefix_affinity: no more than the prompts that belong
     together have in common, and more than all have. Default 256: as the SGLang router."""
-    placement: Literal["shared"] = "shared"
-    """How tiers and pools map to replicas. shared: every tier may use every replica of a pool."""
+    placement: Literal["shared", "partitioned"] = "shared"
+    """How tiers and pools map to replicas. shared: every tier may use every replica of a pool. partitioned: tiers have
+    the replicas to themselves that pools have `reserved` for them. Default shared."""
+    regions: Annotated[dict[Key, FleetRegion], WithoutNulls] = Field(default_factory=dict)
+    """Regions that the pools' replicas are in. Default: all is in one place, at no distance."""
+    spill_at: PositiveNumber | None = None
+    """Requests for each active replica at which a pool is full in a region; who comes then goes to the nearest region
+    where it is not. Such as 1.1 x max_num_seqs. Default: never."""
     kv_transfer: KvTransfer = KvTransfer()
     """How the KV cache goes from a prefill visit to the decode visit after it."""
     operations: tuple[Operation, ...] = ()
@@ -317,10 +361,17 @@ class Fleet(Spec):
                     yield f"{at}.pool", f"no pool of that name: {visit.pool}. {did_you_mean(visit.pool, self.pools)}"
         yield from split_problems(self.pools, self.paths, self.kv_transfer)
         yield from fault_problems(self.pools, self.paths, self.faults, self.deploys)
+        kinds = [visit.kind for visits in self.paths.values() for visit in visits]
+        yield from region_problems(self.regions, self.pools, kinds, self.spill_at)
+        yield from routing_problems(self.router, self.routing, self.placement, self.pools)
+        yield from scaling_problems(self.pools, self.operations)
         for index, operation in enumerate(self.operations):
             if operation.pool is not None and operation.pool not in self.pools:
                 help_ = did_you_mean(operation.pool, self.pools)
                 yield f"operations.{index}.pool", f"no pool of that name: {operation.pool}. {help_}"
+            if operation.router is not None and operation.router >= self.routing.num_routers:
+                last = self.routing.num_routers - 1
+                yield f"operations.{index}.router", f"no such router: {operation.router}; the last is {last}"
         for name, pool in self.pools.items():
             most = pool.max_replicas
             for index, count in self._counts(name):
@@ -341,4 +392,6 @@ class Fleet(Spec):
 
     def peak_replicas(self, name: str) -> int:
         """Return the most replicas that a pool has at any time by plan."""
+        if is_scaled(self.pools[name]):
+            return max(self.pools[name].replicas, most_on_line(self.pools[name]))
         return max([self.pools[name].replicas, *(count for _, count in self._counts(name))])

@@ -12,8 +12,12 @@ from sim import units
 from sim.errors import did_you_mean
 from sim.spec.base import Key, Name, NonNegativeInt, PositiveSeconds, Seconds, Spec, Text
 from sim.spec.fleet import Fleet, Pool, WithoutNulls
+from sim.spec.gateway import promise_problems
 from sim.spec.ladder import Rung
+from sim.spec.money import ON_DEMAND, Contract, Money
 from sim.spec.ranges import Range, range_problems, without_ranges
+from sim.spec.regions import EVERYWHERE, place_problems
+from sim.spec.routing import reserved_problems
 from sim.spec.text import Path
 from sim.spec.tier import Slo, Tier
 from sim.spec.traffic import ClosedLoopTraffic, PopulationTraffic, Traffic
@@ -59,6 +63,8 @@ class Scenario(Spec):
     """Latency targets of the tiers that give none. Default: no targets."""
     prices: Text = "2026"
     """Price book: a name in hardware_profiles/prices.yaml."""
+    money: Money = Money()
+    """How the bill is drawn up: idle time, sites, yardsticks."""
     overrides: dict[Key, dict[str, Any]] = Field(default_factory=dict)
     """Named variants: {name: {dotted path: value}}. A value takes the place of what stands there; null removes a
     pool, path or tier. Default: none."""
@@ -81,8 +87,15 @@ class Scenario(Spec):
             "model": pool.model or self.model,
             "hardware": pool.hardware or self.hardware,
             "max_replicas": pool.max_replicas or self.fleet.peak_replicas(name),
+            "site": pool.site or self.money.site,
         }
         return pool.model_copy(update=filled)
+
+    def contracts(self, name: str) -> tuple[Contract, ...]:
+        """Return the contracts of a pool: the last is on demand where those given do not cover all that may run."""
+        given, most = self.pool(name).contracts, self.pool(name).max_replicas or 0
+        covered = sum(most if terms.replicas is None else terms.replicas for terms in given)
+        return given if covered >= most else (*given, ON_DEMAND)
 
     def slo_of(self, tier: str) -> Slo:
         """Return the latency targets that hold for a tier."""
@@ -108,6 +121,11 @@ class Scenario(Spec):
             if tier.path not in self.fleet.paths:
                 help_ = did_you_mean(tier.path, self.fleet.paths)
                 yield f"tiers.{name}.path", f"no path of that name in fleet.paths: {tier.path}. {help_}"
+            small = None if tier.user_limit is None else tier.user_limit.fall_back
+            if small is not None and small not in self.fleet.paths:
+                help_ = did_you_mean(small, self.fleet.paths)
+                yield f"tiers.{name}.user_limit.fall_back", f"no path of that name in fleet.paths: {small}. {help_}"
+        yield from promise_problems(self.fleet.pools, self.tiers)
         for path, tier_name in self._tiers_named():
             if tier_name not in self.tiers:
                 yield path, f"no tier of that name: {tier_name}. {did_you_mean(tier_name, self.tiers)}"
@@ -116,10 +134,16 @@ class Scenario(Spec):
             if not math.isclose(total, 1.0, abs_tol=1e-9):
                 yield "tiers", f"user_frac must sum to 1 over the tiers, got {total:.12g}"
         if isinstance(self.traffic, ClosedLoopTraffic) and self.traffic.reissue_delay_s == 0.0:
-            limited = [name for name, tier in self.tiers.items() if tier.rate_limit is not None]
-            if self.traffic.tier in limited:
-                advice = "give it a time, or remove the tier's rate_limit"
-                yield "traffic.reissue_delay_s", f"0 with a rate limit: who is refused asks again at once; {advice}"
+            tier = self.tiers.get(self.traffic.tier, Tier())
+            shed = tier.max_queue is not None or any(
+                pool.gateway is not None and pool.gateway.max_queue is not None for pool in self.fleet.pools.values()
+            )
+            limits = {"rate_limit": tier.rate_limit, "user_limit": tier.user_limit, "max_queue": shed or None}
+            for what in (name for name, limit in limits.items() if limit is not None):
+                advice = f"give it a time, or remove the {what}"
+                yield "traffic.reissue_delay_s", f"0 with a {what}: who is refused asks again at once; {advice}"
+        yield from place_problems(self.fleet, self._places())
+        yield from reserved_problems(self.fleet.pools, self.fleet.paths, self.tiers)
         for name, pool in self.fleet.pools.items():
             for field in ("model", "hardware"):
                 if getattr(pool, field) is None and getattr(self, field) is None:
@@ -141,6 +165,11 @@ class Scenario(Spec):
                 help_ = did_you_mean(against, before, what="Before it")
                 yield f"ladder.{index}.against", f"no rung of that name before this one: {against}. {help_}"
             before.append(name)
+
+    def _places(self) -> tuple[str, ...]:
+        """Return where people are."""
+        population = self.traffic if isinstance(self.traffic, PopulationTraffic) else None
+        return tuple(population.regions) if population and population.regions else (EVERYWHERE,)
 
     def _tiers_named(self) -> Iterator[tuple[str, str]]:
         """Yield (path, tier) for each place where the traffic names a tier."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -10,13 +11,14 @@ from sim.spec.base import (
     Fraction,
     Key,
     NonNegativeInt,
-    PerMinute,
     PositiveInt,
     PositiveNumber,
     PositiveSeconds,
     Spec,
 )
 from sim.spec.distribution import TimeDistribution
+from sim.spec.limits import RateLimit, UserLimit, charge_problems
+from sim.spec.money import TierPrice
 from sim.spec.reaction import Reaction
 
 
@@ -29,15 +31,6 @@ class Slo(Spec):
     """Time per output token after the first [s]. Default: no target."""
     e2el_s: PositiveSeconds | None = None
     """End-to-end latency [s]. Default: no target."""
-
-
-class RateLimit(Spec):
-    """A token bucket counted in requests; a request that finds it empty ends as rate_limited."""
-
-    requests_per_minute: PerMinute
-    """Rate at which the bucket fills [1/min]."""
-    burst: PositiveInt
-    """Size of the bucket [requests]: so many may come at once."""
 
 
 class Tier(Spec):
@@ -58,14 +51,35 @@ class Tier(Spec):
     """What becomes of a turn that exceeds it (the name and the words are those of OpenAI's Responses API). auto: the
     oldest history is dropped. disabled: the turn ends as refused, and the conversation goes on without it. Default
     auto: as chat applications do."""
+    max_output_tokens: PositiveInt | None = None
+    """Longest answer [tokens]; a longer one is cut. Default: no limit."""
     patience: TimeDistribution | None = None
     """Time a user waits for the first token before leaving [s]. Default: for ever."""
     reaction: Reaction | None = None
     """What its senders do about failures and late answers; `{}` is an API client's. Default: nothing, the conversation
     goes on with its next turn whatever became of the last."""
     rate_limit: RateLimit | None = None
-    """Limit on requests, for each API client or for the tier as a whole. Default: none."""
+    """Limit on requests and tokens, for each API client or for the tier as a whole. Default: none."""
+    user_limit: UserLimit | None = None
+    """Limit on what each single user sends. Default: none."""
+    weight: PositiveNumber = 1.0
+    """Share of a pool's work, in proportion to the weights of the tiers that wait, where its gateway's `order` is fair.
+    Default 1."""
+    reserved_frac: Fraction = 0.0
+    """Part of a pool's places that no other tier may take, where it has a gateway. Default 0."""
+    max_queue: NonNegativeInt | None = None
+    """Most requests of the tier that wait at a gateway; who comes then is shed. Default: no limit."""
+    queue_time_limit: PositiveSeconds | None = None
+    """Longest time in a gateway's queue; who waits longer ends as timed_out [s]. Default: no limit."""
     slo: Slo | None = None
     """Latency targets. Default: the scenario's `slo`."""
+    price: TierPrice | None = None
+    """What its users pay. Default: nothing is known of that."""
     path: Key = "default"
     """Path of the tier's requests: a name in fleet.paths."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Yield limits that could never let a request in."""
+        yield from charge_problems("rate_limit", self.rate_limit, self.max_output_tokens)
+        if self.user_limit is not None:
+            yield from charge_problems("user_limit.rate_limit", self.user_limit.rate_limit, self.max_output_tokens)

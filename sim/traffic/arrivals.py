@@ -26,8 +26,20 @@ ARRIVAL = np.dtype(
 SEGMENT = np.dtype([("key", "u8"), ("tokens", "i4"), ("pad", "i4")])
 NO_SEGMENTS = np.zeros(0, dtype=SEGMENT)
 ONE_LANGUAGE = ("all",)  # of a source that does not tell languages apart
-# A token bucket in requests: refills at `rate_per_s` up to `capacity`, full at the start; a request takes one.
-BUCKET = np.dtype([("rate_per_s", "f8"), ("capacity", "f8")])
+# Token buckets of one sender or tier, full at the start; each refills at its rate up to its capacity (infinite: no
+# limit). A request takes one, its prompt, and of output what `charges_most` says; `sim.plane.limits` has the rules.
+BUCKET = np.dtype(
+    [
+        ("rate_per_s", "f8"),
+        ("capacity", "f8"),
+        ("input_per_s", "f8"),
+        ("input_capacity", "f8"),
+        ("output_per_s", "f8"),
+        ("output_capacity", "f8"),
+        ("charges_most", "i4"),  # output tokens charged at first: 1: the longest answer; 0: those expected
+        ("counts_cached", "i4"),  # 1: input read from a cache counts too
+    ]
+)
 MAX_CHUNK_ROWS = 65_536
 # People have numbers from 0 on, clients of the API from here, those of agents from twice this.
 FIRST_PROGRAM = 1 << 40
@@ -91,6 +103,7 @@ class TrafficClass:
     max_context_tokens: int  # NO_LIMIT: the model's own
     is_program: bool
     truncates: bool = True
+    max_output_tokens: int = NO_LIMIT  # longer answers are cut
     first_user_tokens: NDArray[np.float64] | None = None  # of turn 0, where it differs; None: as every turn
     single_user_tokens: NDArray[np.float64] | None = None  # of turn 0 of conversations of one turn; None: as turn 0
     length_factor: NDArray[np.float64] | None = None  # on user and output tokens, by language; None: 1 for all

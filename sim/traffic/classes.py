@@ -54,6 +54,7 @@ def class_of(name: str, tier_name: str, tier: Tier, **known: Any) -> TrafficClas
         patience_s=None if tier.patience is None else table(tier.patience),
         max_context_tokens=tier.max_context_tokens or NO_LIMIT,
         truncates=tier.truncation == "auto",
+        max_output_tokens=tier.max_output_tokens or NO_LIMIT,
         reaction=None if tier.reaction is None else reaction_of(tier.reaction),
         **fields | known,
     )
@@ -122,8 +123,17 @@ def collected(problems: list[Problem], place: str) -> Iterator[None]:
 
 
 def buckets_of(limit: RateLimit | None, count: int) -> NDArray[np.void]:
-    """So many full token buckets of a rate limit, or none (dtype BUCKET)."""
+    """So many full meters of a rate limit, or none (dtype BUCKET)."""
     buckets = np.zeros(0 if limit is None else count, dtype=BUCKET)
-    if limit is not None:
-        buckets["rate_per_s"], buckets["capacity"] = limit.requests_per_minute / MINUTE_S, limit.burst
+    if limit is None:
+        return buckets
+    for rate, burst, per_minute, capacity in (
+        ("rate_per_s", "capacity", limit.requests_per_minute, limit.burst),
+        ("input_per_s", "input_capacity", limit.input_tokens_per_minute, limit.input_token_burst),
+        ("output_per_s", "output_capacity", limit.output_tokens_per_minute, limit.output_token_burst),
+    ):
+        minute = np.inf if per_minute is None else per_minute
+        buckets[rate], buckets[burst] = minute / MINUTE_S, minute if capacity is None else capacity
+    buckets["charges_most"] = limit.output_tokens_charged == "max_output_tokens"
+    buckets["counts_cached"] = limit.cached_tokens_count
     return buckets

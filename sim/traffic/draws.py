@@ -47,6 +47,12 @@ TRACE_GAP = 51
 FAULT_TIME = 76
 FAULT_REPAIR = 77
 RESTART = 78
+ROUTER = 72
+PROVISIONING = 83
+LOADING = 84
+WAKING = 85
+INTERRUPTION = 86
+SPOT_WAIT = 90
 
 # 2**64 divided by the golden ratio, made odd: the increment of SplitMix64 (same source as `mix`).
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)

@@ -40,6 +40,7 @@ def conversation_tokens(traffic_class: TrafficClass, turns: Table, factor: float
     survival = turn_survival(turns)
     first, single = first_tables(traffic_class)
     lengths = factor * np.array([first, traffic_class.user_tokens, traffic_class.output_tokens])
+    lengths[2] = np.minimum(lengths[2], traffic_class.max_output_tokens)
     first_user, user, output = map(table_mean, lengths)
     num_turns, alone = float(survival.sum()), 1.0 - float(survival[1:2].sum())
     prompt = num_turns * traffic_class.prefix_tokens + (num_turns - 1.0) * user

@@ -37,7 +37,8 @@ def fill(
         if column == "user_tokens" and traffic_class.single_user_tokens is not None:
             values = np.where(rows["num_turns"] == 1, lookup(traffic_class.single_user_tokens, u), values)
         values = values if length_factor is None else length_factor * values
-        rows[column] = np.clip(values + 0.5, 1.0, MAX_TOKENS).astype(np.int32)
+        most = MAX_TOKENS if column == "user_tokens" else min(traffic_class.max_output_tokens, MAX_TOKENS)
+        rows[column] = np.clip(values + 0.5, 1.0, most).astype(np.int32)
 
 
 def in_chunks(rows: NDArray[np.void], segments: NDArray[np.void] = NO_SEGMENTS) -> Iterator[Chunk]:

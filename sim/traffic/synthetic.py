@@ -130,7 +130,8 @@ class ClosedLoop(OneClass):
 
 
 def _volume(traffic_class: TrafficClass, conversations: float, requests: float) -> Volume:
-    user, output = table_mean(traffic_class.user_tokens), table_mean(traffic_class.output_tokens)
+    user = table_mean(traffic_class.user_tokens)
+    output = table_mean(np.minimum(traffic_class.output_tokens, traffic_class.max_output_tokens))
     prompt = requests * (traffic_class.prefix_tokens + user)
     return Volume(
         traffic_class.name, traffic_class.tier, conversations, requests, prompt, requests * output, requests * user

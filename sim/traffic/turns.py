@@ -68,6 +68,7 @@ class Turns:
     factor: NDArray[np.float64] | None  # [class][language]
     prefix_tokens: NDArray[np.int64]
     max_context_tokens: NDArray[np.int64]
+    max_output_tokens: NDArray[np.int64]
     min_think_s: NDArray[np.float64]
     keep_history: NDArray[np.bool_]
     truncates: NDArray[np.bool_]
@@ -97,6 +98,7 @@ class Turns:
             factor=factor,
             prefix_tokens=np.array([each.prefix_tokens for each in classes], dtype=np.int64),
             max_context_tokens=np.array([each.max_context_tokens for each in classes], dtype=np.int64),
+            max_output_tokens=np.array([each.max_output_tokens for each in classes], dtype=np.int64),
             min_think_s=np.array([each.min_think_s for each in classes]),
             keep_history=np.array([each.keep_history for each in classes], dtype=np.bool_),
             truncates=np.array([each.truncates for each in classes], dtype=np.bool_),
@@ -135,6 +137,7 @@ class Turns:
         for at, name in ((1, "user_tokens"), (2, "output_tokens")):
             u = draws.uniform(draws.bits(self.keys[at], user, conversation, turn))
             found[name] = self._tokens(at, kind, rows["language"], u)
+        found["output_tokens"] = np.minimum(found["output_tokens"], self.max_output_tokens[kind])
         # Only an answer enters the history; what was refused leaves the history as it was.
         history = rows["prompt_tokens"] - self.prefix_tokens[kind]
         history += np.where(answered, rows["output_tokens"], -rows["user_tokens"])

@@ -12,7 +12,10 @@ from sim.traffic.arrivals import ARRIVAL, Chunk
 
 CHUNK = 1 << 16
 ROOMY = {"num_gpu_blocks": 1 << 30, "block_size": 16}
-KEPT = ["arrived_s", "scheduled_s", "first_token_s", "end_s", "ending", "replica"]
+KEPT = [
+    "arrived_s", "scheduled_s", "first_token_s", "end_s", "ending", "replica", "class_id", "output_tokens",
+    "prompt_tokens", "gateway_s", "flags",
+]  # fmt: skip
 
 
 def poisson(rng, rate_per_s, num):
@@ -27,14 +30,24 @@ def play(t_s, num_tokens, step_s=0.0, *, token_s=0.0, num_servers=1, patience_s=
     """
     settings = {"max_num_seqs": num_servers, "max_num_batched_tokens": num_servers + 64} | ROOMY | settings
     main = pool(step_s, token_s, **settings)
-    plane = Plane(world(main, [kind(patience_s=patience_s)], router=router))
+    return play_world(world(main, [kind(patience_s=patience_s)], router=router), t_s, num_tokens)
+
+
+def play_world(played, t_s, num_tokens, *, class_id=0, prompt_tokens=1, bucket=-1, until_s=np.inf):
+    """Play single requests on a world of which each has a user of its own; what `play` returns.
+
+    At `until_s` the play ends, and who is still there is in flight.
+    """
+    plane = Plane(played)
+    class_id, prompt_tokens, bucket = (np.broadcast_to(x, len(t_s)) for x in (class_id, prompt_tokens, bucket))
 
     def chunks():
         for n in range(0, len(t_s), CHUNK):
             rows = np.zeros(len(t_s[n : n + CHUNK]), ARRIVAL)
             rows["t_s"], rows["user"] = t_s[n : n + CHUNK], n + np.arange(len(rows))
-            rows["num_turns"] = rows["user_tokens"] = 1
-            rows["bucket"] = -1
+            rows["num_turns"] = 1
+            rows["user_tokens"], rows["bucket"] = prompt_tokens[n : n + CHUNK], bucket[n : n + CHUNK]
+            rows["class_id"] = class_id[n : n + CHUNK]
             rows["output_tokens"] = num_tokens[n : n + CHUNK]
             yield Chunk(rows)
 
@@ -48,7 +61,11 @@ def play(t_s, num_tokens, step_s=0.0, *, token_s=0.0, num_servers=1, patience_s=
             kept[name][rows["serial"]] = rows[name]
 
     clock = CompiledClock(plane, chunks(), sink)
-    clock.run(np.inf)
+    clock.run(until_s)
+    if until_s < np.inf:
+        for rows in plane.end(until_s):
+            sink(rows)
+        return kept[:num_kept]
     assert clock.finished
     assert num_kept == len(t_s)
     return kept

@@ -262,6 +262,20 @@ def test_shares_add_up_to_what_replicas_were_busy(scene):
 
 @FREELY
 @given(WORLDS)
+def test_what_is_booked_is_what_the_measured_requests_took(scene):
+    books = play(scene)
+    measured = books.records[books.records["arrived_s"] >= 0.0]
+    spent_s = books.plane.spent_s
+    for class_id, booked_s in enumerate(spent_s):
+        mine = measured[measured["class_id"] == class_id]
+        took_s = math.fsum(mine["busy_s"]) + math.fsum(mine["guard_s"])
+        assert math.fsum(booked_s) == pytest.approx(took_s, rel=1e-9, abs=1e-12)
+    price = np.array([scene.world.pools[pool].usd_per_replica_s for pool, _ in scene.world.accounts])
+    assert math.fsum(spent_s @ price) == pytest.approx(math.fsum(measured["cost_usd"]), rel=1e-9, abs=1e-12)
+
+
+@FREELY
+@given(WORLDS)
 def test_energy_is_power_while_busy(scene):
     books = play(scene)
     for row, pool in zip(books.observed, scene.world.pools, strict=True):

@@ -13,7 +13,7 @@ from sim.study.ladder import Climbed, table
 # Below these the keys are names that the scenario gave: of tiers, pools, languages, classes, workloads.
 BY_NAME = {
     "by_tier", "by_pool", "by_language", "by_class", "calibration", "num_saturated_intervals", "tier_share",
-    "tier_user_frac", "language_share", "use_share",
+    "tier_user_frac", "language_share", "use_share", "by_feature", "by_ending", "yardstick_usd", "yardstick_factor",
 }  # fmt: skip
 STATISTIC = re.compile(r"(?:mean|median|std|p[0-9.]+)_(\w+?)(?:_ms)?")
 OPERATIONS = "[{at: 30 s, do: add, pool: main, replicas: 1}, {at: 40 s, do: drain, pool: main, replicas: 1}]"
@@ -23,11 +23,18 @@ FAULTS = (
 )
 DEPLOYS = "[{at: 35 s, pool: main, restart: 1 s}]"
 RUNS = {
-    "quickstart": {"horizon": "1 min", "fleet.faults": FAULTS, "fleet.deploys": DEPLOYS},
+    "quickstart": {
+        "horizon": "1 min", "fleet.pools.main.spot": {},
+        "fleet.pools.main.autoscaler": {"max_replicas": 3, "metrics": [{"metric": "outstanding", "target": 2}]},
+    },
+    "closed-loop": {"horizon": "1 min", "fleet.faults": FAULTS, "fleet.deploys": DEPLOYS},
     "disaggregated": {"horizon": "1 min"},
     "meridian-1": {
         "horizon": "2 min", "run_in": "0 s", "fleet.operations": OPERATIONS,
         "fleet.pools.main.kv_offload": {"capacity_gib": 100, "ttl_s": 300},
+        "money": {"site": "ireland", "yardsticks": ["gpt-5"]}, "tiers.plus.price": {"usd_per_user_month": 20},
+        "fleet.pools.main.contracts": [{"kind": "owned", "replicas": 1}],
+        "fleet.pools.main.gateway": {"order": "fair"},
     },
 }  # fmt: skip
 

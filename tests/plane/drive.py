@@ -5,15 +5,29 @@ from collections.abc import Iterator
 import numpy as np
 from cache_play import observe
 from compare import PlaneResult
-from slow_replica import DOWN, OFF
+from slow_replica import ACTIVE, DOWN, DRAINING, OFF
+from slow_states import STARTING, WARM
 from worlds import Scene
 
 from sim.fleet.clocks import CLOCKS, Clock
+from sim.fleet.routers import fail_router
 from sim.plane import commands, failures, tables, watching
 from sim.plane.owner import Plane
 from sim.traffic.arrivals import Chunk
 
+CODES = {
+    OFF: tables.OFF, STARTING: tables.STARTING, WARM: tables.WARM, ACTIVE: tables.ACTIVE, DRAINING: tables.DRAINING,
+    DOWN: tables.DOWN,
+}  # fmt: skip
+
+
+def change(address: int, replica: int, state: str, now: float) -> int:
+    """Bring a replica to the state that the readable model calls so."""
+    return commands.change_replica(address, replica, CODES[state], now)
+
+
 ACTIONS = {
+    "change": change,
     "add": commands.add_replicas,
     "drain": commands.drain_replicas,
     "abort": commands.abort_serial,
@@ -22,8 +36,24 @@ ACTIONS = {
     "pace": failures.set_pace,
     "seize": failures.seize_blocks,
     "give_back": failures.give_back_blocks,
+    "restore_router": commands.open_router,
 }
-STATES = {OFF: tables.OFF, DOWN: tables.DOWN}
+
+
+def fail(player: Clock, numbers: list[int], then: str, on_failure: int) -> None:
+    """Replicas fail together."""
+    for r in numbers:
+        player.act(failures.take_down, r, CODES[then])
+    while player.act(failures.evacuate, on_failure):
+        pass
+
+
+PROCEDURES = {
+    "fail_router": fail_router,
+    "do": lambda player, function: function(player),
+    "fail": fail,
+    "leave": lambda player, r, then: player.act(failures.drain_replica, r, CODES[then]),
+}
 
 
 def run_plane(
@@ -39,10 +69,8 @@ def run_plane(
         for t_s, verb, *arguments in scene.commands:
             yield player.at(t_s)
             assert player.env.now == t_s
-            if verb == "fail":
-                fail(player, *arguments)
-            elif verb == "leave":
-                player.act(failures.drain_replica, arguments[0], STATES[arguments[1]])
+            if verb in PROCEDURES:
+                PROCEDURES[verb](player, *arguments)
             else:
                 player.act(ACTIONS[verb], *arguments)
 
@@ -64,15 +92,8 @@ def run_plane(
         cached_blocks=np.array(cached_blocks),
         links=plane["links"].copy(),
         tiers=plane["tiers"].copy(),
+        spent_s=plane.spent_s.copy(),
     )
-
-
-def fail(player: Clock, numbers: list[int], then: str, on_failure: int) -> None:
-    """Replicas fail together."""
-    for r in numbers:
-        player.act(failures.take_down, r, STATES[then])
-    while player.act(failures.evacuate, on_failure):
-        pass
 
 
 def in_chunks(scene: Scene, size: int) -> Iterator[Chunk]:

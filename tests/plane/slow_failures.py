@@ -8,12 +8,14 @@ from slow_replica import ACTIVE, DOWN, DRAINING, OFF, Replica
 from slow_request import FAILED, Request
 
 REPLICA = 4
+MOVED = 8
 FAIL, RETRY, RESUME = range(3)
 
 
 class Failures:
     """The part of the model that knows of them."""
 
+    world: Any
     replicas: list[Replica]
     pools: list[list[Replica]]
     events: list[Any]
@@ -62,6 +64,8 @@ class Failures:
         request.visit -= 1
         self.next_visit(request, now)
         record["classified_s"] = classified_s
+        if self.world.has_extras:
+            record["flags"] |= MOVED
         fits = replica.chunks_prompts or seq.num_tokens <= replica.pool.max_num_batched_tokens
         if on_failure == RESUME and fits:
             request.seq.num_emitted = seq.num_emitted

@@ -100,7 +100,7 @@ class Handovers:
             replica.keep(seq)
             request.hold = Hold(replica, seq, self.ending.step_s)
             self.tally(request)
-            request.seq = request.replica = None
+            self.vacate(request, now)
         else:
             self.leave(request, now)
         self.next_visit(request, now)

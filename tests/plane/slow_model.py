@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 import slow_draws as draws
 from slow_content import Texts
+from slow_control import Controls
 from slow_failures import Failures
+from slow_gateway import Gateways
 from slow_handover import Handovers
+from slow_limits import Limits
 from slow_policies import most_at_once
-from slow_replica import ACTIVE, DRAINING, OFF, Replica
+from slow_regions import Travels
+from slow_replica import ACTIVE, OFF, Replica
 from slow_request import (
-    ABANDONED,
     BLOCKED,
     COMPLETED,
     FAILED,
@@ -32,7 +35,7 @@ from slow_request import (
 )
 from slow_routing import Router
 from slow_senders import Senders
-from slow_sequence import LOADING, RUNNING, Sequence
+from slow_sequence import RUNNING, Sequence
 from slow_singly import make_replica, most_tokens
 from slow_step import Step
 from slow_transfers import Counts, Host, Link, Store
@@ -48,7 +51,7 @@ Command = tuple[Any, ...]
 
 
 @dataclass(eq=False)
-class Model(Handovers, Senders, Failures):
+class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Failures):
     """The world in motion."""
 
     world: World
@@ -72,8 +75,9 @@ class Model(Handovers, Senders, Failures):
         for members, pool, counts in zip(self.pools, world.pools, self.counts, strict=True):
             self.add_host_tier(members, pool, counts)
         self.add_handovers()
-        self.router = Router(world)
-        self.levels = [(bucket.capacity, world.start_s) for bucket in world.buckets]
+        self.router = Router(self)
+        self.add_limits()
+        self.add_gateways()
         self.requests: list[Request] = []
         self.rows = list(world.itl_groups) or list(range(len(world.classes)))
         self.gaps_s: list[list[float]] = [[] for _ in range(max(self.rows) + 1)]
@@ -112,6 +116,7 @@ class Model(Handovers, Senders, Failures):
             "output_tokens": 0, "cached_tokens": 0, "num_preemptions": 0,
             "pool": -1, "replica": -1, "cost_usd": 0.0, "busy_s": 0.0, "guard_s": 0.0, "transfer_s": 0.0,
             "attempt": 0, "retry_of": -1, "left": 0,
+            "gateway_s": 0.0, "flags": 0,
         }  # fmt: skip
         record |= {name: int(row[name]) for name in ("user", "conversation", "class_id", "language")}
         if again:
@@ -122,6 +127,7 @@ class Model(Handovers, Senders, Failures):
             factor = 1.0 if kind.length_factor is None else float(kind.length_factor[record["language"]])
             user_tokens = draws.tokens(kind.user_tokens, self.draw(draws.USER_TOKENS, record, turn), factor)
             output_tokens = draws.tokens(kind.output_tokens, self.draw(draws.OUTPUT_TOKENS, record, turn), factor)
+        output_tokens = min(output_tokens, kind.max_output_tokens)
         history_tokens = before.history_tokens if before is not None and kind.keep_history else 0
         whole_tokens = prompt_tokens = kind.prefix_tokens + history_tokens + user_tokens
         too_long = whole_tokens + output_tokens > kind.max_context_tokens
@@ -143,14 +149,16 @@ class Model(Handovers, Senders, Failures):
         path = list(self.world.paths[kind.path])
         homes = {} if before is None else before.homes
         asked_s = before.asked_s if again else now
-        request = Request(record, row, kind, path, history_tokens, content, homes, asked_s)
+        request = Request(record, row, kind, path, history_tokens, content, homes, asked_s, path_name=kind.path)
         self.requests.append(request)
 
+        self.set_out(request)
+        self.router.come(request, now)
         if self.num_outages > 0:
             self.end(request, FAILED, now, now)
-        elif not self.take_from_bucket(now, int(row["bucket"])):
+        elif not self.is_let_in(now, request):
             self.end(request, RATE_LIMITED, now, now)
-        elif (too_long and not kind.truncates) or not all(self.fits(request, visit) for visit in path):
+        elif (too_long and not kind.truncates) or not all(self.fits(request, visit) for visit in request.path):
             self.end(request, REFUSED, now, now)
         else:
             if kind.patience_s is not None:
@@ -160,15 +168,6 @@ class Model(Handovers, Senders, Failures):
             self.next_visit(request, now)
 
     # Limits and endings
-
-    def take_from_bucket(self, now: float, number: int) -> bool:
-        if number < 0:
-            return True
-        bucket, (level, last_s) = self.world.buckets[number], self.levels[number]
-        level = min(bucket.capacity, level + (now - last_s) * bucket.rate_per_s)
-        allowed = level >= 1
-        self.levels[number] = (level - 1 if allowed else level, now)
-        return allowed
 
     def fits(self, request: Request, visit: Visit) -> bool:
         """Whether a pool could ever serve this visit."""
@@ -184,6 +183,7 @@ class Model(Handovers, Senders, Failures):
         self.release_hold(request, now)
         request.record["ending"], request.record["end_s"] = ending, t_s
         request.patience = False
+        self.settle_limits(now, request)
         if ending == COMPLETED:
             record = request.record
             request.history_tokens = record["prompt_tokens"] - request.kind.prefix_tokens + record["requested_tokens"]
@@ -193,26 +193,46 @@ class Model(Handovers, Senders, Failures):
 
     def next_visit(self, request: Request, now: float) -> None:
         request.visit += 1
-        visit, record, kind = request.path[request.visit], request.record, request.kind
+        visit, record = request.path[request.visit], request.record
         if visit.kind in ("generate", "prefill"):
             record["classified_s"] = now
         at_prefill = visit.kind == "decode" and visit.transfer.first_token_at_prefill
         if visit.kind == "decode":
             record["pool"] = record["replica"] = -1
             record["transfer_s"] = 0.0 if at_prefill else math.nan
+        self.enter_pool(request, now)
+
+    def enter_pool(self, request: Request, now: float) -> None:
+        """The request comes to the pool of its visit."""
+        visit, record = request.path[request.visit], request.record
+        if self.travels(request, now):
+            return
         content = request.content
         if visit.kind == "classify":
-            content = self.texts.visit(record, kind.path, request.visit, content)
-        lengths = request.lengths(visit)
-        candidates = [replica for replica in self.pools[visit.pool] if replica.state == ACTIVE]
+            content = self.texts.visit(record, request.path_name, request.visit, content)
+        request.visit_content = content
+        if self.waits(request, visit, now):
+            return
+        candidates = self.router.candidates(request, visit.pool)
         if not candidates:
             self.end(request, SHED, now, now)
             return
+        lengths, gate = request.lengths(visit), self.gates[visit.pool]
         replica = self.router.route(request, visit.pool, candidates, content, lengths[0])
+        if gate is not None and not gate.has_place(replica):
+            replica = min(candidates, key=lambda other: other.outstanding)
+            self.router.be_sent(request, visit.pool, replica)
+        self.join(request, replica, now)
+
+    def join(self, request: Request, replica: Replica, now: float) -> None:
+        """A visit's request joins the queue of a replica."""
+        visit, record = request.path[request.visit], request.record
         if request.answering:
             record["pool"], record["replica"] = visit.pool, replica.index
-        request.seq = Sequence(request, record["serial"], *lengths, content, kind.priority, record["arrived_s"])
-        request.seq.fetches, request.seq.num_emitted = visit.kind == "decode", int(at_prefill)
+        content, priority = request.visit_content, request.kind.priority
+        lengths = request.lengths(visit)
+        request.seq = Sequence(request, record["serial"], *lengths, content, priority, record["arrived_s"])
+        request.seq.fetches, request.seq.num_emitted = visit.kind == "decode", request.num_before
         request.replica = replica
         replica.join(request.seq)
         if not replica.has_event:
@@ -257,7 +277,7 @@ class Model(Handovers, Senders, Failures):
     def emit(self, seq: Sequence, now: float) -> None:
         """A sequence has new tokens."""
         request, record = seq.request, seq.request.record
-        frontend_s = self.world.pools[request.path[-1].pool].frontend_s
+        frontend_s = self.world.pools[request.path[-1].pool].frontend_s + self.back(request)
         if request.streams:
             if seq.num_emitted == 1:
                 record["first_token_s"] = now + frontend_s
@@ -270,6 +290,7 @@ class Model(Handovers, Senders, Failures):
         if seq.num_emitted < seq.output_tokens:
             return
         if request.is_last or (request.streams and record["requested_tokens"] == 1):
+            self.back(request, ends=True)
             self.drop(request, COMPLETED, now + frontend_s, now)
         elif request.abort is not None:
             self.drop(request, *request.abort, now)
@@ -279,16 +300,24 @@ class Model(Handovers, Senders, Failures):
             self.leave(request, now)
             visit, index = request.path[request.visit], 8 * record["turn"] + request.visit
             if self.draw(draws.BLOCK, record, index) < visit.block_frac:
-                self.end(request, BLOCKED, now, now)
+                self.end(request, BLOCKED, now + self.back(request, ends=True), now)
             else:
                 self.next_visit(request, now)
 
     def leave(self, request: Request, now: float) -> None:
         """The request's visit is over."""
-        request.replica.leave(request.seq, now)
-        request.replica.turn_off_if_drained()
+        replica = request.replica
+        replica.leave(request.seq, now)
+        replica.turn_off_if_drained()
         self.tally(request)
+        self.vacate(request, now)
+
+    def vacate(self, request: Request, now: float) -> None:
+        """Its place is free."""
+        replica, pool = request.replica, request.path[request.visit].pool
+        self.count_out(request)
         request.seq = request.replica = None
+        self.let_in(pool, replica, now)
 
     def tally(self, request: Request) -> None:
         """Write what the visit tells into the record."""
@@ -303,42 +332,7 @@ class Model(Handovers, Senders, Failures):
         self.leave(request, now)
         self.end(request, ending, t_s, now)
 
-    def abort(self, request: Request, ending: int, now: float) -> None:
-        if request.ended or request.abort is not None:
-            return
-        replica, seq = request.replica, request.seq
-        if seq.status == LOADING:
-            request.abort = (ending, now)  # its blocks are being written: the end of the transfer ends it
-        elif seq in replica.waiting:
-            made_way = seq.blocks or seq is replica.first_ready()
-            self.drop(request, ending, now, now)
-            if made_way and not replica.has_event:
-                self.schedule_event(replica, now)
-        else:
-            request.abort = (ending, now)
-            request.replica.aborted.append(request.seq)
-
     # Events
-
-    def control(self, now: float, verb: str, number: int, count: int = 0) -> None:
-        if verb == "abort":
-            if number < len(self.requests):
-                self.abort(self.requests[number], FAILED, now)
-            return
-        if verb == "outages":
-            self.num_outages += number
-            return
-        members = self.pools[number]
-        if verb == "add":
-            for replica in [replica for replica in members if replica.state == OFF][:count]:
-                replica.state = ACTIVE
-            return
-        active = [replica for replica in members if replica.state == ACTIVE]
-        if verb != "drain" or count >= len(active):
-            raise ValueError(f"{verb} {count} of {len(active)} active replicas")
-        for replica in active[len(active) - count :]:
-            replica.state = DRAINING
-            replica.turn_off_if_drained()
 
     def transfer_ended(self, seq: Sequence, now: float) -> None:
         """A sequence has loaded what it waited for, or is not there for it any more."""
@@ -350,12 +344,6 @@ class Model(Handovers, Senders, Failures):
             self.drop(request, *request.abort, now)
         if not replica.has_event:
             self.schedule_event(replica, now)
-
-    def timer(self, now: float, request: Request, what: str) -> None:
-        if what in ("turn", "retry"):
-            self.issue(now, request.row, (), request, again=what == "retry")
-        elif request.patience:
-            self.abort(request, ABANDONED, now)
 
     def handle(self, now: float, rank: int, key: int, what: Any) -> None:
         if rank == CONTROL:
@@ -388,7 +376,7 @@ def play(
     played = []
     while model.events and model.events[0][0] < until and len(model.steps) < max_steps:
         now, rank, key, what = heapq.heappop(model.events)
-        if rank != TIMER or what != "patience" or model.requests[key].patience:
+        if rank != TIMER or model.is_live(model.requests[key], what):
             played.append((now, rank, key))
         model.handle(now, rank, key, what)
     for request in model.requests:

@@ -34,6 +34,12 @@ class Request:
     asked_s: float
     """When the turn was first asked."""
     visit: int = -1
+    router: int = 0
+    place: int = 0
+    home: int = 0
+    at: int | None = None
+    settles: bool = False
+    """Where its sender is, the nearest region to that, the region it is in, and whether it stays there."""
     seq: Sequence | None = None
     replica: Replica | None = None
     patience: bool = False
@@ -44,6 +50,16 @@ class Request:
     abort: tuple[int, float] | None = None
     """Ending and time of an abort that waits for the step's end."""
     last_token_s: float = math.nan
+    path_name: str = ""
+    """Of the path that it goes by."""
+    paid: bool = False
+    """Its limits let it in."""
+    visit_content: Content | None = None
+    """Text of the visit that is to begin."""
+    gate: Any = None
+    """The gateway where it waits, since when, and its number there."""
+    gate_number: int = 0
+    queued_s: float = math.nan
 
     @property
     def answering(self) -> bool:
@@ -58,6 +74,12 @@ class Request:
         """Whether the client gets the tokens of this visit."""
         at_prefill = self.path[self.visit].kind == "prefill"
         return self.answering and (not at_prefill or self.path[-1].transfer.first_token_at_prefill)
+
+    @property
+    def num_before(self) -> int:
+        """Tokens that the client has when a visit begins."""
+        visit = self.path[self.visit]
+        return int(visit.kind == "decode" and visit.transfer.first_token_at_prefill)
 
     def lengths(self, visit: Visit) -> tuple[int, int]:
         """Prompt and output of a visit [tokens]."""

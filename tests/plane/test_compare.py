@@ -33,6 +33,7 @@ def as_plane(slow):
         cached_blocks=np.array([replica.blocks.num_cached for replica in slow.replicas]),
         links=np.array([(link.num_bytes,) for link in slow.links], [("num_bytes", "f8")]),
         tiers=np.array([tuple(vars(counts).values()) for counts in slow.counts], [(n, "i8") for n in vars(Counts())]),
+        spent_s=np.zeros((1, 1)),
     )
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from sim.errors import SpecError
-from sim.spec.hardware import PRECISIONS, UNSOURCED, GpuSpec, PriceBook, Sourced, read_gpu, read_prices
+from sim.spec.hardware import PRECISIONS, GpuSpec, read_gpu
+from sim.spec.prices import PriceBook, read_prices
+from sim.spec.sourced import UNSOURCED, Sourced
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = sorted((REPOSITORY / "hardware_profiles/gpus").glob("[!_]*.yaml"))
@@ -29,6 +31,9 @@ def _numbers(spec: GpuSpec | PriceBook) -> Iterator[Sourced]:
     if isinstance(spec, PriceBook):
         for prices in spec.usd_per_gpu_hour.values():
             yield from (prices.low, prices.mid, prices.high)
+        yield from (number for number in (spec.reserved_factor, spec.spot_factor) if number is not None)
+        for owned in spec.owned.values():
+            yield from dict(owned).values()
     else:
         yield from (value for value in dict(spec).values() if isinstance(value, Sourced))
 

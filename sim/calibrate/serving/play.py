@@ -21,7 +21,7 @@ from sim.spec import Pool, Scenario
 from sim.spec.bed import Setting
 from sim.spec.engine import EngineSpec
 from sim.spec.evidence import Fold
-from sim.spec.hardware import Sourced
+from sim.spec.sourced import Sourced
 
 LONGEST_TOKENS = 1 << 18
 """Context that a played model takes at least: what was measured did run, however long its text."""

@@ -1,0 +1,58 @@
+"""Fleets in several regions, in random worlds: both clocks, leaping or not, and the readable model agree."""
+
+import math
+
+import pytest
+from compare import compare
+from drive import identical, run_plane
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from worlds import MIXED, SHARING, Clock, play_scene, scenes
+from worlds_regions import in_regions
+
+pytestmark = pytest.mark.filterwarnings("error")
+SCENES = settings.default.max_examples
+FREELY = {
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+}
+
+
+@st.composite
+def regional_scenes(draw, *, exact):
+    """Scenes in regions."""
+    clock = Clock(exact=exact, seed=0 if exact else draw(st.integers(0, 1 << 16)), unit=draw(st.sampled_from([1, 16])))
+    return draw(in_regions(draw(scenes(exact=exact, moods=(MIXED, SHARING, MIXED))), clock))
+
+
+def same_ways(result, slow):
+    """Whether every request spent the same time under way, and spilled over or not."""
+    wants = {record["serial"]: record for record in slow.records}
+    for row in result.records:
+        want = wants[int(row["serial"])]
+        if (
+            not math.isclose(row["network_s"], want["network_s"], rel_tol=1e-9, abs_tol=1e-9)
+            or row["flags"] != want["flags"]
+        ):
+            return False
+    return True
+
+
+@settings(max_examples=3 * SCENES, **FREELY)
+@given(regional_scenes(exact=True))
+def test_plane_is_the_readable_model_to_the_bit(scene):
+    slow = play_scene(scene, exact=True)
+    reference = run_plane(scene)
+    assert compare(reference, slow) == []
+    assert same_ways(reference, slow)
+    assert identical(reference, run_plane(scene, clock="simpy"))
+    assert identical(reference, run_plane(scene, leap=False))
+
+
+@settings(max_examples=2 * SCENES, **FREELY)
+@given(regional_scenes(exact=False))
+def test_plane_is_the_readable_model_in_general(scene):
+    slow = play_scene(scene, exact=False)
+    reference = run_plane(scene)
+    assert compare(reference, slow, time_tol=1e-9) == []
+    assert same_ways(reference, slow)
+    assert identical(reference, run_plane(scene, clock="simpy", leap=False))
