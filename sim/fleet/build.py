@@ -216,7 +216,6 @@ def make_world(
         start_s=0.0 - scenario.run_in_s,
         horizon_s=scenario.horizon_s,
         has_faults=has_mishaps(scenario),
-        has_extras=has_mishaps(scenario),
         has_segments=isinstance(source, Replay) or (isinstance(source, OpenLoop) and source.num_prompts is not None),
     )
 
