@@ -11,14 +11,16 @@ from sim.errors import CapacityError, Problem, SpecError
 from sim.fleet.assumptions import pool_inputs, stated_inputs
 from sim.fleet.host_tiers import host_tier, host_tier_problems
 from sim.fleet.mishaps import has_mishaps, with_versions
-from sim.fleet.money import contracts_of, features, money_facts, money_inputs, pool_price, price_of, site_of
+from sim.fleet.money import contracts_of, money_facts, money_inputs, pool_price, price_of, site_of
 from sim.fleet.promises import gateway_of, told
 from sim.fleet.regions import regions_of
 from sim.fleet.routers import routing_of
 from sim.fleet.scaling.starts import start_inputs
-from sim.fleet.split import split_problems, transfer_of
+from sim.fleet.split import split_problems
+from sim.fleet.visits import make_paths, visit_inputs
 from sim.metrics.groups import ClassFacts, Groups, PoolFacts, TierFacts
-from sim.plane.world import Pool, Visit, World
+from sim.plane.building_work import has_work
+from sim.plane.world import Pool, World
 from sim.spec import PopulationTraffic, Scenario, Tier
 from sim.spec.fleet import Pool as PoolSpec
 from sim.spec.hardware import GpuSpec
@@ -80,6 +82,7 @@ def build(scenario: Scenario, pools: Pools | None = None) -> Built:
         groups=make_groups(scenario, source, profiles, prices, world),
         assumptions=[
             *stated_inputs(scenario),
+            *visit_inputs(scenario),
             *pool_inputs(profiles, pools.gpus),
             *money_inputs(scenario, prices),
             *start_inputs(scenario, profiles),
@@ -140,7 +143,7 @@ def answered_tokens(scenario: Scenario, tier: Tier, profiles: Mapping[str, cost.
     if tier.user_limit is not None and tier.user_limit.fall_back is not None:
         paths.append(tier.user_limit.fall_back)
     visits = [visit for path in paths for visit in scenario.fleet.paths[path]]
-    return min(profiles[visit.pool].max_model_len for visit in visits if visit.kind != "classify")
+    return min(profiles[str(visit.pool)].max_model_len for visit in visits if visit.kind not in ("classify", "delay"))
 
 
 def make_world(
@@ -149,7 +152,6 @@ def make_world(
     compiled: Pools,
 ) -> World:
     """The plane's input."""
-    names = list(compiled.profiles)
     pools = []
     for name, profile in compiled.profiles.items():
         pool = scenario.pool(name)
@@ -185,24 +187,9 @@ def make_world(
                 regions=pool.regions,
             )
         )
-    paths = {
-        name: tuple(
-            Visit(
-                names.index(visit.pool),
-                visit.kind,
-                visit.prompt,
-                visit.template_tokens,
-                visit.block_frac,
-                transfer_of(scenario, visits, compiled.profiles, compiled.gpus) if visit.kind == "decode" else None,
-                feature,
-            )
-            for visit, feature in zip(visits, features(visits), strict=True)
-        )
-        for name, visits in scenario.fleet.paths.items()
-    }
     return World(
         pools=[with_versions(pool, scenario) for pool in pools],
-        paths=paths,
+        paths=make_paths(scenario, source.languages, compiled.profiles, compiled.gpus),
         classes=source.classes,
         **told(scenario, source),
         router=scenario.fleet.router,
@@ -272,6 +259,7 @@ def make_groups(
             )
             for name, profile in profiles.items()
         ),
+        has_flags=world.has_extras or has_work(world),
         **money_facts(scenario, world.accounts),
         has_transfers=any(visits[-1].kind == "decode" for visits in scenario.fleet.paths.values()),
     )

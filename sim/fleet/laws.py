@@ -58,6 +58,8 @@ def hold(plane: Plane, num_done: int, num_retries: int, cost_usd: float, measure
         used[: len(seized)] -= seized
     if np.any(used < 0) or (drained and np.any(used != 0)):
         raise LawBrokenError(f"KV blocks in use at the end: {used.min()} to {used.max()} a replica")
-    counts = (plane["outstanding"]["v"], plane["sent"]["v"], plane["parts"]["num_outstanding"])
+    counts = [plane["outstanding"]["v"], plane["sent"]["v"]]
+    if plane.scalar("has_parts"):
+        counts.append(plane["parts"]["num_outstanding"])
     if any(np.any(count != 0) for count in counts):
         raise LawBrokenError("requests are counted as outstanding after all have ended")

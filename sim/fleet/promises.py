@@ -13,8 +13,8 @@ from sim import cost, traffic
 from sim.fleet.mishaps import has_mishaps
 from sim.metrics.statistics import ratio
 from sim.plane.owner import Plane
+from sim.plane.promise_rows import LANE_COUNTERS
 from sim.plane.promises import CHARGES, Bucket, Gateway, Promise, UserLimit
-from sim.plane.tables import LANE_COUNTERS
 from sim.spec import Scenario, Tier
 from sim.spec.fleet import Pool
 from sim.traffic.arrivals import NO_LIMIT, TrafficClass

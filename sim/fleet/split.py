@@ -27,7 +27,7 @@ def split_problems(scenario: Scenario, profiles: Mapping[str, cost.Profile]) -> 
     for name, visits in scenario.fleet.paths.items():
         if visits[-1].kind != "decode":
             continue
-        first, second = (profiles[visit.pool] for visit in visits[-2:])
+        first, second = (profiles[str(visit.pool)] for visit in visits[-2:])
         for what in ("model", "kv_cache_dtype"):
             a, b = getattr(first, what), getattr(second, what)
             if a != b:
@@ -49,7 +49,7 @@ def transfer_of(
     if visits[-1].kind != "decode":
         return None
     spec = scenario.fleet.kv_transfer
-    ends = [visit.pool for visit in visits[-2:]]
+    ends = [str(visit.pool) for visit in visits[-2:]]
     model = catalog.load_model(str(scenario.pool(ends[0]).model))
     return Transfer(
         bytes_per_s=min(link_bytes_per_s(scenario, profiles[pool], gpus[pool]) for pool in ends),

@@ -21,6 +21,7 @@ from sim.metrics.records import (
     DONE,
     ENDINGS,
     FAILED,
+    FLAGS,
     SHED,
     TIMED_OUT,
 )
@@ -46,6 +47,9 @@ binned only where answers are split over two pools (`Groups.has_transfers`).
 
 COST_BIN_USD = 2.0**-8
 """Costs are binned in units of this, so their bins reach from 3.7e-9 to 16 USD a request."""
+
+NUM_FLAGGED = 1 << len(FLAGS)
+"""Sets of flags that a record may have."""
 
 SLO_PARTS = ("ttft", "tpot", "e2el")
 NUM_MET = 2 ** len(SLO_PARTS)
@@ -109,6 +113,7 @@ class Collector:
         self.num_retries = np.zeros(self._num_cells, dtype=np.int64)
         self.num_left = np.zeros(self._num_cells, dtype=np.int64)
         self.retry_cost_usd = np.zeros(self._num_cells)
+        self.flagged = np.zeros((*shape, NUM_FLAGGED if groups.has_flags else 0), dtype=np.int64)
         self.cost_usd = np.zeros(shape)
         self.guard_s = np.zeros(self._num_cells)
         self._busy_s = np.zeros((self._num_cells, num_pools + 1))
@@ -185,6 +190,8 @@ class Collector:
         self.num_requests += np.bincount(index, minlength=self.num_requests.size).reshape(self.num_requests.shape)
         for name in ("prompt_tokens", "cached_tokens", "output_tokens", "num_preemptions"):
             np.add.at(getattr(self, name).reshape(-1), index, rows[name].astype(np.int64))
+        if self.groups.has_flags:
+            np.add.at(self.flagged.reshape(-1), index * NUM_FLAGGED + rows["flags"], 1)
         np.add.at(self.cost_usd.reshape(-1), index, rows["cost_usd"])
         np.add.at(self.guard_s, cell, rows["guard_s"])
         num_columns = self._busy_s.shape[1]

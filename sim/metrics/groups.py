@@ -105,6 +105,8 @@ class Groups:
     """Who carries idle time: `sim.spec.money.Money`."""
     yardsticks: tuple[ApiPrice, ...] = ()
     """Public price lists to compare with."""
+    has_flags: bool = False
+    """Whether records tell what befell requests (`sim.metrics.records.FLAGS`)."""
 
     @cached_property
     def tier_of_class(self) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from sim.metrics import blocks, money, saturation
 from sim.metrics.attribution import Bill
 from sim.metrics.collector import METRICS, Collector
 from sim.metrics.energy import JOULES_PER_KWH
+from sim.metrics.flags import flags
 from sim.metrics.host_tier import HostTierCounts, describe
 from sim.metrics.money import Books
 from sim.metrics.records import COMPLETED, IN_FLIGHT
@@ -110,6 +111,7 @@ def summarise(
                 for index, pool in enumerate(groups.pools)
             },
             **_by_class(collector, bill),
+            **flags(collector),
             "by_language": {name: _language(collector, index, books) for index, name in enumerate(groups.languages)},
             "itl_per_token": statistics("itl_per_token_ms", itl_per_token.sum(axis=0), scale=1000.0),
             "calibration": dict(facts.calibration),

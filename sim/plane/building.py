@@ -13,6 +13,7 @@ from sim.plane.building_faults import build_faults, check_faults, fill_times, nu
 from sim.plane.building_gateways import build_gateways, build_limits, check_promises, tell_classes
 from sim.plane.building_routing import build_routing, check_routing
 from sim.plane.building_singly import check_singly, fill_singly, most_in_flight
+from sim.plane.building_work import build_work, check_path, has_delays, has_work
 from sim.plane.cache_tables import build_cache
 from sim.plane.curves import Curves
 from sim.plane.events import NOT_QUEUED, WHEEL_SIZE, WHEEL_WIDTH_S
@@ -22,7 +23,6 @@ from sim.plane.world import (
     ANSWERS,
     BATCH_POLICIES,
     CACHES,
-    MAX_VISITS,
     ONLY_VLLM_V1,
     POLICIES,
     RESERVING,
@@ -54,12 +54,7 @@ def check(world: World) -> None:
     """Raise ValueError where a World breaks what the plane relies on."""
     check_classes(world)
     for name, path in world.paths.items():
-        kinds = tuple(visit.kind for visit in path)
-        guards = kinds.count("classify")
-        if "classify" in kinds[guards:] or kinds[guards:] not in ANSWERS:
-            raise ValueError(f"path {name!r} must end with its only generate visit, or with prefill and decode")
-        if len(kinds) > MAX_VISITS:
-            raise ValueError(f"path {name!r} has {len(kinds)} visits; at most {MAX_VISITS}")
+        check_path(name, path)
     for pool in world.pools:
         times = pool.step_times
         if pool.max_num_batched_tokens < pool.max_num_seqs:
@@ -96,7 +91,7 @@ def check_batch_policy(pool: Pool) -> None:
 
 def check_split(world: World) -> None:
     """Raise ValueError where a path that is split lacks its transfer, or a pool that could block itself."""
-    visits = [visit for path in world.paths.values() for visit in path]
+    visits = [visit for path in world.paths.values() for visit in path if visit.kind != "delay"]
     decoding = {visit.pool for visit in visits if visit.kind in ("generate", "decode")}
     for visit in visits:
         pool = world.pools[visit.pool]
@@ -137,7 +132,8 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     build_pools(plane, world, len(levels), curves)
     first_visit = build_visits(plane, world, visit_groups)
     build_classes(plane, world, first_visit, levels, groups, curves)
-    num_itl = max(itl_groups(world), default=0) + 1
+    build_work(plane, world, first_visit, num_requests, curves)
+    num_itl = max(itl_groups(world), default=0) + 1 + has_work(world)
     build_replicas(plane, world, len(levels), num_itl)
     num_groups = len(groups) + len(visit_groups)
     numbers = np.arange(num_groups, dtype=np.uint64)
@@ -167,8 +163,10 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     plane.own("homes", num_homes * num_requests)
     has_retries = tries_again(world)
     plane.own("retries", num_requests * has_retries)
-    plane.own("deadlines", num_requests * world.has_deadlines)[:] = NO_DEADLINE
-    plane.own("extras", num_requests * world.has_extras)
+    has_deadlines = world.has_deadlines or has_delays(world)
+    has_extras = world.has_extras or has_work(world)
+    plane.own("deadlines", num_requests * has_deadlines)[:] = NO_DEADLINE
+    plane.own("extras", num_requests * has_extras)
     due = plane.own("due", 2 * num_requests + 2)
     routing = build_routing(plane, world, num_requests)
     num_replicas = len(plane["active"])
@@ -192,8 +190,8 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
         "num_homes": num_homes,
         "num_accounts": len(world.accounts),
         "has_retries": int(has_retries),
-        "has_deadlines": int(world.has_deadlines),
-        "has_extras": int(world.has_extras),
+        "has_deadlines": int(has_deadlines),
+        "has_extras": int(has_extras),
         "has_faults": int(world.has_faults),
         "num_free": num_requests,
         "due_size": len(due),
@@ -284,7 +282,7 @@ def build_visits(plane: Plane, world: World, visit_groups: list[int]) -> dict[st
             row["emitted"] = visit.kind == "decode" and at_prefill
             row["home"] = visit.pool if world.falls_back else [other.pool for other in path].index(visit.pool)
             row["path_end"] = begin[name] + len(path) - 1
-            row["account"] = accounts.index((visit.pool, visit.feature))
+            row["account"] = accounts.index((visit.pool, visit.feature)) if visit.pool >= 0 else -1
             row["template_tokens"], row["group"], row["ordinal"], row["block_frac"] = (
                 visit.template_tokens, visit_groups[n], ordinal, visit.block_frac,
             )  # fmt: skip

@@ -78,6 +78,8 @@ def build_routing(plane: Plane, world: World, num_requests: int) -> Mapping[str,
     plane.own("gauges", routing.num_routers * total * looks)
     plane.own("looked", routing.num_routers)["v"] = -FAR
     has_parts = world.regions is not None or any(pool.reserved for pool in world.pools)
+    for name in ("parts", "class_parts"):
+        plane.own(name, 0)
     num_lanes = build_parts(plane, world) if has_parts else len(world.pools)
     regions = build_regions(plane, world, num_requests)
     plane.own("rotations", routing.num_routers * num_lanes)

@@ -6,7 +6,7 @@ import numpy as np
 from sim.plane.compiled import jit
 from sim.plane.tables import f8_at
 from sim.plane.text import bits
-from sim.plane.world import MAX_TOKENS, TABLE_STEPS
+from sim.plane.world import MAX_TOKENS, MAX_VISITS, TABLE_STEPS
 from sim.traffic import draws
 from sim.traffic.arrivals import whole_ns as whole_ns_of
 
@@ -18,6 +18,12 @@ whole_ns = jit(whole_ns_of)
 def draw(key, q, index):
     """The uniform variate of a request's conversation and an index."""
     return uniform(bits(key, np.uint64(q.user), np.uint64(q.conversation), np.uint64(index)))
+
+
+@jit
+def draw_visit(key, q, visit):
+    """The uniform variate of a request's turn and one of its visits."""
+    return draw(key, q, MAX_VISITS * q.turn + visit.ordinal)
 
 
 @jit

@@ -3,7 +3,7 @@
 # ruff: noqa: ANN001, ANN201
 import numpy as np
 
-from sim.metrics.records import BLOCKED, COMPLETED, IN_FLIGHT
+from sim.metrics.records import BLOCKED, CAUGHT, COMPLETED, IN_FLIGHT
 from sim.plane.compiled import jit
 from sim.plane.deadlines import forget_deadlines
 from sim.plane.drawing import draw, lookup, whole_ns
@@ -25,6 +25,7 @@ from sim.plane.tables import (
     visit_at,
 )
 from sim.plane.text import forget_stretches
+from sim.plane.work import is_told, leave_text, write_work
 
 
 @jit
@@ -41,7 +42,8 @@ def end_request(p, slot, ending, now):
     answering = visit_at(p.visits, visit.path_end).pool
     frontend_s = pool_at(p.pools, answering).frontend_s
     reached = not np.isnan(q.classified_s)
-    end_s = now + frontend_s if ending == COMPLETED else now
+    is_served = ending == COMPLETED or (kind.special == 1 and ending == BLOCKED and is_told(p, slot))
+    end_s = now + frontend_s if is_served else now
     network_s = 0.0  # back to the client
     if p.num_regions > 0:
         network_s = back_s(p, slot)
@@ -83,9 +85,13 @@ def end_request(p, slot, ending, now):
         write_handover(p, done, q, slot)
     if p.has_charges == 1 and ending != IN_FLIGHT:
         settle_limits(p, q, slot, kind, done.output_tokens)
+    if kind.special == 1:
+        write_work(p, done, q, slot, ending)
     write_extras(p, done, slot)
     if ending in (COMPLETED, BLOCKED):
         done.network_s += network_s
+    if ending == BLOCKED:
+        done.flags |= CAUGHT
     forget_deadlines(p, slot)
     if ending != IN_FLIGHT:
         does = GOES_ON
@@ -117,5 +123,7 @@ def plan_turn(p, q, slot, kind, ending, end_s):
     if ending == COMPLETED and kind.keep_history == 1:
         q.history = q.full_prompt - kind.prefix_tokens + q.full_output
         q.goes_on = 1
+        if kind.special == 1:
+            q.history += leave_text(p, q, slot)
     set_timer(p, slot, max(due_s, p.now_s))
     return True

@@ -30,8 +30,19 @@ from sim.plane.compiled import jit
 from sim.plane.deadlines import lift_queue_limit, limit_queue
 from sim.plane.drawing import whole_ns
 from sim.plane.limits import expected_tokens
+from sim.plane.promise_rows import gate_at, lane_at
 from sim.plane.promises import FAIR
-from sim.plane.tables import ACTIVE, FAR, QUEUED, class_at, extra_at, gate_at, i4_at, lane_at, replica_at, request_at
+from sim.plane.tables import (
+    ACTIVE,
+    CANDIDATE,
+    FAR,
+    QUEUED,
+    class_at,
+    extra_at,
+    i4_at,
+    replica_at,
+    request_at,
+)
 
 # ------------------------------------------------------------------ places
 
@@ -87,7 +98,7 @@ def may_start(p, pool, lane):
 @jit
 def predicted_work(p, q, visit):
     """Tokens that a visit is expected to take."""
-    if visit.generate == 1 and visit.last == 1:
+    if (visit.generate == 1 and visit.last == 1) or visit.role == CANDIDATE:
         return q.prompt + expected_tokens(p, q, class_at(p.classes, q.class_id))
     return q.prompt + q.output
 

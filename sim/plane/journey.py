@@ -23,6 +23,7 @@ from sim.plane.tables import (
     FAR,
     FREE,
     LOADING,
+    PAUSE,
     QUEUED,
     THINKING,
     WAITING,
@@ -36,7 +37,8 @@ from sim.plane.tables import (
 )
 from sim.plane.text import begin_text, go_on_with_text
 from sim.plane.views import come_by_router
-from sim.plane.visits import depart, enter_pool, leave_gateway, lengths, start_visit
+from sim.plane.visits import depart, enter_pool, go_on, leave_gateway, lengths, start_visit
+from sim.plane.work import GOES_ON, after_visit, begin_work, is_made, refusal_tokens, visit_lengths
 
 
 @jit
@@ -83,11 +85,14 @@ def issue(p, slot, now):
     q.visit = kind.first_visit
     prompt = kind.prefix_tokens + q.history + q.user_tokens
     fitting = prompt
-    if prompt + q.full_output > kind.max_context and kind.refuses_long == 0:
-        fitting = max(kind.prefix_tokens + q.user_tokens, kind.max_context - q.full_output)
+    answer = np.int64(q.full_output)
+    if kind.special == 1:
+        answer += begin_work(p, q, slot, kind)
+    if prompt + answer > kind.max_context and kind.refuses_long == 0:
+        fitting = max(kind.prefix_tokens + q.user_tokens, kind.max_context - answer)
     q.full_prompt = fitting
     if q.attempt == 0:
-        go_on_with_text(p, q, kind, fitting < prompt)
+        go_on_with_text(p, q, slot, kind, fitting < prompt)
     if p.num_outages > 0:
         end_request(p, slot, FAILED, now)
         return
@@ -98,31 +103,65 @@ def issue(p, slot, now):
     if (q.bucket >= 0 or kind.user_limit >= 0) and not is_let_in(p, q, slot, kind, now):
         end_request(p, slot, RATE_LIMITED, now)
         return
-    if not fits(p, q, kind):
+    if not fits(p, q, kind, answer):
         end_request(p, slot, REFUSED, now)
         return
     if kind.patience_s >= 0:
         u = draw(p.patience_key, q, q.turn)
         be_patient(p, slot, max(now, whole_ns(now + lookup(p, kind.patience_s, u))))
-    start_visit(p, slot, now)
+    if kind.special == 1:
+        q.visit -= 1
+        go_on(p, slot, GOES_ON, now)
+    else:
+        start_visit(p, slot, now)
 
 
 @jit
-def fits(p, q, kind):
+def fits(p, q, kind, answer):
     """Whether the class lets a request in, and every pool of its path can ever hold it."""
-    if kind.refuses_long == 1 and q.full_prompt + q.full_output > kind.max_context:
+    if kind.refuses_long == 1 and q.full_prompt + answer > kind.max_context:
         return False
+    if kind.special == 1:
+        return fits_everywhere(p, q)
     for v in range(q.visit, visit_at(p.visits, q.visit).path_end + 1):
         visit = visit_at(p.visits, v)
-        pool = pool_at(p.pools, visit.pool)
         prompt, output = lengths(q, visit)
-        longest = prompt + output - 1
-        if prompt + output > pool.max_model_len:
+        if not can_hold(pool_at(p.pools, visit.pool), prompt, output):
             return False
-        if blocks_for(reach(pool, longest + pool.drafts), pool.block_size) > pool.usable:
-            return False
-        if pool.chunked == 0 and (prompt if pool.reserves == 1 else longest) > pool.max_tokens:
-            return False
+    return True
+
+
+@jit
+def can_hold(pool, prompt, output):
+    """Whether a replica of a pool that is empty could serve so many tokens."""
+    longest = prompt + output - 1
+    if prompt + output > pool.max_model_len:
+        return False
+    if blocks_for(reach(pool, longest + pool.drafts), pool.block_size) > pool.usable:
+        return False
+    return pool.chunked == 1 or (prompt if pool.reserves == 1 else longest) <= pool.max_tokens
+
+
+@jit
+def fits_everywhere(p, q):
+    """Whether every pool could serve the visits that a request would make if nothing ended it before the last."""
+    end = np.int64(visit_at(p.visits, q.visit).path_end)
+    last = visit_at(p.visits, end)
+    added = answered = np.int64(0)
+    for v in range(q.visit, end + 1):
+        visit = visit_at(p.visits, v)
+        if not is_made(p, q, visit, answered):
+            continue
+        if visit.role != PAUSE:
+            prompt, output = visit_lengths(p, q, visit, added, answered)
+            if not can_hold(pool_at(p.pools, visit.pool), prompt, output):
+                return False
+        added, answered = after_visit(p, q, visit, added, answered)
+        refusal = refusal_tokens(p, q, visit)
+        if refusal > 0:
+            prompt = visit_lengths(p, q, last, added, answered)[0]
+            if not can_hold(pool_at(p.pools, last.pool), prompt, refusal):
+                return False
     return True
 
 

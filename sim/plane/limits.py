@@ -19,15 +19,9 @@ import numpy as np
 
 from sim.metrics.records import FELL_BACK
 from sim.plane.compiled import jit
+from sim.plane.promise_rows import limit_at, meter_at
 from sim.plane.promises import CHARGE_MOST
-from sim.plane.tables import (
-    extra_at,
-    f8_at,
-    i4_at,
-    limit_at,
-    meter_at,
-    plane_at,
-)
+from sim.plane.tables import extra_at, f8_at, i4_at, plane_at
 from sim.plane.text import mix
 
 GONE = np.int64(0)

@@ -16,6 +16,7 @@ from sim.plane.queues import leave_waiting
 from sim.plane.singly import new_tokens, spread_gap
 from sim.plane.tables import (
     APPEND,
+    CANDIDATE,
     DECODE,
     DECODING,
     IDLE,
@@ -28,6 +29,7 @@ from sim.plane.tables import (
     visit_at,
 )
 from sim.plane.visits import complete_visit, depart
+from sim.plane.work import note_candidate
 
 
 @jit
@@ -170,9 +172,13 @@ def deliver_singly(p, pool, s, slot, marks, now):
 @jit
 def note_first_token(p, q, slot, now):
     """A request has a token: if it is the client's first, patience is not tried any more."""
-    if np.isnan(q.first_token_s) and visit_at(p.visits, q.visit).streams == 1:
-        q.first_token_s = now
-        end_patience(p, slot)
+    if np.isnan(q.first_token_s):
+        visit = visit_at(p.visits, q.visit)
+        if visit.streams == 1:
+            q.first_token_s = now
+            end_patience(p, slot)
+        elif visit.role == CANDIDATE:
+            note_candidate(p, slot, now)
 
 
 @jit

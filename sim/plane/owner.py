@@ -14,11 +14,13 @@ from sim.plane import commands, handle, watching
 from sim.plane.building import NO_DEADLINE, build, check, link_free
 from sim.plane.building_classes import num_languages
 from sim.plane.building_gateways import grow_meters
+from sim.plane.building_work import num_rates
 from sim.plane.cache_tables import FIRST_SLACK, grow_cache
 from sim.plane.compiled import allocate, cache_folder, drop_stale_caches
 from sim.plane.log import LOGGED_LEAP
+from sim.plane.promise_rows import LANE_COUNTERS
 from sim.plane.queues import SLOT_BITS
-from sim.plane.tables import LANE_COUNTERS, LINK_COUNTERS, OBSERVED, PLANE, TABLES, TIER_COUNTERS
+from sim.plane.tables import LINK_COUNTERS, OBSERVED, PLANE, TABLES, TIER_COUNTERS
 from sim.plane.world import World
 from sim.traffic.arrivals import ARRIVAL, SEGMENT, Chunk
 
@@ -83,6 +85,8 @@ class Plane:
             raise ValueError("every request must have at least one new prompt token and one output token")
         if rows["language"].max(initial=0) >= num_languages(self.world):
             raise ValueError("arrivals have a language that a class has no length_factor for")
+        if rows["language"].max(initial=0) >= num_rates(self.world):
+            raise ValueError("arrivals have a language that a classifier has no rates for")
         if len(segments) and not self.world.has_segments:
             raise ValueError("arrivals have segments, and the world says that none has")
         for name, given in (("arrivals", rows), ("segments", segments)):
@@ -91,7 +95,9 @@ class Plane:
             self[name][: len(given)] = given
         self.record["num_arrivals"], self.record["next_arrival"], self.record["next_segment"] = len(rows), 0, 0
         self.record["arrivals_end"] = int(chunk is None)
-        self.record["stretch_slack"] = FIRST_SLACK + int(rows["num_segments"].max(initial=0))
+        self.record["stretch_slack"] = (
+            FIRST_SLACK + self.scalar("event_stretches") + int(rows["num_segments"].max(initial=0))
+        )
 
     # -------------------------------------------------------------- the compiled clock
 
@@ -151,6 +157,9 @@ class Plane:
             if self.scalar(has):
                 old = self[name]
                 self.own(name, 2 * n)[:n] = old
+        if self.scalar("has_work"):
+            old = self["works"]
+            self.own("works", 2 * n)[:n] = old
         if self.scalar("has_loads"):
             self.own("loads", 2 * n)[:n] = old_loads
         if self.scalar("has_holds"):
@@ -225,9 +234,14 @@ class Plane:
     @property
     def itl(self) -> NDArray[np.int64]:
         """Histogram of gaps between tokens, shape [groups, NUM_BINS]; a view."""
-        return self["itl"]["v"].reshape(-1, NUM_BINS)
+        return self._shown("itl")
 
     @property
     def itl_per_token(self) -> NDArray[np.int64]:
         """The same with a gap before several tokens spread over them, shape [groups, NUM_BINS]."""
-        return self.itl + self["spread"]["v"].reshape(-1, NUM_BINS) if self.world.speculates else self.itl
+        return self.itl + self._shown("spread") if self.world.speculates else self.itl
+
+    def _shown(self, name: str) -> NDArray[np.int64]:
+        """A histogram of gaps without its last row, which has the gaps of what clients do not see, if there is one."""
+        rows: NDArray[np.int64] = self[name]["v"].reshape(-1, NUM_BINS)
+        return rows[: self.scalar("num_itl") - self.scalar("has_work")]

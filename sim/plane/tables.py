@@ -11,6 +11,8 @@ import numpy as np
 from sim.metrics.records import DONE
 from sim.plane.compiled import rows
 from sim.plane.health_rows import HEALTH_TABLES
+from sim.plane.promise_rows import PROMISE_TABLES
+from sim.plane.record_types import fields, record
 from sim.plane.routing_rows import ROUTING_TABLES
 from sim.plane.state_rows import STATE_TABLES
 from sim.traffic.arrivals import ARRIVAL, SEGMENT
@@ -40,18 +42,6 @@ WHOLE, PREFILL_SIDE, DECODE_SIDE = 0, 1, 2
 OWN_GAP, APPEND = 1, 2
 CARRIED = OWN_GAP
 """In a pool that goes step by step, without APPEND: the step carries a chunk of the request, which gives no token."""
-
-
-def fields(*groups: str) -> list[tuple[str, str]]:
-    """Fields from groups such as "f8 t_s end_s": a type, then the names that have it."""
-    return [(name, kind) for kind, *names in map(str.split, groups) for name in names]
-
-
-def record(*groups: str) -> np.dtype[np.void]:
-    """A record type padded to whole cache lines, so that a row never straddles more lines than it must."""
-    size = np.dtype(fields(*groups)).itemsize
-    pad = -size % 64
-    return np.dtype([*fields(*groups), ("pad", "u1", pad)] if pad else fields(*groups))
 
 
 REPLICA = record(
@@ -170,6 +160,13 @@ VISIT = record(
     "f8 least_frac",
     "i4 path_end",  # row of the last visit of its path
     "i4 account",  # where its cost is booked: index into `World.accounts`
+    # of a path that is more than guards and an answer, see work.py (`special`): what the visit is there for, whether it
+    # decides on an answer, whether text joins the conversation on its path
+    "i4 special role decides joins",
+    "i4 extra_tokens keeps reads_exchange",
+    "f8 frac escalate_frac",
+    "i8 output_tokens delay_s adds_tokens refusal_tokens",  # quantile tables; -1: none
+    "i8 true_positive false_positive",  # by language; -1: block_frac holds
 )
 
 HOLD = record(
@@ -197,40 +194,29 @@ CLASS = record(
     "i4 lane user_limit max_output",  # its tier's number; row of its users' limit, -1: none; longest answer
     "i4 last_expected",  # expected output tokens by language: number of the last; where they begin, -1: not told
     "i8 expected",
+    "f8 unsafe_frac",
+    "i4 special",  # its path is more than guards and an answer
 )
-
-LANE = record(
-    "i4 head tail num_waiting max_waiting",
-    "i4 priority shed_rank reserved in_use",  # see gateway.py; the least rank is shed first
-    "f8 weight reserved_frac limit_s",  # limit_s: longest time in the lane, FAR where there is none
-    "f8 start finish",  # fair order: tags of the first that waits, and of the next after it
-    "i8 num_arrived num_queued num_shed num_timed_out",
-    "i8 predicted_tokens work_tokens",
-    "f8 waited_s",
-)
-"""The queue of a tier at a pool's gateway: `sim/plane/gateway.py`."""
-LANE_COUNTERS = (
-    "num_arrived", "num_queued", "num_shed", "num_timed_out", "predicted_tokens", "work_tokens", "waited_s",
-)  # fmt: skip
-
-GATE = np.dtype(fields("f8 queued_s", "i8 number"))
-"""Of a request in a lane, by request row: since when, and its number among all that queued at that gateway. No rows
-where no pool has a gateway."""
-
-LIMIT = record(
-    "f8 rate_per_s capacity input_per_s input_capacity output_per_s output_capacity",
-    "f8 window_s",
-    "i4 messages fall_back charges counts_cached",
-)
-"""What one sender or a group of them may ask for: `sim/plane/limits.py`."""
-
-METER = np.dtype(fields("i8 owner", "f8 at_s level input_level output_level began_s", "i4 limit messages"))
-"""How much of a limit is left: tokens in its three buckets at `at_s`, messages since `began_s`. `owner` of a
-user's own meter: a number for each pair of user and limit, from 1 on (0: nobody's)."""
 
 RETRY = np.dtype(fields("f8 asked_s", "i8 retry_of"))
 """Of a turn that is tried again, by request row: its first attempt's arrival, and the serial of the attempt before. No
 rows where nobody tries again."""
+
+GUARD, DRAFT, CANDIDATE, ANSWER, PAUSE = range(5)
+"""What a visit is there for. DRAFT: its output is read by later visits. CANDIDATE: it is the answer, or is thrown away.
+PAUSE: a delay."""
+
+WORK = np.dtype(
+    fields(
+        "i4 added kept same answered",
+        "i4 read refusal drafts anew",
+        "i4 cut_at told_turn visit replica",
+        "i4 cached pad",
+        "f8 answer_s classified_s scheduled_s first_s wait_s",
+    )
+)
+"""What the visits of a request add and leave, by request row: `sim/plane/work.py`. No rows where all paths are guards
+and an answer."""
 
 DEADLINE = np.dtype(fields("f8 due_s limit_s patience_s"))
 """What a request waits for, by request row, FAR where it does not: `sim/plane/deadlines.py`. No rows where nothing but
@@ -307,15 +293,10 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "pools": POOL,
     "visits": VISIT,
     "classes": CLASS,
-    "buckets": METER,
-    "meters": METER,
-    "limits": LIMIT,
-    "charges": I4,
-    "lanes": LANE,
-    "gates": GATE,
     "holds": HOLD,
     "retries": RETRY,
     "deadlines": DEADLINE,
+    "works": WORK,
     "extras": EXTRA,
     "holding": I4,
     "transfer_times": I8,
@@ -357,6 +338,7 @@ TABLES: dict[str, np.dtype[np.void]] = {
     "wheel": I4,
     "due": DUE,
     "curves": F8,
+    **PROMISE_TABLES,
     **ROUTING_TABLES,
     "spent": F8,
     **STATE_TABLES,
@@ -374,7 +356,7 @@ PLANE = record(
     "i8 num_replicas num_itl tree_size has_segments",
     "i8 wheel_at num_wheel num_due due_size",
     "i8 num_homes num_links has_loads keeps_times has_holds has_retries num_retries num_outages",
-    "i8 has_deadlines has_extras has_faults has_gates has_charges",
+    "i8 has_deadlines has_extras has_faults has_gates has_charges has_work event_stretches",
     "i8 num_user_limits meter_size num_meters meter_room",  # users' meters: rows, those taken, how many may be
     "i8 num_accounts",
     "i8 ring",  # rows of flights of a replica, less one
@@ -388,15 +370,16 @@ PLANE = record(
     "i8 num_regions num_places",
     "f8 spill_at",
     "u8 region_key",
+    # long paths: `sim/plane/work.py`
+    "u8 made_key delay_key delay_tokens_key visit_output_key escalate_key refusal_key unsafe_key",
     "i8 " + " ".join(TABLES),
 )
 
 plane_at = rows(PLANE)
 replica_at, request_at, pool_at, visit_at, class_at = map(rows, (REPLICA, REQUEST, POOL, VISIT, CLASS))
-lane_at, gate_at, limit_at, meter_at = map(rows, (LANE, GATE, LIMIT, METER))
 link_at, load_at, loader_at, tier_at, hold_at, retry_at = map(rows, (LINK, LOAD, LOADER, TIER, HOLD, RETRY))
 wait_at, out_at, node_at, due_at = map(rows, (WAIT, OUT, NODE, DUE))
-deadline_at, extra_at = map(rows, (DEADLINE, EXTRA))
+deadline_at, extra_at, work_at = map(rows, (DEADLINE, EXTRA, WORK))
 flight_at, log_at = map(rows, (FLIGHT, LOG))
 stretch_at, extent_at, block_at, held_at, room_at = map(rows, (STRETCH, EXTENT, BLOCK, HELD, ROOM))
 done_at, arrival_at, segment_at = rows(DONE), rows(ARRIVAL), rows(SEGMENT)

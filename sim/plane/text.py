@@ -9,7 +9,7 @@ or a class that keeps no history, begins anew behind the shared prefix. `content
 import numpy as np
 
 from sim.plane.compiled import jit, jit_with
-from sim.plane.tables import segment_at, stretch_at
+from sim.plane.tables import DRAFT, segment_at, stretch_at, work_at
 from sim.traffic import draws
 
 mix = jit(draws.mix)
@@ -44,6 +44,30 @@ def add_stretch(p, q, key, end):
 
 
 @jit
+def begin_stream(p, q, end, number):
+    """The conversation's own text goes on from `end` in another stream: what stood behind is not there any more."""
+    if end > q.began_at:
+        add_stretch(p, q, stream_key(p, q, q.began_turn), end)
+    elif end < q.began_at:
+        cut_stretches(p, q, end)
+    q.began_at = end
+    q.began_turn = number
+
+
+@jit
+def cut_stretches(p, q, end):
+    """Older stretches end at `end`, which is within or behind them."""
+    x = stretch_at(p.stretches, q.older)
+    while x.end < end and x.next >= 0:
+        x = stretch_at(p.stretches, x.next)
+    x.end = end
+    kept, q.older = q.older, x.next
+    x.next = -1
+    forget_stretches(p, q)
+    q.older = kept
+
+
+@jit
 def forget_stretches(p, q):
     """A conversation has no older stretches any more."""
     while q.older >= 0:
@@ -70,8 +94,10 @@ def begin_text(p, q, kind, num_segments):
 
 
 @jit
-def go_on_with_text(p, q, kind, was_cut):
+def go_on_with_text(p, q, slot, kind, was_cut):
     """The text of a conversation's next turn."""
+    if kind.special == 1 and q.turn > 0:
+        part_from_work(p, q, work_at(p.works, slot), kind, was_cut)
     if q.turn > 0 and (q.goes_on == 0 or was_cut):
         end = kind.prefix_tokens + q.history
         if was_cut or kind.keep_history == 0:
@@ -85,7 +111,19 @@ def go_on_with_text(p, q, kind, was_cut):
 
 
 @jit
-def open_text(p, q, kind, visit):
+def part_from_work(p, q, w, kind, was_cut):
+    """Nothing is left of what the visits of the last turn added, but what was kept."""
+    if q.goes_on == 0 or was_cut:
+        w.told_turn = q.turn
+        if kind.keep_history == 1 and kind.prefix_tokens + q.history < q.began_at:
+            begin_stream(p, q, kind.prefix_tokens + q.history, q.turn)
+    elif w.cut_at >= 0:
+        begin_stream(p, q, w.cut_at, q.turn)
+    w.cut_at = -1
+
+
+@jit
+def open_text(p, q, slot, kind, visit):
     """The text that a visit reads.
 
     Of a stream that begins here nothing can be cached, and what nobody goes on with need not be found: unless arrivals
@@ -98,9 +136,9 @@ def open_text(p, q, kind, visit):
     if kind.reacts == 1:  # what is asked again is found
         q.is_new = np.int64(q.is_new == 1 and q.attempt == 0)
         q.is_private = 0
-    if p.has_segments == 1:
+    if p.has_segments == 1 or visit.joins == 1:
         q.is_new = q.is_private = 0
-    if visit.generate == 1:
+    if visit.generate == 1 or visit.role == DRAFT:
         q.group = kind.group
         q.prefix = kind.prefix_tokens
         q.segments = q.older
@@ -111,5 +149,7 @@ def open_text(p, q, kind, visit):
     q.prefix = visit.template_tokens
     q.segments = -1
     q.own_from = visit.template_tokens
-    index = q.began_turn if visit.reads_full == 1 else q.turn
+    index = q.turn
+    if visit.reads_full == 1:
+        index = q.began_turn if visit.joins == 0 else work_at(p.works, slot).told_turn
     q.stream = stream_key(p, q, ((visit.ordinal + 1) << VISIT_BITS) | index)

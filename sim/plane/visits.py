@@ -5,7 +5,8 @@ import numpy as np
 
 from sim.metrics.records import BLOCKED, COMPLETED, SHED, TIMED_OUT
 from sim.plane.compiled import jit
-from sim.plane.drawing import draw
+from sim.plane.deadlines import delay
+from sim.plane.drawing import draw, whole_ns
 from sim.plane.endings import end_request
 from sim.plane.engine import cut
 from sim.plane.events import emit
@@ -27,6 +28,7 @@ from sim.plane.queues import join_waiting
 from sim.plane.regions import travels
 from sim.plane.routing import be_sent, idlest_of, route
 from sim.plane.tables import (
+    CANDIDATE,
     DECODE_SIDE,
     STEP,
     class_at,
@@ -35,9 +37,11 @@ from sim.plane.tables import (
     replica_at,
     request_at,
     visit_at,
+    work_at,
 )
 from sim.plane.text import open_text
 from sim.plane.views import count_sent
+from sim.plane.work import conclude, end_wait, next_stop, open_work
 from sim.plane.world import MAX_VISITS
 
 
@@ -52,19 +56,27 @@ def lengths(q, visit):
 @jit
 def start_visit(p, slot, now):
     """Send a request to the pool of its present visit."""
+    open_visit(p, slot)
+    enter_pool(p, slot, now)
+
+
+@jit
+def open_visit(p, slot):
+    """A request turns to its present visit: what it reads and emits there."""
     q = request_at(p.requests, slot)
+    kind = class_at(p.classes, q.class_id)
     visit = visit_at(p.visits, q.visit)
-    q.prompt, q.output = lengths(q, visit)
-    if visit.first == 1:
-        q.classified_s = now
-    open_text(p, q, class_at(p.classes, q.class_id), visit)
+    if visit.special == 1:
+        q.prompt, q.output = open_work(p, q, slot, kind, visit)
+    else:
+        q.prompt, q.output = lengths(q, visit)
+    open_text(p, q, slot, kind, visit)
     forget_load(p, slot)
     q.emitted = visit.emitted
     q.fetches = np.int64(visit.side == DECODE_SIDE)
     q.computed = q.pending = q.mid = q.in_flight = 0
     q.cost_s = 0.0
     q.replica = -1
-    enter_pool(p, slot, now)
 
 
 @jit
@@ -73,6 +85,10 @@ def enter_pool(p, slot, now):
     q = request_at(p.requests, slot)
     visit = visit_at(p.visits, q.visit)
     pool = pool_at(p.pools, visit.pool)
+    if visit.special == 1:
+        end_wait(p, slot)
+    if visit.first == 1 and np.isnan(q.classified_s):  # not when it comes from another region
+        q.classified_s = now
     if p.num_regions > 0 and travels(p, q, slot, visit.pool, now):
         return
     if pool.gated == 1 and not passes(p, pool, q, slot, now):
@@ -170,7 +186,7 @@ def leave_pool(p, q, slot):
     q.cost_usd += q.cost_s * pool.usd_per_s
     if q.arrived_s >= 0.0:  # measured
         f8_at(p.spent, q.class_id * p.num_accounts + visit.account).v += q.cost_s
-    if visit.last == 0:
+    if visit.last == 0 and visit.role != CANDIDATE:
         q.guard_s += q.cost_s
         q.cost_s = 0.0
 
@@ -190,7 +206,9 @@ def complete_visit(p, slot, now):
     q = request_at(p.requests, slot)
     depart(p, q, slot, now)
     visit = visit_at(p.visits, q.visit)
-    if visit.last == 1 or (visit.streams == 1 and q.full_output == 1):
+    if visit.special == 1:
+        go_on(p, slot, conclude(p, q, slot, visit, now), now)
+    elif visit.last == 1 or (visit.streams == 1 and q.full_output == 1):
         end_request(p, slot, COMPLETED, now)
     elif q.aborted >= 0:
         q.emitted *= visit.streams
@@ -200,3 +218,22 @@ def complete_visit(p, slot, now):
     else:
         q.visit += 1
         start_visit(p, slot, now)
+
+
+@jit
+def go_on(p, slot, ending, now):
+    """A request ends, or goes to the next visit that it makes; it may take time on the way."""
+    q = request_at(p.requests, slot)
+    if ending >= 0:
+        end_request(p, slot, ending, q.abort_s if ending == q.aborted else now)
+        return
+    w = work_at(p.works, slot)
+    if w.refusal > 0:  # it is told so where it would have been answered
+        q.visit = visit_at(p.visits, q.visit).path_end - 1
+    due_s = max(now, whole_ns(now + next_stop(p, q, slot)))
+    open_visit(p, slot)
+    if due_s > now:
+        w.wait_s = due_s - now
+        delay(p, slot, due_s)
+    else:
+        enter_pool(p, slot, now)

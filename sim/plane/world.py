@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sim.cost.step_times import StepTimes
 from sim.plane.promises import Bucket, Gateway, Promise
 from sim.plane.world_regions import Regions
@@ -139,16 +142,18 @@ class Transfer:
     """The prefill visit's token goes to the client."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Visit:
-    """One stop of a path."""
+    """One stop of a path. Tables are quantile tables, see `sim.traffic.lengths`; docs/paths.md has the rules."""
 
     pool: int
+    """-1: none, of a delay."""
     kind: str = "generate"
-    """`generate`: the full prompt, the request's own output. `classify`: one output token. `prefill`, then `decode`:
-    what `generate` does, in two pools."""
+    """`generate`: the full prompt, the request's own output. `classify`: a verdict. `prefill`, then `decode`: what
+    `generate` does, in two pools. `delay`: time at no pool."""
     prompt: str = "full"
-    """What a classifier reads: `user` (the new tokens of this turn) or `full`."""
+    """What a classifier reads: `user` (the new tokens of this turn), `full`, or `exchange`: `user`, and what was said
+    since."""
     template_tokens: int = 0
     """The classifier's own instructions, a prefix shared by all its requests [tokens]."""
     block_frac: float = 0.0
@@ -157,6 +162,27 @@ class Visit:
     """Of a decode visit."""
     feature: str = ""
     """What its cost is booked as."""
+    frac: float = 1.0
+    """Share of requests that make the visit."""
+    output_tokens: NDArray[np.float64] | None = None
+    """Of a classifier: its verdict, None: one token. Of a generate visit before the last, which is then a draft:
+    None: as long as the answer."""
+    prompt_extra_tokens: int = 0
+    """Instructions behind what a generate visit reads otherwise [tokens]."""
+    keep_in_history: bool = False
+    """What a draft or a delay adds, and the instructions of the answer, are part of later turns' prompts."""
+    escalate_frac: float | None = None
+    """Share of requests that go on although there is an answer; the others are answered. The answer is that of this
+    visit, or of the generate visit before it, whose output does not join later prompts."""
+    delay_s: NDArray[np.float64] | None = None
+    adds_tokens: NDArray[np.float64] | None = None
+    """What a delay adds to the prompts after it [tokens]."""
+    refusal_tokens: NDArray[np.float64] | None = None
+    """Who is blocked here is told so, in so many tokens of the path's last visit."""
+    true_positive_rate: Sequence[float] | None = None
+    """Share of unsafe requests that a classifier blocks, by language; with the next, in place of `block_frac`."""
+    false_positive_rate: Sequence[float] | None = None
+    """Share of the others that it blocks, by language."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +244,11 @@ class World:
     @property
     def accounts(self) -> list[tuple[int, str]]:
         """What cost is booked by: each pool with each feature that it serves."""
-        return list(dict.fromkeys((visit.pool, visit.feature) for path in self.paths.values() for visit in path))
+        return list(
+            dict.fromkeys(
+                (visit.pool, visit.feature) for path in self.paths.values() for visit in path if visit.pool >= 0
+            )
+        )
 
     @property
     def speculates(self) -> bool:

@@ -28,6 +28,7 @@ from sim.spec.gateway import Gateway
 from sim.spec.kv_offload import KvOffload
 from sim.spec.kv_transfer import KvTransfer, split_problems
 from sim.spec.money import Contract, contract_problems
+from sim.spec.path_work import VerdictFields, WorkFields, path_problems, visit_problems
 from sim.spec.regions import FleetRegion, region_problems
 from sim.spec.routing import Router, Routing, routing_problems
 from sim.spec.scaling import is_scaled, most_on_line, scaling_problems
@@ -245,18 +246,21 @@ class Pool(Spec):
                 yield "speculative_config", "needs use_cache: true; the drafter works on the cache"
 
 
-class Visit(Spec):
+class Visit(WorkFields, VerdictFields):
     """One stop on a request's path."""
 
-    pool: Key
-    """Pool that serves the visit."""
-    kind: Literal["classify", "generate", "prefill", "decode"] = "generate"
-    """classify: read the prompt, emit one token, then block or go on. generate: answer. prefill, then decode: answer in
-    two pools, see `fleet.kv_transfer`. Default generate."""
-    prompt: Literal["user", "full"] = "full"
-    """What a classifier reads: the user's message, or the whole prompt. Default full."""
+    pool: Key | None = None
+    """Pool that serves the visit; a delay has none."""
+    kind: Literal["classify", "generate", "prefill", "decode", "delay"] = "generate"
+    """classify: read the prompt, emit a verdict, then block or go on. generate: answer; before the last visit, write a
+    draft, or an answer that may do. prefill, then decode: answer in two pools, see `fleet.kv_transfer`. delay: a tool
+    or a search, at no pool. Default generate."""
+    prompt: Literal["user", "full", "exchange"] = "full"
+    """What a classifier reads: the user's message, the whole prompt, or the message and all that was said since, as a
+    judge does. Default full."""
     template_tokens: NonNegativeInt = 0
-    """Length of a classifier's own instructions [tokens]; prefix-cached in its pool. Default 0."""
+    """Length of a classifier's own instructions [tokens]; prefix-cached in its pool. Default 0, or those of
+    `classifier`."""
     block_frac: Fraction = 0.0
     """Fraction of requests that a classifier blocks. Default 0."""
     feature: Key | None = None
@@ -264,11 +268,8 @@ class Visit(Spec):
     output_check of one behind it, answer of any other."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """Yield classifier fields on a visit that is none."""
-        if self.kind != "classify":
-            for name, default in (("prompt", "full"), ("template_tokens", 0), ("block_frac", 0.0)):
-                if getattr(self, name) != default:
-                    yield name, "belongs to a visit of kind classify; remove it or set kind: classify"
+        """Yield what a visit lacks, and what is not of its kind."""
+        yield from visit_problems(self)
 
 
 class Operation(Spec):
@@ -357,8 +358,9 @@ class Fleet(Spec):
                 yield f"paths.{name}", f"has {len(visits)} visits; at most {MAX_VISITS} are allowed"
             for index, visit in enumerate(visits):
                 at = f"paths.{name}.{index}"
-                if visit.pool not in self.pools:
+                if visit.pool is not None and visit.pool not in self.pools:
                     yield f"{at}.pool", f"no pool of that name: {visit.pool}. {did_you_mean(visit.pool, self.pools)}"
+        yield from path_problems(self.paths)
         yield from split_problems(self.pools, self.paths, self.kv_transfer)
         yield from fault_problems(self.pools, self.paths, self.faults, self.deploys)
         kinds = [visit.kind for visits in self.paths.values() for visit in visits]

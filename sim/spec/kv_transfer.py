@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from sim.spec.fleet import Pool, Visit
 
 GigabytesPerSecond = Annotated[float, quantity("1"), Field(gt=0)]
-ANSWERS = (("generate",), ("prefill", "decode"))
-"""Kinds of the visits that answer, at the end of a path."""
+SIDES = ("prefill", "decode")
+"""Kinds of the visits of an answer that is split."""
 DECODING = ("generate", "decode")
 """Kinds of visit that decode."""
 
@@ -51,26 +51,15 @@ class KvTransfer(Spec):
 def split_problems(
     pools: Mapping[str, Pool], paths: Mapping[str, Sequence[Visit]], transfer: KvTransfer
 ) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the kinds of visits, and with the pools of paths that are split."""
-    for name, visits in paths.items():
-        kinds = [visit.kind for visit in visits]
-        while kinds[0] == "classify" and len(kinds) > 1:
-            kinds.pop(0)
-        if tuple(kinds) not in ANSWERS:
-            first = len(visits) - len(kinds)
-            yield (
-                f"paths.{name}.{first}.kind",
-                "a path ends with a generate visit, or with prefill then decode"
-                + ("" if len(kinds) == 1 else "; before these come classify visits only"),
-            )
+    """Yield what is wrong with the pools of paths that are split."""
     answering = {visit.pool: name for name, visits in paths.items() for visit in visits if visit.kind in DECODING}
     everyone = [(f"paths.{name}.{n}", visit) for name, visits in paths.items() for n, visit in enumerate(visits)]
-    split = [(at, visit) for at, visit in everyone if visit.kind in ANSWERS[1] and visit.pool in pools]
-    for at, visit in split:
-        if visit.kind == "prefill" and visit.pool in answering:
+    split = [(at, visit.pool, visit.kind) for at, visit in everyone if visit.kind in SIDES and visit.pool in pools]
+    for at, pool, kind in split:
+        if kind == "prefill" and pool in answering:
             why = "prompts that wait to be fetched and answers that wait for room could block each other"
-            yield f"{at}.pool", f"pool {visit.pool} also decodes, in path {answering[visit.pool]}: {why}"
-    for pool, kind in {visit.pool: visit.kind for _, visit in split}.items():
+            yield f"{at}.pool", f"pool {pool} also decodes, in path {answering[pool]}: {why}"
+    for pool, kind in {pool: kind for _, pool, kind in split if pool is not None}.items():
         for setting, wanted, said in SETTINGS:
             if getattr(pools[pool], setting) != wanted:
                 yield f"pools.{pool}.{setting}", f"must be {said} in the pool of a {kind} visit"

@@ -53,6 +53,9 @@ class Tier(Spec):
     auto: as chat applications do."""
     max_output_tokens: PositiveInt | None = None
     """Longest answer [tokens]; a longer one is cut. Default: no limit."""
+    unsafe_frac: Fraction = 0.0
+    """Fraction of its messages that are unsafe: classifiers with rates find them, or not. Default 0; public demos saw
+    0.05 to 0.105 (LMSYS-Chat-1M, ToxicChat, WildChat), which says little of paid traffic."""
     patience: TimeDistribution | None = None
     """Time a user waits for the first token before leaving [s]. Default: for ever."""
     reaction: Reaction | None = None

@@ -109,6 +109,7 @@ class TrafficClass:
     length_factor: NDArray[np.float64] | None = None  # on user and output tokens, by language; None: 1 for all
     reaction: Reaction | None = None  # None: goes on with the next turn, whatever became of the last
     reissue_interval_s: float = 0.0  # turns after the first of all conversations of the class are so far apart
+    unsafe_frac: float = 0.0  # of turns that a perfect classifier would block
 
 
 class OneClass:

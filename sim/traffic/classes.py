@@ -55,6 +55,7 @@ def class_of(name: str, tier_name: str, tier: Tier, **known: Any) -> TrafficClas
         max_context_tokens=tier.max_context_tokens or NO_LIMIT,
         truncates=tier.truncation == "auto",
         max_output_tokens=tier.max_output_tokens or NO_LIMIT,
+        unsafe_frac=tier.unsafe_frac,
         reaction=None if tier.reaction is None else reaction_of(tier.reaction),
         **fields | known,
     )

@@ -35,7 +35,7 @@ def class_factors(scenario: Scenario, tier: Tier, workload: Workload, languages:
         A language or tokenizer that is not known.
     """
     answering = scenario.fleet.paths[tier.path][-1].pool
-    tokenizer = tokenizer_of(catalog.load_model(str(scenario.pool(answering).model)))
+    tokenizer = tokenizer_of(catalog.load_model(str(scenario.pool(str(answering)).model)))
     share = language_share(workload)
     return np.array([1.0 + share * (each.value - 1.0) for each in length_factors(languages, tokenizer)])
 

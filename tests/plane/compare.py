@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from slow_model import Result
 
-TIMES = ("arrived_s", "classified_s", "scheduled_s", "first_token_s", "end_s", "transfer_s", "gateway_s")
+TIMES = (
+    "arrived_s", "classified_s", "scheduled_s", "first_token_s", "end_s", "transfer_s", "gateway_s", "verdict_s",
+    "delay_s",
+)  # fmt: skip
 SHARES = ("cost_usd", "busy_s", "guard_s")
 NUMBERS = (
     "user", "conversation", "turn", "class_id", "language", "ending", "pool", "replica", "prompt_tokens",
-    "cached_tokens", "requested_tokens", "output_tokens", "num_preemptions", "attempt", "retry_of", "left",
-    "flags",
+    "cached_tokens", "requested_tokens", "output_tokens", "num_preemptions", "attempt", "retry_of", "left", "flags",
 )  # fmt: skip
 SHARE_TOL = 1e-9  # shares are divided, so never exact
 

@@ -1,7 +1,8 @@
 """Plays cases in a process of its own and prints, as JSON, what each shows to be wrong with the sim it runs on.
 
 `python notice.py extents:tiny_pool corner:refund model:async_prefix`: a recorded case on the plane with extents or
-with blocks, a world worked by hand, a recorded case on the readable model; `senders:`, a test of `test_reactions`.
+with blocks, a world worked by hand, a recorded case on the readable model; `senders:` and `paths:`, a test
+of `test_reactions` and of `test_paths`.
 """
 
 import json
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import test_corners
+import test_paths
 import test_reactions
 from compare import compare
 from drive import run_plane
@@ -29,6 +31,9 @@ def differences(check: str) -> list[str]:
         return compare(run_plane(scene), play(scene.world, scene.rows, scene.commands, scene.until))
     if kind == "senders":
         getattr(test_reactions, f"test_{name}")()
+        return []
+    if kind == "paths":
+        getattr(test_paths, f"test_{name}")()
         return []
     if kind == "model":
         case = read_case(RECORDED / name)

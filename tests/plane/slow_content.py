@@ -20,13 +20,22 @@ class Content:
     """(key, end position) of each stretch: the shared prefix (which may be empty), then the older text."""
     stream: int
     """Key of the last stretch, which has no end."""
-    turn: int
-    """The turn at which that one began."""
+    number: int
+    """The turn at which that one began, or a number of its own."""
 
     @property
     def stream_start(self) -> int:
         """Position of the stream's first token."""
         return self.stretches[-1][1]
+
+    def parted(self, end: int, stream: int, number: int) -> "Content":
+        """The same text up to `end`, and then that of another stream."""
+        found, start = [], 0
+        for key, stop in (*self.stretches, (self.stream, max(end, self.stream_start))):
+            if start < end or not found:
+                found.append((key, min(stop, end)))
+            start = stop
+        return Content(tuple(found), stream, number)
 
     def tokens(self, begin: int, end: int) -> tuple[Token, ...]:
         """The tokens at positions from `begin` up to `end`."""
@@ -69,14 +78,14 @@ class Texts:
 
     def after(self, record: dict[str, Any], before: Content, end: int) -> Content:
         """A turn after one that got no answer: what had been said, up to `end`, stays; new text follows."""
-        stretches = before.stretches
-        if end > before.stream_start:
-            stretches = (*stretches, (before.stream, end))
-        return Content(stretches, self.stream(record, record["turn"]), record["turn"])
+        return before.parted(end, self.stream(record, record["turn"]), record["turn"])
 
-    def visit(self, record: dict[str, Any], path: str, number: int, content: Content) -> Content:
-        """A classifier's: its template, and text that stays the same as long as what it reads does."""
+    def visit(self, record: dict[str, Any], path: str, number: int, told_turn: int) -> Content:
+        """A classifier's: its template, and text that stays the same as long as what it reads does.
+
+        `told_turn`: the turn from which on all prompts and answers repeat what was before.
+        """
         visit = self.world.paths[path][number]
-        index = content.turn if visit.prompt == "full" else record["turn"]
+        index = told_turn if visit.prompt == "full" else record["turn"]
         stream = self.stream(record, (number + 1) << 32 | index)
         return Content((self.prefix((path, number), visit.template_tokens),), stream, index)

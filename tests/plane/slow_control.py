@@ -22,6 +22,7 @@ class Controls:
     schedule_event: Any
     issue: Any
     enter_pool: Any
+    delay_ends: Any
 
     def control(self, now: float, verb: str, number: int, count: Any = 0) -> None:
         if verb == "abort":
@@ -76,6 +77,8 @@ class Controls:
             return
         if what in ("turn", "retry"):
             self.issue(now, request.row, (), request, again=what == "retry")
+        elif what == "delay":
+            self.delay_ends(request, now)
         elif what == "go_on":
             if not request.ended:
                 self.enter_pool(request, now)
@@ -88,4 +91,4 @@ class Controls:
         """Whether a timer is still waited for."""
         if what.startswith("limit"):
             return request.gate is not None and what == f"limit {request.visit}"
-        return request.patience if what == "patience" else True
+        return bool({"patience": request.patience, "delay": request.is_delayed}.get(what, True))

@@ -88,7 +88,7 @@ class Gateways:
     def work(self, request: Request, visit: Visit) -> int:
         """Tokens that a visit is expected to take."""
         prompt, output = request.lengths(visit)
-        if visit.kind in ("generate", "decode"):
+        if request.answering and visit.kind != "prefill":
             output = self.expected(request.record)
         return prompt + output
 

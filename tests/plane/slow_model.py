@@ -19,13 +19,13 @@ from slow_failures import Failures
 from slow_gateway import Gateways
 from slow_handover import Handovers
 from slow_limits import Limits
-from slow_policies import most_at_once
+from slow_paths import UNSAFE, Paths
 from slow_regions import Travels
 from slow_replica import ACTIVE, OFF, Replica
 from slow_request import (
-    BLOCKED,
-    COMPLETED,
+    CANDIDATE,
     FAILED,
+    GUARD,
     IN_FLIGHT,
     RATE_LIMITED,
     REFUSED,
@@ -36,11 +36,11 @@ from slow_request import (
 from slow_routing import Router
 from slow_senders import Senders
 from slow_sequence import RUNNING, Sequence
-from slow_singly import make_replica, most_tokens
+from slow_singly import make_replica
 from slow_step import Step
 from slow_transfers import Counts, Host, Link, Store
 
-from sim.plane.world import Pool, Visit, World
+from sim.plane.world import Pool, World
 from sim.traffic.arrivals import SEGMENT
 
 CONTROL, ARRIVAL, TIMER, TRANSFER, REPLICA = range(5)  # classes of events at one instant, in their order
@@ -51,7 +51,7 @@ Command = tuple[Any, ...]
 
 
 @dataclass(eq=False)
-class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Failures):
+class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Paths, Failures):
     """The world in motion."""
 
     world: World
@@ -116,7 +116,7 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Failures):
             "output_tokens": 0, "cached_tokens": 0, "num_preemptions": 0,
             "pool": -1, "replica": -1, "cost_usd": 0.0, "busy_s": 0.0, "guard_s": 0.0, "transfer_s": 0.0,
             "attempt": 0, "retry_of": -1, "left": 0,
-            "gateway_s": 0.0, "flags": 0,
+            "gateway_s": 0.0, "verdict_s": 0.0, "delay_s": 0.0, "flags": 0,
         }  # fmt: skip
         record |= {name: int(row[name]) for name in ("user", "conversation", "class_id", "language")}
         if again:
@@ -128,28 +128,23 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Failures):
             user_tokens = draws.tokens(kind.user_tokens, self.draw(draws.USER_TOKENS, record, turn), factor)
             output_tokens = draws.tokens(kind.output_tokens, self.draw(draws.OUTPUT_TOKENS, record, turn), factor)
         output_tokens = min(output_tokens, kind.max_output_tokens)
+        record["user_tokens"], record["requested_tokens"] = user_tokens, output_tokens
+        if self.draw(draws.UNSAFE, record, turn) < kind.unsafe_frac:
+            record["flags"] = UNSAFE
+        path = list(self.world.paths[kind.path])
+        most_tokens = output_tokens + self.room(record, path)
         history_tokens = before.history_tokens if before is not None and kind.keep_history else 0
         whole_tokens = prompt_tokens = kind.prefix_tokens + history_tokens + user_tokens
-        too_long = whole_tokens + output_tokens > kind.max_context_tokens
+        too_long = whole_tokens + most_tokens > kind.max_context_tokens
         if too_long and kind.truncates:
-            prompt_tokens = max(kind.prefix_tokens + user_tokens, kind.max_context_tokens - output_tokens)
-        record["prompt_tokens"], record["requested_tokens"] = prompt_tokens, output_tokens
-        record["user_tokens"] = user_tokens
-
-        if before is None:
-            content = self.texts.first(record, kind, segments)
-        elif again:
-            content = before.content
-        elif prompt_tokens < whole_tokens or not kind.keep_history:
-            content = self.texts.anew(record, before.content)
-        elif before.record["ending"] == COMPLETED:
-            content = before.content
-        else:
-            content = self.texts.after(record, before.content, kind.prefix_tokens + history_tokens)
-        path = list(self.world.paths[kind.path])
+            prompt_tokens = max(kind.prefix_tokens + user_tokens, kind.max_context_tokens - most_tokens)
+        record["prompt_tokens"] = prompt_tokens
+        content, told_turn = self.text_of(record, kind, segments, before, whole_tokens, prompt_tokens)
         homes = {} if before is None else before.homes
         asked_s = before.asked_s if again else now
         request = Request(record, row, kind, path, history_tokens, content, homes, asked_s, path_name=kind.path)
+        request.prompt_tokens, request.told_turn = prompt_tokens, told_turn
+        request.num_anew = before.num_anew if again else 0
         self.requests.append(request)
 
         self.set_out(request)
@@ -158,7 +153,7 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Failures):
             self.end(request, FAILED, now, now)
         elif not self.is_let_in(now, request):
             self.end(request, RATE_LIMITED, now, now)
-        elif (too_long and not kind.truncates) or not all(self.fits(request, visit) for visit in request.path):
+        elif (too_long and not kind.truncates) or not self.fits(request):
             self.end(request, REFUSED, now, now)
         else:
             if kind.patience_s is not None:
@@ -169,47 +164,27 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Failures):
 
     # Limits and endings
 
-    def fits(self, request: Request, visit: Visit) -> bool:
-        """Whether a pool could ever serve this visit."""
-        pool, (prompt_tokens, output_tokens) = self.world.pools[visit.pool], request.lengths(visit)
-        most = prompt_tokens + output_tokens - 1  # tokens in the cache at the end: also the longest recompute
-        most_blocks = -(-most_tokens(pool, most) // pool.block_size)
-        if prompt_tokens + output_tokens > pool.max_model_len or most_blocks > pool.num_gpu_blocks - 1:
-            return False
-        return most_at_once(pool, prompt_tokens, most) <= pool.max_num_batched_tokens
-
     def end(self, request: Request, ending: int, t_s: float, now: float) -> None:
         """A request ends as of `t_s`; the conversation goes on, with the answer if there is one."""
         self.release_hold(request, now)
         request.record["ending"], request.record["end_s"] = ending, t_s
         request.patience = False
         self.settle_limits(now, request)
-        if ending == COMPLETED:
-            record = request.record
-            request.history_tokens = record["prompt_tokens"] - request.kind.prefix_tokens + record["requested_tokens"]
+        self.sum_up(request, ending)
         self.go_on(now, request)
 
     # Visits
 
-    def next_visit(self, request: Request, now: float) -> None:
-        request.visit += 1
-        visit, record = request.path[request.visit], request.record
-        if visit.kind in ("generate", "prefill"):
-            record["classified_s"] = now
-        at_prefill = visit.kind == "decode" and visit.transfer.first_token_at_prefill
-        if visit.kind == "decode":
-            record["pool"] = record["replica"] = -1
-            record["transfer_s"] = 0.0 if at_prefill else math.nan
-        self.enter_pool(request, now)
-
     def enter_pool(self, request: Request, now: float) -> None:
         """The request comes to the pool of its visit."""
         visit, record = request.path[request.visit], request.record
+        if request.answering and visit.kind != "decode" and math.isnan(record["classified_s"]):
+            record["classified_s"] = now
         if self.travels(request, now):
             return
         content = request.content
-        if visit.kind == "classify":
-            content = self.texts.visit(record, request.path_name, request.visit, content)
+        if request.role == GUARD:
+            content = self.texts.visit(record, request.path_name, request.visit, request.told_turn)
         request.visit_content = content
         if self.waits(request, visit, now):
             return
@@ -271,7 +246,7 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Failures):
         replica.busy_s += step.step_s
         for entry, share_s in zip(step.entries, step.shares_s, strict=True):
             request = entry.seq.request
-            request.record["busy_s" if request.is_last else "guard_s"] += share_s
+            request.record["busy_s" if request.is_billed else "guard_s"] += share_s
             request.record["cost_usd"] += share_s * replica.pool.usd_per_replica_s
 
     def emit(self, seq: Sequence, now: float) -> None:
@@ -287,22 +262,10 @@ class Model(Handovers, Senders, Limits, Gateways, Travels, Controls, Failures):
                 self.gaps_s[row].append(gap_s)
                 self.gaps_per_token_s[row] += [gap_s / seq.num_new] * seq.num_new
             request.last_token_s = now
-        if seq.num_emitted < seq.output_tokens:
-            return
-        if request.is_last or (request.streams and record["requested_tokens"] == 1):
-            self.back(request, ends=True)
-            self.drop(request, COMPLETED, now + frontend_s, now)
-        elif request.abort is not None:
-            self.drop(request, *request.abort, now)
-        elif request.answering:
-            self.hand_over(request, now)
-        else:
-            self.leave(request, now)
-            visit, index = request.path[request.visit], 8 * record["turn"] + request.visit
-            if self.draw(draws.BLOCK, record, index) < visit.block_frac:
-                self.end(request, BLOCKED, now + self.back(request, ends=True), now)
-            else:
-                self.next_visit(request, now)
+        elif request.role == CANDIDATE and seq.num_emitted == 1:
+            request.withheld_s = now
+        if seq.num_emitted == seq.output_tokens:
+            self.visit_over(request, now)
 
     def leave(self, request: Request, now: float) -> None:
         """The request's visit is over."""
@@ -382,6 +345,8 @@ def play(
     for request in model.requests:
         if request.seq is not None:
             model.tally(request)
+        if not request.ended:
+            model.sum_up(request, IN_FLIGHT)
     complete = not (model.events and model.events[0][0] < until)
     records = [request.record for request in model.requests]
     result = records, model.gaps_s, model.gaps_per_token_s, model.replicas, model.steps, played, complete

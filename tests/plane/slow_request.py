@@ -1,7 +1,7 @@
 """Requests of the readable model, and what a play of it leaves behind."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from slow_content import Content
@@ -15,6 +15,22 @@ from sim.plane.world import Visit
 from sim.traffic.arrivals import TrafficClass
 
 COMPLETED, RATE_LIMITED, SHED, REFUSED, BLOCKED, TIMED_OUT, ABANDONED, FAILED, IN_FLIGHT = range(9)
+GUARD, PAUSE, DRAFT, CANDIDATE, ANSWER = "guard", "pause", "draft", "candidate", "answer"
+"""What the visits of a path are there for."""
+
+
+def roles_of(path: "list[Visit]") -> list[str]:
+    """What each visit of a path is there for: from its end, since what follows tells a candidate from a draft."""
+    found: list[str] = []
+    answers, decided = True, False
+    for visit in reversed(path):
+        decided |= visit.escalate_frac is not None
+        if visit.kind in ("classify", "delay"):
+            found.append(GUARD if visit.kind == "classify" else PAUSE)
+            continue
+        found.append(ANSWER if answers else CANDIDATE if decided else DRAFT)
+        answers, decided = visit.kind == "decode", False
+    return found[::-1]
 
 
 @dataclass(eq=False)
@@ -60,10 +76,47 @@ class Request:
     """The gateway where it waits, since when, and its number there."""
     gate_number: int = 0
     queued_s: float = math.nan
+    visit_lengths: tuple[int, int] = (0, 0)
+    """Prompt and output of the present visit [tokens]."""
+    prompt_tokens: int = 0
+    """The turn's prompt, without what visits add."""
+    told_turn: int = 0
+    """The turn from which on all prompts and answers repeat what was before."""
+    joined: list[tuple[int, bool]] = field(default_factory=list)
+    """What visits added: tokens, and whether they stay."""
+    num_anew: int = 0
+    """Answers of this turn that were thrown away."""
+    candidate: dict[str, Any] | None = None
+    """What the record says if the candidate is the answer."""
+    withheld_s: float = math.nan
+    """When the candidate had its first token."""
+    refusal_tokens: int = 0
+    delay_s: float = 0.0
+    """How long the delay takes in which it is."""
+    is_delayed: bool = False
+    read_tokens: int = 0
+    """What the answer reads behind the prompt."""
+    parts_at: int | None = None
+    """Where the text of the next turn parts from this one's; None: it goes on."""
+    num_drafts: int = 0
+    """Those as long as the answer."""
+
+    @property
+    def role(self) -> str:
+        return roles_of(self.path)[self.visit]
+
+    @property
+    def added_tokens(self) -> int:
+        return sum(tokens for tokens, _ in self.joined)
 
     @property
     def answering(self) -> bool:
-        return self.path[self.visit].kind != "classify"
+        return self.role in (CANDIDATE, ANSWER)
+
+    @property
+    def is_billed(self) -> bool:
+        """Whether the visit's time is that of the answer."""
+        return self.is_last or self.role == CANDIDATE
 
     @property
     def is_last(self) -> bool:
@@ -73,7 +126,9 @@ class Request:
     def streams(self) -> bool:
         """Whether the client gets the tokens of this visit."""
         at_prefill = self.path[self.visit].kind == "prefill"
-        return self.answering and (not at_prefill or self.path[-1].transfer.first_token_at_prefill)
+        if self.role == CANDIDATE:
+            return self.path[self.visit].escalate_frac == 0.0
+        return self.role == ANSWER and (not at_prefill or self.path[-1].transfer.first_token_at_prefill)
 
     @property
     def num_before(self) -> int:
@@ -82,13 +137,9 @@ class Request:
         return int(visit.kind == "decode" and visit.transfer.first_token_at_prefill)
 
     def lengths(self, visit: Visit) -> tuple[int, int]:
-        """Prompt and output of a visit [tokens]."""
-        record = self.record
-        if visit.kind == "prefill":
-            return record["prompt_tokens"], 1
-        if visit.kind != "classify":
-            return record["prompt_tokens"], record["requested_tokens"]
-        return visit.template_tokens + record["user_tokens" if visit.prompt == "user" else "prompt_tokens"], 1
+        """Prompt and output of the present visit [tokens]."""
+        assert visit is self.path[self.visit]
+        return self.visit_lengths
 
     @property
     def ended(self) -> bool:

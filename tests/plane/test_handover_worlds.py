@@ -7,8 +7,9 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, given, settings
 from slow_handover import Fetch
-from slow_model import COMPLETED, SHED, Model
+from slow_model import Model
 from slow_replica import DRAINING, Replica
+from slow_request import COMPLETED, SHED
 from slow_sequence import LOADING, RUNNING
 from worlds import play_scene, scenes
 

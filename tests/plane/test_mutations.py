@@ -4,9 +4,11 @@ import shutil
 
 import pytest
 from builds import REPOSITORY, answer
-from mistakes import MISTAKES
+from mistakes import MISTAKES as SCHEDULERS
+from mistakes_paths import PATH_MISTAKES
 
 pytestmark = pytest.mark.slow
+MISTAKES = SCHEDULERS | PATH_MISTAKES
 PLAIN = {"NUMBA_DISABLE_JIT": "1"}
 
 

@@ -1,7 +1,8 @@
 """Two steps in flight: cases worked by hand, steps of one second (the specification's section 10)."""
 
 import pytest
-from slow_model import BLOCKED, COMPLETED, FAILED, IN_FLIGHT, OFF, play
+from slow_model import OFF, play
+from slow_request import BLOCKED, COMPLETED, FAILED, IN_FLIGHT
 from small import constant, kind, pool, rows, world
 
 from sim.plane.world import Visit

@@ -11,7 +11,8 @@ import slow_draws as own
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from slow_content import Content
-from slow_model import BLOCKED, COMPLETED, IN_FLIGHT, OFF, RUNNING, play
+from slow_model import OFF, RUNNING, play
+from slow_request import BLOCKED, COMPLETED, IN_FLIGHT
 from slow_sequence import Sequence
 from slow_step import Entry, step_and_shares
 from small import kind, pool, rows, world

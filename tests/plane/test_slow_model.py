@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import slow_draws as draws
-from slow_model import ABANDONED, BLOCKED, COMPLETED, FAILED, IN_FLIGHT, RATE_LIMITED, REFUSED, SHED, play
+from slow_model import play
+from slow_request import ABANDONED, BLOCKED, COMPLETED, FAILED, IN_FLIGHT, RATE_LIMITED, REFUSED, SHED
 from small import constant, kind, pool, rows, world
 
 from sim.plane.world import Bucket, Visit

@@ -9,14 +9,15 @@ import pytest
 from drive import run_plane
 from hypothesis import HealthCheck, given, settings
 from slow_content import Texts
-from slow_model import ACTIVE, ARRIVAL, COMPLETED, CONTROL, REPLICA, TIMER, Model
+from slow_model import ACTIVE, ARRIVAL, CONTROL, REPLICA, TIMER, Model
 from slow_replica import DRAINING, NO_LIMIT, BlockPool, Replica
+from slow_request import COMPLETED
 from slow_sequence import PREEMPTED, RUNNING
 from slow_step import piece_of
 from worlds import SEGMENT_KEYS, play_scene, scenes
 
 from sim.fleet.clocks import SimpyClock
-from sim.metrics.records import ENDINGS, FAILED
+from sim.metrics.records import BLOCKED, ENDINGS, ESCALATED, FAILED, UNSAFE
 from sim.plane.owner import Plane
 from sim.plane.tables import STEP
 
@@ -50,6 +51,8 @@ THINGS = {
     "retry after rate_limited", "retry after shed", "retry after abandoned", "retry after failed", "second retry",
     "answered retry", "retry that hits", "given up after the last retry", "left after a failure",
     "left after a slow answer", "turn of another length in its language",
+    # paths
+    "delay over", "answer withheld", "answer escalated", "told why it was blocked", "unsafe one passed",
 } - {"timed_out"}  # fmt: skip
 """What must happen now and then; nothing in the plane ends a request as timed out."""
 
@@ -217,6 +220,7 @@ class Witness:
         if any(record["turn"] > 0 for record in result.records):
             self.seen.add("second turn")
         self.look_at_senders(result, world)
+        self.look_at_paths(result)
         last: dict = {}
         for step in result.steps:
             self.look_at_step(step, last, result)
@@ -237,6 +241,18 @@ class Witness:
                 self.seen.update(["retry that hits"] * (record["cached_tokens"] > 0))
                 if record["attempt"] == kind.reaction.max_retries and record["ending"] in kind.reaction.retried:
                     self.seen.add("given up after the last retry")
+
+    def look_at_paths(self, result):
+        """What visits did beyond guarding and answering."""
+        for record in result.records:
+            told = {
+                "delay over": record["delay_s"] > 0.0,
+                "answer withheld": record["verdict_s"] > 0.0,
+                "answer escalated": record["flags"] & ESCALATED,
+                "told why it was blocked": record["ending"] == BLOCKED and record["output_tokens"] > 0,
+                "unsafe one passed": record["ending"] == COMPLETED and record["flags"] & UNSAFE,
+            }
+            self.seen.update(name for name, is_true in told.items() if is_true)
 
     def look_at_step(self, step, last, result):
         entries = {entry.seq.serial: entry for entry in step.entries}
@@ -278,7 +294,7 @@ class Witness:
         name = request.record["user"], request.record["conversation"], request.record["turn"] - 1
         for record in records:
             if (record["user"], record["conversation"], record["turn"]) == name:
-                goes_on = request.answering and request.kind.keep_history and seq.content.turn < name[2] + 1
+                goes_on = request.answering and request.kind.keep_history and seq.content.number < name[2] + 1
                 if goes_on and cached > record["prompt_tokens"]:
                     self.seen.add("hit of an earlier turn's output")
 

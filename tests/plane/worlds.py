@@ -14,6 +14,7 @@ import slow_draws as draws
 from hypothesis import assume
 from hypothesis import strategies as st
 from slow_model import NO_SEGMENTS, REPLICA, Command, Result, play
+from worlds_paths import long_paths, table
 from worlds_people import length_factors, reactions
 from worlds_singly import PLAIN, singly
 from worlds_split import split_paths
@@ -103,11 +104,6 @@ def well_separated(result: Result) -> bool:
         ):
             return False
     return True
-
-
-def table(values: list[float]) -> np.ndarray:
-    """A quantile table that gives each of the values with equal chance."""
-    return np.sort(np.array([values[i * len(values) // 1025] for i in range(1025)], dtype=float))
 
 
 @st.composite
@@ -265,6 +261,7 @@ def traffic_classes(draw, clock, number, path_names, mood):
         reissue_interval_s=reissue_interval_s(draw, clock, mood),
         length_factor=None if mood in (CROWDED, PAUSED) else draw(length_factors()),
         reaction=None if mood in (CROWDED, PAUSED) else draw(reactions(clock)),
+        unsafe_frac=0.0 if mood in (CROWDED, PAUSED) else draw(st.sampled_from([0.0, 0.4])),
     )
 
 
@@ -374,6 +371,8 @@ def scenes(draw, *, exact, policies=("vllm_v1",), moods=MOODS, kinds=(PLAIN,), t
     if split:
         world_pools = tuple(replace(pool, kv_bytes_per_token=1.0) for pool in world_pools)
         some_path = split_paths(clock, some_path, num_prefill, num_pools)
+    elif mood not in (CROWDED, PAUSED):
+        some_path = st.one_of(some_path, long_paths(clock, num_pools))
     world = World(
         pools=world_pools,
         paths={name: draw(some_path) for name in names},

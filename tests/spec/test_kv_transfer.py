@@ -37,7 +37,7 @@ ENDS = "a path ends with a generate visit, or with prefill then decode"
     [
         (", {pool: second, kind: decode}", "", ["fleet.paths.default.1.kind: " + ENDS]),
         ("{pool: first, kind: prefill}, ", "", ["fleet.paths.default.1.kind: " + ENDS]),
-        ("kind: prefill", "kind: generate", ["fleet.paths.default.1.kind: " + ENDS + "; before these come classify"]),
+        ("kind: prefill", "kind: generate", ["fleet.paths.default.2.kind: " + ENDS]),
         (
             "{pool: first, kind: prefill}, {pool: second, kind: decode}",
             "{pool: second, kind: decode}, {pool: first, kind: prefill}",
