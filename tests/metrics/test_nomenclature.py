@@ -26,8 +26,8 @@ RUNS = {
     "quickstart": {
         "horizon": "1 min", "fleet.pools.main.spot": {},
         "fleet.pools.main.autoscaler": {"max_replicas": 3, "metrics": [{"metric": "outstanding", "target": 2}]},
+        "fleet.faults": FAULTS, "fleet.deploys": DEPLOYS,
     },
-    "closed-loop": {"horizon": "1 min", "fleet.faults": FAULTS, "fleet.deploys": DEPLOYS},
     "disaggregated": {"horizon": "1 min"},
     "meridian-1": {
         "horizon": "2 min", "run_in": "0 s", "fleet.operations": OPERATIONS,
