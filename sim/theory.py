@@ -242,6 +242,61 @@ def md1k_loss_frac(load: float, most: int) -> float:
     return 1.0 - 1.0 / (left[0] / sum(left) + load)
 
 
+def spares_availability(
+    num_needed: int, num_spares: int, failures_per_s: float, repair_s: float, num_repairers: int | None = None
+) -> float:
+    """Share of time in which at least `num_needed` of `num_needed` + `num_spares` machines are up.
+
+    Parameters
+    ----------
+    num_needed, num_spares
+        N and k. Spares run like the others, and fail like them.
+    failures_per_s
+        Rate at which a machine that is up fails [1/s]; times to failure are exponential.
+    repair_s
+        Mean repair time [s].
+    num_repairers
+        Repairs that go on at once; None: as many as there are machines, and then repair times may have any
+        distribution.
+
+    Raises
+    ------
+    ValueError
+        A parameter is out of range.
+
+    Notes
+    -----
+    The number of machines that are down is a birth-death chain: from j to j + 1 at (n - j) lambda, n = N + k, and back
+    at min(j + 1, r) / S. So p_{j+1} / p_j = (n - j) lambda S / min(j + 1, r), and the availability is the sum of
+    p_0 ... p_k [Kleinrock1975]_, section 3.8. With r >= n it is binomial: each machine is down for
+    lambda S / (1 + lambda S) of the time.
+    """
+    total = num_needed + num_spares
+    repairers = total if num_repairers is None else num_repairers
+    if num_needed < 1 or num_spares < 0 or repairers < 1 or failures_per_s < 0.0 or repair_s < 0.0:
+        raise ValueError(f"no fleet: {num_needed} + {num_spares} machines, {repairers} repairers")
+    weights = [1.0]
+    for j in range(total):
+        weights.append(weights[-1] * (total - j) * failures_per_s * repair_s / min(j + 1, repairers))
+    return sum(weights[: num_spares + 1]) / sum(weights)
+
+
+def spares_needed(num_needed: int, availability_frac: float, failures_per_s: float, repair_s: float) -> int:
+    """Fewest spares with which at least `num_needed` machines are up for that share of time, each repaired at once.
+
+    Raises
+    ------
+    ValueError
+        A parameter is out of range; 1 is never reached where machines fail.
+    """
+    if not 0.0 <= availability_frac < 1.0:
+        raise ValueError(f"an availability is at least 0 and less than 1, not {availability_frac:g}")
+    num_spares = 0
+    while spares_availability(num_needed, num_spares, failures_per_s, repair_s) < availability_frac:
+        num_spares += 1
+    return num_spares
+
+
 def little(rate_per_s: float, time_s: float) -> float:
     """Mean number in a system that `rate_per_s` enter and each leaves after `time_s` on average.
 

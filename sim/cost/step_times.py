@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 Floats: TypeAlias = NDArray[np.float64]
 
 _NEVER_NEGATIVE = ("batch_s", "decode_batch_s", "sample_s", "decode_slope_s", "power_w")
+_SCALED = (
+    "batch_s", "decode_batch_s", "sample_s", "decode_offset_s", "decode_slope_s", "pair_s", "prefill_step_s",
+)  # fmt: skip
 _TABLES = (*_NEVER_NEGATIVE, "knot_tokens", "decode_offset_s")
 
 
@@ -91,6 +94,11 @@ class StepTimes:
     def energy_j(self, num_tokens: int, step_s: float) -> float:
         """Energy of a step of so many tokens that takes `step_s` [J]."""
         return float(self.attention_w * step_s + self.excess_j[num_tokens])
+
+    def scaled(self, factor: float) -> StepTimes:
+        """The same with every time so many times as long, at the same power."""
+        times = {name: factor * getattr(self, name) for name in _SCALED}
+        return replace(self, **times)
 
     @classmethod
     def linear(

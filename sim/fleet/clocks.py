@@ -279,7 +279,8 @@ class SimpyClock(Clock):
             old = self._pending[index]
             if old is not None and old.callbacks:
                 old.callbacks.clear()
-            self._pending[index] = At(self.env, t_s, kind, index, key, self._on_step)
+            cancelled = t_s == FAR
+            self._pending[index] = None if cancelled else At(self.env, t_s, kind, index, key, self._on_step)
         else:
             At(self.env, t_s, kind, index, key, self._on_timer if kind == TIMER else self._on_transfer)
 

@@ -53,6 +53,9 @@ def hold(plane: Plane, num_done: int, num_retries: int, cost_usd: float, measure
     if not math.isclose(booked_usd, measured_usd, rel_tol=1e-6, abs_tol=1e-9):
         raise LawBrokenError(f"measured shares sum to {measured_usd!r} USD, {booked_usd!r} USD were booked")
     used = plane["pools"]["usable"][replicas["pool"]] - replicas["free"] - replicas["evictable"]
+    if plane.scalar("has_faults"):
+        seized = plane["health"]["num_seized"]
+        used[: len(seized)] -= seized
     if np.any(used < 0) or (drained and np.any(used != 0)):
         raise LawBrokenError(f"KV blocks in use at the end: {used.min()} to {used.max()} a replica")
     counts = [plane["outstanding"]["v"], plane["sent"]["v"]]

@@ -20,7 +20,7 @@ from sim.plane.world import Pool, World
 SLICES = 15
 """Samples of the backlog in an interval: one a minute in a quarter of an hour."""
 
-INTEGRALS = ("online_s", "busy_s", "running_s", "waiting_s", "kv_block_s", "busy_j")
+INTEGRALS = ("online_s", "busy_s", "running_s", "waiting_s", "kv_block_s", "busy_j", "down_s")
 COUNTERS = (
     "num_arrived", "num_preempted", "prompt_tokens", "cached_tokens", "output_tokens", "num_drafts", "draft_tokens",
     "accepted_tokens",
@@ -128,7 +128,7 @@ def fill(row: np.void, pool: Pool, num_gpus: int, watch: PoolWatch, begin_s: flo
         row["kv_used_mean_frac"] = spent["kv_block_s"] / (online_s * (pool.num_gpu_blocks - 1))
         row["busy_frac"] = spent["busy_s"] / online_s
     row["energy_j"] = spent["busy_j"] + pool.step_times.idle_w * max(0.0, online_s - spent["busy_s"])
-    row["gpu_s"] = online_s * num_gpus
+    row["gpu_s"] = (online_s + spent["down_s"]) * num_gpus  # who is under repair is paid for
     growth_per_s, stderr_per_s = growth(*np.array(watch.flows).T)
     row["growth_per_s"], row["growth_stderr_per_s"] = growth_per_s, stderr_per_s
     row["saturated"] = is_saturated(growth_per_s, stderr_per_s, int(watch.waiting_min))

@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sim
+from sim import catalog
 from sim.fleet.beside import Beside
 from sim.fleet.build import Built, build
 from sim.fleet.clocks import CLOCKS, Clock
 from sim.fleet.host_tiers import counts_of
 from sim.fleet.laws import hold
+from sim.fleet.mishaps import Mishaps, has_mishaps
 from sim.fleet.monitors import Timeline, measure_from
 from sim.fleet.operations import carry_out, outage
 from sim.fleet.promises import gateway_figures
@@ -165,6 +167,7 @@ class Player:
         self.least_end_s = scenario.horizon_s if endless else 0.0
         self.cost_usd = self.booked_usd = 0.0
         self.operations: list[dict[str, Any]] = []
+        self.mishaps: Mishaps | None = None
         self.scaled: ScaledPools | None = None
         self.log: Callable[[NDArray[np.void]], None] | None = None
 
@@ -199,6 +202,10 @@ class Player:
                 clock.env.process(carry_out_in_time(self.scaled.capacities[operation.pool], operation, log))
             else:
                 clock.env.process(carry_out(clock, operation, pools.index(operation.pool), log, over))
+        if has_mishaps(scenario):
+            self.mishaps = Mishaps(
+                clock, scenario, self.built.profiles, gpus_per_node(scenario), lambda: self.over(clock)
+            )
         if scenario.run_in_s > 0.0:
             clock.env.process(measure_from(clock, 0.0))
         end_s = self.stride(clock)
@@ -235,6 +242,8 @@ class Player:
             self.scaled.count(rows)
         self.beside.do(self.take, rows)
         self.num_done += len(rows)
+        if self.mishaps is not None:
+            self.mishaps.count(rows)
         self.num_retries += int(np.count_nonzero(rows["attempt"]))
         self.cost_usd += float(rows["cost_usd"].sum())
         self.booked_usd += float(rows["cost_usd"] @ (rows["arrived_s"] >= 0.0))
@@ -260,6 +269,9 @@ class Player:
         )
         result = summarise(facts, self.collector, itl, timeline, self.plane.itl_per_token, self.plane.spent_s)
         result["sim"]["operations"] = self.operations
+        if self.mishaps is not None:
+            result["sim"]["faults"] = self.mishaps.result(timeline, end_s)
+            result["sim"]["deploys"] = self.mishaps.deploys
         pools = list(result["sim"]["by_pool"].values())
         for number, figures in transfer_figures(self.plane, timeline).items():
             pools[number]["kv_transfer"] = figures
@@ -320,6 +332,12 @@ def play_records(built: Built, log: Callable[[NDArray[np.void]], None] | None = 
     with player.beside:
         timeline, end_s = player.simulate()
     return Records(np.concatenate(kept), player.plane.itl.copy(), timeline, end_s)
+
+
+def gpus_per_node(scenario: Scenario) -> dict[str, int]:
+    """GPUs in a node of each pool."""
+    gpus = {name: catalog.load_gpu(str(scenario.pool(name).hardware)) for name in scenario.fleet.pools}
+    return {name: int(gpu.gpus_per_node) for name, gpu in gpus.items()}
 
 
 def load(built: Built) -> dict[str, Any]:

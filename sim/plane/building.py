@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sim.metrics.histogram import NUM_BINS
 from sim.plane.building_classes import build_classes, check_classes, itl_groups, tries_again
+from sim.plane.building_faults import build_faults, check_faults, fill_times, num_versions
 from sim.plane.building_gateways import build_gateways, build_limits, check_promises, tell_classes
 from sim.plane.building_routing import build_routing, check_routing
 from sim.plane.building_singly import check_singly, fill_singly, most_in_flight
@@ -73,6 +74,7 @@ def check(world: World) -> None:
             raise ValueError(f"pool {pool.name!r}: its host tier has no blocks, no bandwidth or nothing to carry")
         check_singly(pool)
     check_split(world)
+    check_faults(world)
     check_routing(world)
     check_promises(world)
     check_companions(world)
@@ -141,6 +143,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     plane.own("group_keys", num_groups)["v"] = draws.bits(key, numbers, nobody, GROUP_WORD)
     build_transfers(plane, world, num_requests)
     build_companions(plane, world, first_visit, visit_groups, num_requests, curves)
+    build_faults(plane, world, num_requests, curves)
     build_cache(plane, world)
     tell_classes(plane, world, curves)
     curves.write(plane.own("curves", curves.size))
@@ -193,6 +196,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
         "has_deadlines": int(has_deadlines),
         "has_extras": int(has_extras),
         "row_slack": 1 + world.has_companions,
+        "has_faults": int(world.has_faults),
         "num_free": num_requests,
         "due_size": len(due),
         "wheel_at": int(np.floor(world.start_s / WHEEL_WIDTH_S)),
@@ -232,10 +236,9 @@ def number_groups(world: World) -> tuple[dict[str, int], list[int]]:
 
 def build_pools(plane: Plane, world: World, num_levels: int, curves: Curves) -> None:
     """Fill the pool rows, and the curves of their step times."""
-    table = plane.own("pools", len(world.pools) + len(store_counts(world)))
+    table = plane.own("pools", len(world.pools) + len(store_counts(world)) + num_versions(world))
     first = 0
     for row, pool in zip(table, world.pools, strict=False):
-        times = pool.step_times
         row["first_replica"], row["max_replicas"], row["num_active"] = first, max_replicas(pool), pool.num_replicas
         first += max_replicas(pool)
         row["router"], row["balance_abs"], row["balance_rel"], row["prefix_token_count"] = (
@@ -259,13 +262,7 @@ def build_pools(plane: Plane, world: World, num_levels: int, curves: Curves) -> 
         row["caching"], row["max_model_len"] = pool.enable_prefix_caching, pool.max_model_len
         row["by_priority"] = pool.scheduling_policy == "priority"
         row["num_levels"] = num_levels if pool.scheduling_policy == "priority" else 1
-        row["num_pieces"] = times.num_pieces
-        for name in ("batch_s", "decode_batch_s", "sample_s", "excess_j", "decode_offset_s", "decode_slope_s"):
-            row[name] = curves.add(getattr(times, name))
-        row["knot_tokens"] = curves.add(np.minimum(times.knot_tokens, FAR))
-        row["pair_s"], row["prefill_step_s"], row["first_batch_s"] = (
-            times.pair_s, times.prefill_step_s, times.batch_s[1],
-        )  # fmt: skip
+        fill_times(row, pool.step_times, pool.stage_times, curves)
         row["frontend_s"], row["usd_per_s"], row["queue_alarm"] = pool.frontend_s, pool.usd_per_replica_s, 1 << 60
 
 

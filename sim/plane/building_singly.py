@@ -47,13 +47,6 @@ def fill_singly(row: np.void, pool: Pool, add: Callable[[NDArray[np.float64]], i
     )  # fmt: skip
     row["accept"] = add(at_least_accepted(pool.accept_frac))
     row["depth"] = max(int(pool.async_scheduling), pool.pipeline_parallel_size - 1)
-    row["idle_w"], row["attention_w"] = pool.step_times.idle_w, pool.step_times.attention_w
-    if (stage := pool.stage_times) is None:
-        return
-    row["stage_batch_s"], row["stage_decode_batch_s"] = add(stage.batch_s), add(stage.decode_batch_s)
-    row["stage_sample_s"] = add(stage.sample_s)
-    row["stage_offset_s"], row["stage_slope_s"] = add(stage.decode_offset_s), add(stage.decode_slope_s)
-    row["stage_pair_s"], row["stage_prefill_step_s"] = stage.pair_s, stage.prefill_step_s
 
 
 def at_least_accepted(accept_frac: Sequence[float]) -> NDArray[np.float64]:

@@ -5,10 +5,10 @@ from sim.metrics.records import FAILED
 from sim.plane.active import list_active
 from sim.plane.companions import is_companion
 from sim.plane.compiled import jit
-from sim.plane.engine import turn_off
 from sim.plane.events import file_outbox, move_to
 from sim.plane.journey import abort
 from sim.plane.leaving import let_in
+from sim.plane.online import turn_off, turn_on
 from sim.plane.prefix_index import forget_sent
 from sim.plane.states import come_on_line, enter, go_off_line, may_follow
 from sim.plane.tables import ACTIVE, DRAINING, FREE, OFF, THINKING, i4_at, plane_at, pool_at, replica_at, request_at
@@ -26,7 +26,7 @@ def add_replicas(address, pool_id, n, now):
     for r in range(pool.first_replica, pool.first_replica + pool.max_replicas):
         s = replica_at(p.replicas, r)
         if added < n and s.state == OFF:
-            come_on_line(p, s, ACTIVE, now)
+            turn_on(p, s, now)
             added += 1
     list_active(p, pool)
     let_in(p, pool, -1, now)

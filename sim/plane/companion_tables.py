@@ -52,8 +52,9 @@ def check_companions(world: World) -> None:
 
 def check_beside(name: str, visits: Sequence[Visit]) -> None:
     """Raise ValueError where a path with a gate or a check has what goes with neither."""
-    if any(visit.mode == "gate" for visit in visits[1:]):
-        raise ValueError(f"path {name!r}: a gate comes first")
+    gates = [number for number, visit in enumerate(visits) if visit.mode == "gate"]
+    if any(visit.kind == "delay" for number in gates for visit in visits[:number]):
+        raise ValueError(f"path {name!r}: no delay comes before a gate")
     if (
         any(visit.escalate_frac is not None for visit in visits)
         or sum(visit.kind == "generate" for visit in visits) > 1
@@ -61,8 +62,8 @@ def check_beside(name: str, visits: Sequence[Visit]) -> None:
         raise ValueError(f"path {name!r}: drafts and candidates go with neither gates nor checks")
     if any(visit.refusal_tokens is not None for visit in visits):
         raise ValueError(f"path {name!r}: beside gates and checks, nobody is told in tokens that he is blocked")
-    for visit in (visits[0], visits[-1]):
-        beside = visit.kind == "classify" and (visit.mode == "gate" or visit is visits[-1])
+    for visit in visits:
+        beside = visit.mode == "gate" or (visit.kind == "classify" and visit is visits[-1])
         if beside and (visit.frac < 1.0 or visit.output_tokens is not None):
             raise ValueError(f"path {name!r}: beside the answer, verdicts are all made, of one token")
 

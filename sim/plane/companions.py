@@ -33,6 +33,19 @@ def is_companion(p, slot):
 
 
 @jit
+def told_by(p, slot):
+    """The row whose record tells what befalls a request or its companion."""
+    return np.int64(companion_at(p.companions, slot).other) if is_companion(p, slot) else slot
+
+
+@jit
+def forget_first(p, slot):
+    """The first token, which may be withheld, is void."""
+    if has_companion(p, slot):
+        companion_at(p.companions, slot).first_s = np.nan
+
+
+@jit
 def engage(p, slot, q):
     """A request that was let in gets a companion, if its path has use for one."""
     first = visit_at(p.visits, q.visit)

@@ -12,6 +12,7 @@ import numpy as np
 from sim.metrics.histogram import BIN_OFFSET, BIN_SHIFT, NUM_BINS
 from sim.plane.companion_rows import reader_at
 from sim.plane.compiled import jit
+from sim.plane.health import slowness, times_of
 from sim.plane.tables import DECODE, DECODING, f8_at, flight_at, i4_at, i8_at, request_at
 
 SHIFT, OFFSET, BINS = np.int64(BIN_SHIFT), np.int64(BIN_OFFSET), np.int64(NUM_BINS)
@@ -104,10 +105,10 @@ def count_run(p, s, upto):
 
 
 @jit
-def piece_of(p, pool, context):
+def piece_of(p, times, context):
     """Which affine piece holds a total context."""
     k = 0
-    while k < pool.num_pieces - 1 and context >= f8_at(p.curves, pool.knot_tokens + k).v:
+    while k < times.num_pieces - 1 and context >= f8_at(p.curves, times.knot_tokens + k).v:
         k += 1
     return k
 
@@ -116,11 +117,13 @@ def piece_of(p, pool, context):
 def open_run(p, pool, s, now, begin_s):
     """Anchor a decode run, formed now, that begins at `begin_s`: with its first step, number `s.step`."""
     n = s.num_decoding
-    s.piece = piece_of(p, pool, s.context)
-    at = n * pool.num_pieces + s.piece
-    s.context_s = f8_at(p.curves, pool.decode_slope_s + at).v
-    fixed_s = f8_at(p.curves, pool.decode_batch_s + n).v + f8_at(p.curves, pool.sample_s + n).v
-    fixed_s += f8_at(p.curves, pool.decode_offset_s + at).v
+    times, slow = times_of(p, pool, s), slowness(p, s)
+    s.piece = piece_of(p, times, s.context)
+    at = n * times.num_pieces + s.piece
+    s.context_s = f8_at(p.curves, times.decode_slope_s + at).v * slow
+    fixed_s = f8_at(p.curves, times.decode_batch_s + n).v + f8_at(p.curves, times.sample_s + n).v
+    fixed_s += f8_at(p.curves, times.decode_offset_s + at).v
+    fixed_s *= slow
     s.d0_s = fixed_s + s.context_s * s.context
     s.slope_s = s.context_s * n
     s.share_s = fixed_s / n
@@ -153,9 +156,11 @@ def copy_counts(p, s, flight, step):
 
 
 @jit
-def spent_j(p, pool, num_tokens, num_steps, spent_s):
+def spent_j(p, pool, s, num_tokens, num_steps, spent_s):
     """Energy of so many steps (a part of one counts as a part) that take `spent_s` together."""
-    return pool.attention_w * spent_s + num_steps * f8_at(p.curves, pool.excess_j + num_tokens).v
+    times = times_of(p, pool, s)
+    excess_j = f8_at(p.curves, times.excess_j + num_tokens).v * slowness(p, s)
+    return times.attention_w * spent_s + num_steps * excess_j
 
 
 @jit
@@ -169,7 +174,7 @@ def num_steps_in(s, spent_s):
 @jit
 def book(p, pool, s, num_tokens, num_steps, spent_s, end_s):
     """Book busy time that ends at `end_s`, and the energy of its steps."""
-    energy_j = spent_j(p, pool, num_tokens, num_steps, spent_s)
+    energy_j = spent_j(p, pool, s, num_tokens, num_steps, spent_s)
     s.busy_s += spent_s
     s.energy_j += energy_j
     s.booked_s = end_s

@@ -10,6 +10,7 @@ from sim.plane.deadlines import forget_deadlines
 from sim.plane.drawing import draw, lookup, whole_ns
 from sim.plane.extras import write_extras
 from sim.plane.handover import release_hold, write_handover
+from sim.plane.health_rows import move_at
 from sim.plane.limits import settle_limits
 from sim.plane.reactions import GOES_ON, LEAVES, TRIES_AGAIN, asked_s, react, set_timer
 from sim.plane.regions import back_s
@@ -63,6 +64,10 @@ def end_request(p, slot, ending, now):
     done.end_s = end_s
     done.cost_usd = q.cost_usd
     done.busy_s = q.cost_s if reached else 0.0
+    if p.has_faults == 1:
+        move = move_at(p.moves, slot)
+        done.busy_s += move.lost_s
+        move.lost_s = 0.0
     done.conversation = q.conversation
     done.turn = q.turn
     done.prompt_tokens = q.full_prompt

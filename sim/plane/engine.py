@@ -8,7 +8,7 @@ flight, asynchronous ones two: while one runs the next is formed, without knowin
 import numpy as np
 
 from sim.plane.batch import begin_integrals_anew
-from sim.plane.cache import extend, forget, num_free, take
+from sim.plane.cache import extend, num_free, take
 from sim.plane.compiled import jit, prefetch
 from sim.plane.decoding import (
     book,
@@ -23,16 +23,15 @@ from sim.plane.decoding import (
     time_at,
 )
 from sim.plane.events import emit
-from sim.plane.host_tier import forget_store
+from sim.plane.health import is_repaced, slowness, take_pace, times_of
 from sim.plane.loading import give_way, is_loading
 from sim.plane.log import LOGGED_LEAP, log_end, log_inner, log_step
 from sim.plane.marks import next_end_s
-from sim.plane.prefix_index import forget_replica
+from sim.plane.online import is_left_alone, turn_off
 from sim.plane.queues import SLOT_MASK, first_end, first_ready
 from sim.plane.scheduler import schedule
 from sim.plane.sequence import blocks_at, blocks_in, delivered, scheduled, steps_within
 from sim.plane.singly import drafts_in, join_pipeline, stage_is_free, stage_s
-from sim.plane.states import go_off_line
 from sim.plane.tables import (
     DECODE,
     DECODING,
@@ -65,7 +64,7 @@ def plan(p, r, now):
             start(p, pool, s, now)
         elif s.target > s.processed or not (preempted or make_way(p, pool, s, now)):
             break
-        if s.num_fruitless > FRUITLESS:
+        if s.num_fruitless > FRUITLESS and is_left_alone(p, s):
             p.stuck = r + 1
             p.wake = 1
             break
@@ -91,10 +90,11 @@ def rest(p, pool, s, r, now):
     gauge_kv(pool, s, now)
     if is_loading(p, pool, s) or i4_at(p.holding, r).v > 0:
         return
-    if s.num_waiting > 0 or s.num_running > 0:  # nothing is under way, so nothing will ever change
-        p.stuck = r + 1
-        p.wake = 1
-    if s.state == DRAINING:
+    if s.num_waiting > 0 or s.num_running > 0:
+        if is_left_alone(p, s):  # nothing is under way, so nothing will ever change
+            p.stuck = r + 1
+            p.wake = 1
+    elif s.state == DRAINING:
         turn_off(p, pool, s, now)
 
 
@@ -143,6 +143,9 @@ def start(p, pool, s, now):
     elif s.step > s.processed:
         in_run = s.anchored == 1 and s.processed >= s.step0
         begin_s = time_at(s, s.step) if in_run else flight_of(p, pool, s, s.processed).end_s
+    if p.has_faults == 1 and is_repaced(p, s):
+        close_run(p, pool, s)
+        take_pace(p, s)
     log_step(p, pool, s, now, begin_s)
     if s.num_chunks == 0:
         start_decode_step(p, pool, s, now, begin_s)
@@ -156,7 +159,7 @@ def start(p, pool, s, now):
 @jit
 def start_decode_step(p, pool, s, now, begin_s):
     """Go on with the decode run, or anchor one."""
-    if s.anchored == 1 and piece_of(p, pool, s.context) != s.piece:
+    if s.anchored == 1 and piece_of(p, times_of(p, pool, s), s.context) != s.piece:
         close_run(p, pool, s)
     if s.anchored == 0:
         begin_integrals_anew(p, s)
@@ -173,8 +176,9 @@ def leap(p, pool, s):
     steps = first_end(p, s) - s.step
     if steps > 1:
         steps = min(steps, 1 + steps_within(p, pool, s, s.step + 1, num_free(s)))
-    if s.piece < pool.num_pieces - 1:
-        knot = np.int64(np.ceil(f8_at(p.curves, pool.knot_tokens + s.piece).v))
+    times = times_of(p, pool, s)
+    if s.piece < times.num_pieces - 1:
+        knot = np.int64(np.ceil(f8_at(p.curves, times.knot_tokens + s.piece).v))
         steps = min(steps, max(1, (knot - s.context + s.num_decoding - 1) // s.num_decoding))
     if p.logging == 1:
         steps = min(steps, LOGGED_LEAP)
@@ -202,6 +206,7 @@ def start_single(p, pool, s, now, begin_s):
     """Start a step that is not of a run; its time is split by what causes each part of it. Returns its end [s]."""
     close_run(p, pool, s)
     begin_integrals_anew(p, s)
+    times, slow = times_of(p, pool, s), slowness(p, s)
     decodes, context = num_in_step(s), s.context * (1 - s.paused)
     tokens, emitting = decodes, decodes
     pairs = prefills = np.int64(0)
@@ -218,23 +223,25 @@ def start_single(p, pool, s, now, begin_s):
         else:
             prefills += 1
             pairs += pairs_of(q)
-    sample_s = f8_at(p.curves, pool.sample_s + emitting).v
+    sample_s = f8_at(p.curves, times.sample_s + emitting).v
     offset_s = s.context_s = 0.0
     if decodes > 0:
-        at = decodes * pool.num_pieces + piece_of(p, pool, context)
-        offset_s = f8_at(p.curves, pool.decode_offset_s + at).v
-        s.context_s = f8_at(p.curves, pool.decode_slope_s + at).v
+        at = decodes * times.num_pieces + piece_of(p, times, context)
+        offset_s = f8_at(p.curves, times.decode_offset_s + at).v
+        s.context_s = f8_at(p.curves, times.decode_slope_s + at).v
     s.decode_s = offset_s / max(decodes, 1)
     if prefills > 0:
-        split_mixed(p, pool, s, tokens, decodes + prefills, emitting, sample_s)
-        s.dt_s = f8_at(p.curves, pool.batch_s + tokens).v + pool.prefill_step_s + sample_s + pool.pair_s * pairs
+        split_mixed(p, times, s, tokens, decodes + prefills, emitting, sample_s)
+        s.dt_s = f8_at(p.curves, times.batch_s + tokens).v + times.prefill_step_s + sample_s + times.pair_s * pairs
         if decodes > 0:
             s.dt_s += offset_s + s.context_s * context
     else:
-        even_s = f8_at(p.curves, pool.decode_batch_s + decodes).v + sample_s
+        even_s = f8_at(p.curves, times.decode_batch_s + decodes).v + sample_s
         s.entry_s = even_s / decodes
         s.token_s = s.emit_s = 0.0
         s.dt_s = even_s + offset_s + s.context_s * context
+    if slow != 1.0:
+        stretch(s, slow)
     s.num_tokens = tokens
     s.began_s = begin_s
     gauge_kv(pool, s, now)
@@ -244,13 +251,24 @@ def start_single(p, pool, s, now, begin_s):
     flight.num_decodes = num_in_step(s)
     flight.copied = 0
     if pool.depth > 0 and pool.singly == 1:
-        occupied_s = stage_s(p, pool, tokens, decodes, context, emitting, pairs, prefills)
-        flight.end_s, pair_s = join_pipeline(p, pool, s, begin_s, occupied_s, now)
-        charge(p, pool, s, pair_s)
+        occupied_s = stage_s(p, pool, s, tokens, decodes, context, emitting, pairs, prefills)
+        flight.end_s, part = join_pipeline(p, pool, s, begin_s, occupied_s, now)
+        charge(p, pool, s, times.pair_s * slow * part)
     elif pool.depth > 0:
         copy_counts(p, s, flight, s.step)
         book_single(p, pool, s, s.step)
     return flight.end_s
+
+
+@jit
+def stretch(s, slow):
+    """A slow replica's step takes so many times as long, and so does each part of it."""
+    s.dt_s *= slow
+    s.entry_s *= slow
+    s.token_s *= slow
+    s.emit_s *= slow
+    s.decode_s *= slow
+    s.context_s *= slow
 
 
 @jit
@@ -261,10 +279,10 @@ def pairs_of(q):
 
 
 @jit
-def split_mixed(p, pool, s, tokens, entries, emitting, sample_s):
+def split_mixed(p, times, s, tokens, entries, emitting, sample_s):
     """Split a step that carries prefill: per entry, per token, per entry that emits."""
-    s.entry_s = (pool.first_batch_s + pool.prefill_step_s) / entries
-    s.token_s = (f8_at(p.curves, pool.batch_s + tokens).v - pool.first_batch_s) / tokens
+    s.entry_s = (times.first_batch_s + times.prefill_step_s) / entries
+    s.token_s = (f8_at(p.curves, times.batch_s + tokens).v - times.first_batch_s) / tokens
     s.emit_s = 0.0
     if emitting > 0:
         s.emit_s = sample_s / emitting
@@ -283,7 +301,7 @@ def book_single(p, pool, s, step):
         s.per_context_s += s.context_s
         s.per_context_step_s += s.context_s * (step - s.origin)
     book(p, pool, s, s.num_tokens, 1.0, s.dt_s, s.began_s + s.dt_s)
-    charge(p, pool, s, pool.pair_s)
+    charge(p, pool, s, times_of(p, pool, s).pair_s * slowness(p, s))
 
 
 @jit
@@ -320,7 +338,7 @@ def end_decode_steps(p, pool, s, processed):
     steps = processed - s.processed
     s.processed = processed
     count_run(p, s, processed)
-    if pool.prefill_first == 1:
+    if pool.prefill_first == 1 or p.has_faults == 1:
         s.last_decode_s = time_at(s, processed)
     s.num_steps += steps
     pool.output_tokens += s.num_decoding * steps
@@ -378,12 +396,3 @@ def cut(p, s, r, now):
     if target < s.target:
         s.target = target
         emit(p, next_end_s(p, s), STEP, r, r)
-
-
-@jit
-def turn_off(p, pool, s, now):
-    """A drained replica goes: its cache is dropped, its time on line ends."""
-    forget(p, pool, s)
-    forget_store(p, pool, s)
-    forget_replica(p, s.number)
-    go_off_line(p, s, now)

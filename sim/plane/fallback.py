@@ -10,6 +10,7 @@ from sim.plane.blockwise import FIRST_HASH, give_rows, hash_after, put_below, pu
 from sim.plane.compiled import jit
 from sim.plane.extent_rows import COPY, length_of, remove, set_length, unlink, used_by
 from sim.plane.extents import is_live
+from sim.plane.health import keep_seized
 from sim.plane.queues import next_holder
 from sim.plane.sequence import held_blocks, live_blocks
 from sim.plane.tables import block_at, extent_at, request_at
@@ -64,6 +65,8 @@ def fall_back(p, pool, s, slot):
             b = turn_into_blocks(p, pool, s, other, b)
         other = next_holder(p, pool, s, other)
 
+    if p.has_faults == 1:
+        keep_seized(p, s, b)
     s.lru_head = first if last >= 0 else -1
     s.lru_tail = last
     s.num_hashes = num_hashes

@@ -30,7 +30,7 @@ from sim.plane.tables import (
 )
 from sim.plane.text import begin_text, go_on_with_text
 from sim.plane.views import come_by_router
-from sim.plane.visits import enter_pool, go_on, lengths, most_read, open_gate, start_visit
+from sim.plane.visits import enter_pool, go_on, lengths, most_read, start_visit
 from sim.plane.work import GOES_ON, after_visit, begin_work, is_made, refusal_tokens, visit_lengths
 
 
@@ -106,10 +106,8 @@ def issue(p, slot, now):
         engage(p, slot, q)
     if kind.special == 0:
         start_visit(p, slot, now)
-    elif visit_at(p.visits, q.visit).gates == 0:
+    else:
         q.visit -= 1
-        go_on(p, slot, GOES_ON, now)
-    elif open_gate(p, slot, now):
         go_on(p, slot, GOES_ON, now)
 
 

@@ -18,6 +18,7 @@ from sim.plane.tables import (
     CANDIDATE,
     DECODE_SIDE,
     DELAYED,
+    DOWN,
     LOADING,
     QUEUED,
     STEP,
@@ -126,7 +127,7 @@ def withdraw(p, slot, ending, now):
             made_way = True
         leave_waiting(p, pool, s, slot, now)
         forget_outputs(p, pool, s, slot)
-        if made_way:
+        if made_way and s.state != DOWN:
             wake(p, s, q.replica, now)
         depart(p, q, slot, now)
         return True

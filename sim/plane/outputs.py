@@ -73,6 +73,8 @@ def end_single(p, pool, s, now):
     if pool.depth == 0:
         book_single(p, pool, s, s.processed)
         gauge_kv(pool, s, now)
+    if p.has_faults == 1 and s.paused == 0:
+        s.last_decode_s = now
     flight.num_decodes = 0
     s.processed += 1 - s.paused
     s.num_steps += 1

@@ -142,6 +142,9 @@ class Plane:
             old = self["deadlines"]
             self.own("deadlines", 2 * n)[:] = NO_DEADLINE
             self["deadlines"][:n] = old
+        if self.scalar("has_faults"):
+            old = self["moves"]
+            self.own("moves", 2 * n)[:n] = old
         if self.scalar("has_extras"):
             old = self["extras"]
             self.own("extras", 2 * n)[:n] = old
@@ -192,6 +195,12 @@ class Plane:
     def observe(self, pool: int, now_s: float) -> np.void:
         """A pool's state and its counters and integrals at `now_s` (an OBSERVED row, copied)."""
         watching.observe(self.address, pool, now_s, self._observed.ctypes.data)
+        row: np.void = self._observed[0].copy()
+        return row
+
+    def observe_replica(self, r: int, now_s: float) -> np.void:
+        """The same of one replica, without what is counted by pool alone."""
+        watching.observe_replica(self.address, r, now_s, self._observed.ctypes.data)
         row: np.void = self._observed[0].copy()
         return row
 

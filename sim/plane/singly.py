@@ -12,6 +12,7 @@ import numpy as np
 from sim.metrics.histogram import NUM_BINS
 from sim.plane.compiled import jit
 from sim.plane.decoding import bin_of, piece_of, spent_j
+from sim.plane.health import slowness, times_of
 from sim.plane.tables import f8_at, i8_at
 from sim.plane.text import bits
 from sim.traffic import draws
@@ -84,26 +85,29 @@ def stage_is_free(p, s):
 
 
 @jit
-def stage_s(p, pool, tokens, decodes, context, emitting, pairs, prefills):
+def stage_s(p, pool, s, tokens, decodes, context, emitting, pairs, prefills):
     """How long a step occupies the slowest stage [s]: no longer than the step takes."""
-    time_s = f8_at(p.curves, pool.stage_sample_s + emitting).v
+    times = times_of(p, pool, s)
+    time_s = f8_at(p.curves, times.stage_sample_s + emitting).v
     if prefills > 0:
-        time_s += f8_at(p.curves, pool.stage_batch_s + tokens).v
-        time_s += pool.stage_prefill_step_s + pool.stage_pair_s * pairs
+        time_s += f8_at(p.curves, times.stage_batch_s + tokens).v
+        time_s += times.stage_prefill_step_s + times.stage_pair_s * pairs
     else:
-        time_s += f8_at(p.curves, pool.stage_decode_batch_s + decodes).v
+        time_s += f8_at(p.curves, times.stage_decode_batch_s + decodes).v
     if decodes > 0:
-        at = decodes * pool.num_pieces + piece_of(p, pool, context)
-        time_s += f8_at(p.curves, pool.stage_offset_s + at).v + f8_at(p.curves, pool.stage_slope_s + at).v * context
-    return time_s
+        at = decodes * times.num_pieces + piece_of(p, times, context)
+        slope_s = f8_at(p.curves, times.stage_slope_s + at).v
+        time_s += f8_at(p.curves, times.stage_offset_s + at).v + slope_s * context
+    return time_s * slowness(p, s)
 
 
 @jit
 def join_pipeline(p, pool, s, begin_s, occupied_s, now):
-    """Let the step just formed follow those in flight, and book what it adds to them. Returns its end [s].
+    """Let the step just formed follow those in flight, and book what it adds to them. Returns its end [s], and a part.
 
     Stages are first in, first out. Busy is any time with a step in flight, so a step adds what is left of it behind the
-    end of the one before; its split is scaled to that. It keeps one stage busy for its whole time, the others idle.
+    end of the one before; its split is scaled to that part. It keeps one stage busy for its whole time, the others
+    idle.
     """
     end_s = max(begin_s + s.dt_s, s.booked_s)
     f8_at(p.stage_free, s.number).v = begin_s + min(occupied_s, s.dt_s)
@@ -114,10 +118,10 @@ def join_pipeline(p, pool, s, begin_s, occupied_s, now):
     s.emit_s *= part
     s.decode_s *= part
     s.context_s *= part
-    energy_j = spent_s * pool.idle_w + spent_j(p, pool, s.num_tokens, 1.0, s.dt_s) - s.dt_s * pool.idle_w
+    energy_j = spent_s * pool.idle_w + spent_j(p, pool, s, s.num_tokens, 1.0, s.dt_s) - s.dt_s * pool.idle_w
     due_j = energy_j + max(0.0, s.booked_s - now) * s.booked_w
     s.busy_s += spent_s
     s.energy_j += energy_j
     s.booked_s = end_s
     s.booked_w = due_j / (end_s - now) if end_s > now else 0.0  # on average from now on
-    return end_s, pool.pair_s * part
+    return end_s, part

@@ -11,6 +11,7 @@ import numpy as np
 from sim.metrics.records import DONE
 from sim.plane.companion_rows import COMPANION_TABLES
 from sim.plane.compiled import rows
+from sim.plane.health_rows import HEALTH_TABLES
 from sim.plane.promise_rows import PROMISE_TABLES
 from sim.plane.record_types import fields, record
 from sim.plane.routing_rows import ROUTING_TABLES
@@ -31,7 +32,7 @@ blocks, and what is to be in them is on its way. DELAYED, QUEUED: at no replica,
 in a tool, or in a gateway's queue."""
 
 # Replica states, and what a replica's pending event ends.
-OFF, ACTIVE, DRAINING, STARTING, WARM = 0, 1, 2, 4, 5
+OFF, ACTIVE, DRAINING, DOWN, STARTING, WARM = 0, 1, 2, 3, 4, 5
 IDLE, SINGLE, DECODE = 0, 1, 2
 
 # Sides of an answer that is split over two pools.
@@ -137,6 +138,7 @@ POOL = record(
     "i8 stage_batch_s stage_decode_batch_s stage_sample_s stage_offset_s stage_slope_s",
     "f8 stage_pair_s stage_prefill_step_s idle_w attention_w",
     "f8 held_block_s",
+    "i4 first_version",  # rows of this table with the step times of its versions
     "i4 first_part num_parts",  # rows of `parts`; none where no tier has replicas to itself
     # its gateway, see gateway.py: whether there is one, its order, its lanes; most that wait there
     "i4 gated order num_lanes lane_base",
@@ -235,7 +237,7 @@ OBSERVED = np.dtype(
         "i8 num_arrived num_left num_preempted num_steps",
         "i8 prompt_tokens cached_tokens output_tokens",
         "i8 num_drafts draft_tokens accepted_tokens",
-        "f8 online_s busy_s running_s waiting_s kv_block_s busy_j",
+        "f8 online_s busy_s running_s waiting_s kv_block_s busy_j down_s",
     )
 )
 """A pool at one instant: what it holds, and its counters and integrals since the start."""
@@ -347,6 +349,7 @@ TABLES: dict[str, np.dtype[np.void]] = {
     **ROUTING_TABLES,
     "spent": F8,
     **STATE_TABLES,
+    **HEALTH_TABLES,
 }
 """Every table of the plane and its row type; `curves` holds all step-time and quantile arrays end to end."""
 
@@ -360,7 +363,7 @@ PLANE = record(
     "i8 num_replicas num_itl tree_size has_segments",
     "i8 wheel_at num_wheel num_due due_size",
     "i8 num_homes num_links has_loads keeps_times has_holds has_retries num_retries num_outages",
-    "i8 has_deadlines has_extras has_gates has_charges has_work event_stretches",
+    "i8 has_deadlines has_extras has_faults has_gates has_charges has_work event_stretches",
     "i8 num_user_limits meter_size num_meters meter_room",  # users' meters: rows, those taken, how many may be
     "i8 num_accounts",
     "i8 has_companions has_marks num_reached row_slack",  # rows that an event may need

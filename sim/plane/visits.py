@@ -181,7 +181,12 @@ def go_on(p, slot, ending, now):
     w = work_at(p.works, slot)
     if w.refusal > 0:  # it is told so where it would have been answered
         q.visit = visit_at(p.visits, q.visit).path_end - 1
-    due_s = max(now, whole_ns(now + next_stop(p, q, slot)))
+    wait_s = next_stop(p, q, slot)
+    if visit_at(p.visits, q.visit).gates == 1:  # no delay comes before it
+        if not open_gate(p, slot, now):
+            return
+        wait_s = next_stop(p, q, slot)
+    due_s = max(now, whole_ns(now + wait_s))
     open_visit(p, slot)
     if due_s > now:
         w.wait_s = due_s - now

@@ -11,11 +11,13 @@ from sim.plane.decoding import close_run, count_run, num_steps_in, spent_j, step
 from sim.plane.endings import end_request
 from sim.plane.engine import catch_up
 from sim.plane.events import move_to
+from sim.plane.health_rows import health_at
 from sim.plane.leaving import is_nowhere, leave_pool
 from sim.plane.sequence import blocks_in
 from sim.plane.tables import (
     DECODE,
     DECODING,
+    DOWN,
     FREE,
     IDLE,
     OFF,
@@ -40,7 +42,7 @@ def observe(address, pool_id, now, out):
     pool = pool_at(p.pools, pool_id)
     o = observed_at(out, 0)
     o.num_replicas = o.num_running = o.num_steps = 0
-    o.online_s = o.busy_s = o.running_s = o.waiting_s = o.kv_block_s = o.busy_j = 0.0
+    o.online_s = o.busy_s = o.running_s = o.waiting_s = o.kv_block_s = o.busy_j = o.down_s = 0.0
     o.num_waiting = pool.num_waiting
     o.min_waiting = pool.min_waiting
     o.num_arrived = pool.num_arrived
@@ -53,38 +55,61 @@ def observe(address, pool_id, now, out):
     o.draft_tokens = pool.draft_tokens
     o.accepted_tokens = pool.accepted_tokens
     for r in range(pool.first_replica, pool.first_replica + pool.max_replicas):
-        s = replica_at(p.replicas, r)
-        o.online_s += s.online_s
-        o.busy_s += s.busy_s
-        o.busy_j += s.energy_j
-        o.num_steps += s.num_steps
-        o.running_s += s.running_s + s.num_running * (now - s.gauge_s)
-        o.waiting_s += s.waiting_s + s.num_waiting * (now - s.gauge_s)
-        if s.state == OFF:
-            o.kv_block_s += s.kv_s
-            continue
-        o.num_replicas += 1
-        o.num_running += s.num_running
-        o.online_s += now - s.online_at_s
-        used = used_blocks(pool, s)
-        if s.doing == DECODE:
-            ended = steps_by(p, s, r, now)
-            o.num_steps += ended - s.processed
-            o.output_tokens += (ended - s.processed) * s.num_decoding
-            used += blocks_in(p, pool, s, s.step + 1, ended + s.depth - s.step)
-        elif s.doing == SINGLE and pool.depth == 0:
-            o.busy_s += now - s.began_s
-            done = (now - s.began_s) / s.dt_s if s.dt_s > 0.0 else 0.0
-            o.busy_j += spent_j(p, pool, s.num_tokens, done, now - s.began_s)
-        if s.anchored == 1 and s.t0_s < now:
-            o.busy_s += now - s.t0_s
-            o.busy_j += spent_j(p, pool, s.num_decoding, num_steps_in(s, now - s.t0_s), now - s.t0_s)
-        if s.booked_s > now:  # booked when it was formed, and still running
-            o.busy_s -= s.booked_s - now
-            o.busy_j -= (s.booked_s - now) * s.booked_w
-        o.kv_block_s += s.kv_s + 0.5 * (s.kv_blocks + used) * (now - s.kv_at_s)
+        add_replica(p, pool, r, now, o)
     o.waiting_s += pool.queued_s + pool.num_queued * (now - pool.queued_at_s) if pool.gated == 1 else 0.0
     pool.min_waiting = pool.num_waiting
+
+
+@jit
+def add_replica(p, pool, r, now, o):
+    """Add what a replica holds and has done."""
+    s = replica_at(p.replicas, r)
+    o.online_s += s.online_s
+    o.busy_s += s.busy_s
+    o.busy_j += s.energy_j
+    o.num_steps += s.num_steps
+    o.running_s += s.running_s + s.num_running * (now - s.gauge_s)
+    o.waiting_s += s.waiting_s + s.num_waiting * (now - s.gauge_s)
+    if p.has_faults == 1:
+        x = health_at(p.health, r)
+        o.down_s += x.down_s + (now - x.down_at_s if s.state == DOWN else 0.0)
+    if s.state in (OFF, DOWN):
+        o.kv_block_s += s.kv_s
+        return
+    o.num_replicas += 1
+    o.num_running += s.num_running
+    o.online_s += now - s.online_at_s
+    used = used_blocks(pool, s)
+    if s.doing == DECODE:
+        ended = steps_by(p, s, r, now)
+        o.num_steps += ended - s.processed
+        o.output_tokens += (ended - s.processed) * s.num_decoding
+        used += blocks_in(p, pool, s, s.step + 1, ended + s.depth - s.step)
+    elif s.doing == SINGLE and pool.depth == 0:
+        o.busy_s += now - s.began_s
+        done = (now - s.began_s) / s.dt_s if s.dt_s > 0.0 else 0.0
+        o.busy_j += spent_j(p, pool, s, s.num_tokens, done, now - s.began_s)
+    if s.anchored == 1 and s.t0_s < now:
+        o.busy_s += now - s.t0_s
+        o.busy_j += spent_j(p, pool, s, s.num_decoding, num_steps_in(s, now - s.t0_s), now - s.t0_s)
+    if s.booked_s > now:  # booked when it was formed, and still running
+        o.busy_s -= s.booked_s - now
+        o.busy_j -= (s.booked_s - now) * s.booked_w
+    o.kv_block_s += s.kv_s + 0.5 * (s.kv_blocks + used) * (now - s.kv_at_s)
+
+
+@jit
+def observe_replica(address, r, now, out):
+    """Write what one replica holds at `now` and has done by then into row 0 of an OBSERVED table at `out`.
+
+    What is counted by pool alone is zero in it.
+    """
+    p = plane_at(address, 0)
+    move_to(p, now)
+    o = observed_at(out, 0)
+    o.num_replicas = o.num_running = o.num_steps = o.output_tokens = 0
+    o.online_s = o.busy_s = o.running_s = o.waiting_s = o.kv_block_s = o.busy_j = o.down_s = 0.0
+    add_replica(p, pool_at(p.pools, replica_at(p.replicas, r).pool), r, now, o)
 
 
 @jit

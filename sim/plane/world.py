@@ -109,6 +109,10 @@ class Pool:
     kv_bytes_per_token: float = 0.0
     """KV cache of one token, all GPUs of a replica together; what a transfer carries."""
     kv_offload: HostTier | None = None
+    versions: Sequence[StepTimes] = ()
+    """Step times of other versions of what is deployed, which single replicas may be given: `sim.plane.failures`."""
+    stage_versions: Sequence[StepTimes] = ()
+    """In a pipeline, the same for its slowest stage, one for each version."""
     reserved: Mapping[str, int] = field(default_factory=dict)
     """Replicas that tiers have to themselves, in order from the lowest number on; the other tiers share the rest."""
     regions: Mapping[str, int] = field(default_factory=dict)
@@ -226,6 +230,8 @@ class World:
     """Whether arrivals may have segments, which may repeat what others were answered."""
     has_deadlines: bool = False
     """Whether requests may wait for more than patience: the limit of a queue's time, the end of a delay."""
+    has_faults: bool = False
+    """Whether the commands of `sim.plane.failures` may be used: replicas fail, are slow, or change their version."""
     has_extras: bool = False
     """Whether records tell times outside of engines, and what befell a request (`sim.metrics.records.FLAGS`)."""
     itl_groups: Sequence[int] = field(default_factory=tuple)

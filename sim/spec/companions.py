@@ -74,8 +74,8 @@ def _beside_problems(at: str, visits: Sequence[Visit], check: Visit | None) -> I
         for name, default in NOT_BESIDE.items():
             if getattr(visits[index], name) != default:
                 yield f"{at}.{index}.{name}", "not simulated of a classifier beside the answer; remove it or its mode"
-        if visits[index].mode == "gate" and index > 0:
-            yield f"{at}.{index}.mode", "a gate is the first visit of its path; make it serial, or move it"
+        if visits[index].mode == "gate" and any(visit.kind == "delay" for visit in visits[:index]):
+            yield f"{at}.{index}.mode", "no delay comes before a gate: make it serial, or move it"
     for index, visit in enumerate(visits):
         if visit.refusal_tokens is not None:
             yield f"{at}.{index}.refusal_tokens", "not simulated beside a gate or a check; remove it"

@@ -24,6 +24,7 @@ from sim.spec.base import (
     UsdPerHour,
 )
 from sim.spec.companions import before_check, field_problems, order_problems
+from sim.spec.faults import Deploy, Faults, fault_problems
 from sim.spec.gateway import Gateway
 from sim.spec.kv_offload import KvOffload
 from sim.spec.kv_transfer import KvTransfer, split_problems
@@ -357,6 +358,10 @@ class Fleet(Spec):
     """How the KV cache goes from a prefill visit to the decode visit after it."""
     operations: tuple[Operation, ...] = ()
     """What operators do during the run. Default: nothing."""
+    faults: Faults | None = None
+    """What goes wrong with replicas. Default: nothing."""
+    deploys: tuple[Deploy, ...] = ()
+    """New versions that are brought to the pools during the run. Default: none."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Yield names that do not exist, paths that do not answer, and operations that cannot be carried out."""
@@ -373,6 +378,7 @@ class Fleet(Spec):
         answering = {name: before_check(visits) for name, visits in self.paths.items()}
         yield from path_problems(answering)
         yield from split_problems(self.pools, answering, self.kv_transfer)
+        yield from fault_problems(self.pools, self.paths, self.faults, self.deploys)
         kinds = [visit.kind for visits in self.paths.values() for visit in visits]
         yield from region_problems(self.regions, self.pools, kinds, self.spill_at)
         yield from routing_problems(self.router, self.routing, self.placement, self.pools)

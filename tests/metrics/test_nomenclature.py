@@ -17,10 +17,16 @@ BY_NAME = {
 }  # fmt: skip
 STATISTIC = re.compile(r"(?:mean|median|std|p[0-9.]+)_(\w+?)(?:_ms)?")
 OPERATIONS = "[{at: 30 s, do: add, pool: main, replicas: 1}, {at: 40 s, do: drain, pool: main, replicas: 1}]"
+FAULTS = (
+    "{incidents: [{at: 20 s, do: kill, pool: main, replicas: [0], duration: 5 s},"
+    " {at: 40 s, do: take_kv, pool: main, duration: 5 s}]}"
+)
+DEPLOYS = "[{at: 35 s, pool: main, restart: 1 s}]"
 RUNS = {
     "quickstart": {
         "horizon": "1 min", "fleet.pools.main.spot": {},
         "fleet.pools.main.autoscaler": {"max_replicas": 3, "metrics": [{"metric": "outstanding", "target": 2}]},
+        "fleet.faults": FAULTS, "fleet.deploys": DEPLOYS,
     },
     "disaggregated": {"horizon": "1 min"},
     "meridian-1": {

@@ -5,18 +5,19 @@ from collections.abc import Iterator
 import numpy as np
 from cache_play import observe
 from compare import PlaneResult
-from slow_replica import ACTIVE, DRAINING, OFF
+from slow_replica import ACTIVE, DOWN, DRAINING, OFF
 from slow_states import STARTING, WARM
 from worlds import Scene
 
-from sim.fleet.clocks import CLOCKS
+from sim.fleet.clocks import CLOCKS, Clock
 from sim.fleet.routers import fail_router
-from sim.plane import commands, tables, watching
+from sim.plane import commands, failures, tables, watching
 from sim.plane.owner import Plane
 from sim.traffic.arrivals import Chunk
 
 CODES = {
     OFF: tables.OFF, STARTING: tables.STARTING, WARM: tables.WARM, ACTIVE: tables.ACTIVE, DRAINING: tables.DRAINING,
+    DOWN: tables.DOWN,
 }  # fmt: skip
 
 
@@ -31,9 +32,28 @@ ACTIONS = {
     "drain": commands.drain_replicas,
     "abort": commands.abort_serial,
     "outages": commands.count_outages,
+    "up": failures.bring_up,
+    "pace": failures.set_pace,
+    "seize": failures.seize_blocks,
+    "give_back": failures.give_back_blocks,
     "restore_router": commands.open_router,
 }
-PROCEDURES = {"fail_router": fail_router, "do": lambda player, function: function(player)}
+
+
+def fail(player: Clock, numbers: list[int], then: str, on_failure: int) -> None:
+    """Replicas fail together."""
+    for r in numbers:
+        player.act(failures.take_down, r, CODES[then])
+    while player.act(failures.evacuate, on_failure):
+        pass
+
+
+PROCEDURES = {
+    "fail_router": fail_router,
+    "do": lambda player, function: function(player),
+    "fail": fail,
+    "leave": lambda player, r, then: player.act(failures.drain_replica, r, CODES[then]),
+}
 
 
 def run_plane(

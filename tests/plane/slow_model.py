@@ -16,6 +16,7 @@ import slow_draws as draws
 from slow_companions import Companion, Companions
 from slow_content import Texts
 from slow_control import Controls
+from slow_failures import Failures
 from slow_gateway import Gateways
 from slow_handover import Handovers
 from slow_limits import Limits
@@ -51,7 +52,7 @@ Command = tuple[Any, ...]
 
 
 @dataclass(eq=False)
-class Model(Companions, Handovers, Senders, Limits, Gateways, Travels, Controls, Paths):
+class Model(Companions, Handovers, Senders, Limits, Gateways, Travels, Controls, Paths, Failures):
     """The world in motion."""
 
     world: World
@@ -322,7 +323,7 @@ class Model(Companions, Handovers, Senders, Limits, Gateways, Travels, Controls,
 
     def handle(self, now: float, rank: int, key: int, what: Any) -> None:
         if rank == CONTROL:
-            self.control(now, *what)
+            self.command(now, *what)
         elif rank == ARRIVAL:
             self.issue(now, *what, None)
         elif rank == TIMER:

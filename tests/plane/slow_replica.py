@@ -13,9 +13,10 @@ from slow_loading import Loads
 from slow_sequence import GONE, PREEMPTED, RUNNING, Sequence
 from slow_step import Entry, Step, step_and_shares
 
+from sim.cost.step_times import StepTimes
 from sim.plane.world import Pool
 
-ACTIVE, DRAINING, OFF = "active", "draining", "off"
+ACTIVE, DRAINING, OFF, DOWN = "active", "draining", "off", "down"
 NO_LIMIT = 1 << 62
 
 
@@ -52,6 +53,9 @@ class Replica(Loads):
 
     def __init__(self, index: int, pool: Pool, state: str) -> None:
         self.index, self.pool, self.state = index, pool, state
+        self.leaves_to = OFF
+        self.slowness, self.step_times = 1.0, pool.step_times
+        self.seized: list[Block] = []
         self.chunks_prompts = pool.enable_chunked_prefill
         self.waiting, self.running, self.aborted = list[Sequence](), list[Sequence](), list[Sequence]()
         self.blocks, self.in_flight = BlockPool(pool), deque[Step]()
@@ -96,10 +100,14 @@ class Replica(Loads):
     def turn_off_if_drained(self) -> None:
         """A draining replica with nothing left to do goes off and forgets its cache."""
         if self.state == DRAINING and self.outstanding == 0 and not self.in_flight and not self.num_holds:
-            self.state = OFF
-            self.blocks = BlockPool(self.pool)
-            if self.host is not None:
-                self.host.forget()
+            self.turn_off()
+
+    def turn_off(self) -> None:
+        """Go, and forget the cache."""
+        self.state, self.leaves_to, self.seized = self.leaves_to, OFF, []
+        self.blocks = BlockPool(self.pool)
+        if self.host is not None:
+            self.host.forget()
 
     # What a sequence does with blocks
 
@@ -307,8 +315,13 @@ class Replica(Loads):
     def time(self, entries: list[Entry], now: float) -> tuple[float, float, float, list[float]]:
         """When a step formed now starts, the busy time that it adds, when it ends, each entry's share of that time."""
         start_s = self.in_flight[-1].end_s if self.in_flight else now
-        step_s, shares_s = step_and_shares(self.pool.step_times, entries)
+        step_s, shares_s = self.cost(self.step_times, entries)
         return start_s, step_s, start_s + step_s, shares_s
+
+    def cost(self, times: StepTimes, entries: list[Entry]) -> tuple[float, list[float]]:
+        """How long a step takes, and each entry's share."""
+        step_s, shares_s = step_and_shares(times, entries)
+        return step_s * self.slowness, [share_s * self.slowness for share_s in shares_s]
 
     def begin(self, batch: Batch, now: float) -> Step:
         """The step of a batch."""

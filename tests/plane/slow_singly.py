@@ -8,7 +8,7 @@ import slow_draws as draws
 from slow_policies import REPLICAS
 from slow_replica import Batch, Replica
 from slow_sequence import Sequence
-from slow_step import Entry, step_and_shares
+from slow_step import Entry
 
 from sim.plane.world import Pool
 
@@ -24,8 +24,8 @@ class Pipeline(Replica):
 
     def time(self, entries: list[Entry], now: float) -> tuple[float, float, float, list[float]]:
         start_s = max(now, self.stage_free_s)
-        step_s, shares_s = step_and_shares(self.pool.step_times, entries)
-        stage_s, _ = step_and_shares(self.pool.stage_times, entries)
+        step_s, shares_s = self.cost(self.step_times, entries)
+        stage_s, _ = self.cost(self.pool.stage_times, entries)
         self.stage_free_s = start_s + min(stage_s, step_s)
         before_s = self.in_flight[-1].end_s if self.in_flight else start_s
         end_s = max(start_s + step_s, before_s)

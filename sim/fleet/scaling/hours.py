@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.plane.owner import Plane
-from sim.plane.tables import DRAINING, OFF, STARTING, WARM
+from sim.plane.tables import DOWN, DRAINING, OFF, STARTING, WARM
 
 BOOKED = {STARTING: "starting", WARM: "warm", DRAINING: "draining"}
 """States whose time the plane books; that of active replicas is the rest of the time on line."""
@@ -19,7 +19,7 @@ def spent_s(plane: Plane, pool: int, now: float) -> dict[str, NDArray[np.float64
     replicas, stays = plane["replicas"][members], plane["stays"][members]
     state = replicas["state"]
     found = {name: stays[f"{name}_s"] + (state == code) * (now - stays["since_s"]) for code, name in BOOKED.items()}
-    on_line_s = replicas["online_s"] + (state != OFF) * (now - replicas["online_at_s"])
+    on_line_s = replicas["online_s"] + ~np.isin(state, (OFF, DOWN)) * (now - replicas["online_at_s"])
     return {"active": on_line_s - sum(found.values()), **found}
 
 
