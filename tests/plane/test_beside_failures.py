@@ -1,4 +1,4 @@
-"""Classifiers beside the answer, with rates and a truth, in worlds whose replicas fail; and long paths of other kinds."""
+"""Classifiers beside the answer, with rates and a truth, in worlds whose replicas fail."""
 
 from dataclasses import replace
 

@@ -9,14 +9,19 @@ from sim.plane.world import Visit
 FRACTIONS = st.sampled_from([0.0, 0.0, 0.3])
 
 
+def is_bare(visit):
+    """Whether a classifier may be a gate: all requests make its visit, and its verdict is one token."""
+    return visit.frac == 1.0 and visit.output_tokens is None
+
+
 @st.composite
 def gated(draw, path, num_pools):
     """A path with one of its classifiers made a gate, or with one more."""
-    guards = [number for number, visit in enumerate(path) if visit.kind == "classify"]
+    guards = [number for number, visit in enumerate(path) if visit.kind == "classify" and is_bare(visit)]
     if guards and draw(st.booleans()):
         number = draw(st.sampled_from(guards))
         return (*path[:number], replace(path[number], mode="gate"), *path[number + 1 :])
-    number = draw(st.integers(0, len(guards)))
+    number = draw(st.integers(0, len(path) - 1 - (path[-1].kind == "decode")))
     gate = Visit(
         draw(st.integers(0, num_pools - 1)),
         "classify",
@@ -44,14 +49,23 @@ def checks(draw, num_pools):
     )
 
 
+def is_plain(path):
+    """Whether classifiers may stand beside a path's answer."""
+    return sum(visit.kind == "generate" for visit in path) < 2 and not any(
+        visit.refusal_tokens is not None or visit.escalate_frac is not None or visit.kind == "delay" for visit in path
+    )
+
+
 @st.composite
 def beside(draw, scenes):
     """A scene, with classifiers beside the answers of most of its paths."""
     scene = draw(scenes)
     world, num_pools = scene.world, len(scene.world.pools)
+    often = st.sampled_from([True, True, False])
+    plain = {name for name, path in world.paths.items() if is_plain(path)}
     paths = {
-        name: draw(gated(path, num_pools)) if draw(st.sampled_from([True, True, False])) else path
+        name: draw(gated(path, num_pools)) if name in plain and draw(often) else path
         for name, path in world.paths.items()
     }
-    some = {name: draw(checks(num_pools)) for name in paths if draw(st.sampled_from([True, True, False]))}
+    some = {name: draw(checks(num_pools)) for name in paths if name in plain and draw(often)}
     return replace(scene, world=replace(world, paths=paths, checks=some, has_extras=True))
