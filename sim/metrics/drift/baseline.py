@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,22 +113,28 @@ def weighted_fit(regressors: Floats, values: Floats, weights: Floats) -> Floats:
     return effects
 
 
-def simulated_limit(k: float, false_alarms: float, per_day: int, num_weeks: int, seed: int = 1) -> float:
-    """The level that a chart passes with that chance in a week, against a baseline of so many weeks.
+@lru_cache(maxsize=8)
+def simulated_maxima(k: float, per_day: int, num_weeks: int, seed: int = 1) -> Floats:
+    """The highest that a chart comes in a week, against a baseline of so many weeks, `REPLAYS` times.
 
-    Simulated with independent normal values through the same fit, since a baseline of few weeks is itself uncertain:
-    with ever more weeks this is `charts.exact_limit`.
+    Of independent normal values through the same fit, since a baseline of few weeks is itself uncertain: with ever more
+    weeks a level is passed as often as `charts.crossing_frac` says.
     """
     rng = np.random.default_rng(seed)
     week = DAYS * per_day
     maxima = []
     for _ in range(8):
         values = rng.standard_normal(((num_weeks + 1) * week, REPLAYS // 8))
-        series = Series(values, np.ones_like(values[:, :1]) * np.ones(values.shape[1]), np.zeros(values.shape[1]))
+        series = Series(values, np.ones_like(values), np.zeros(values.shape[1]))
         baseline = Baseline.fit(series.part(0, num_weeks * week), per_day)
         scores = baseline.scores(series.part(num_weeks * week, (num_weeks + 1) * week))
         maxima.append(cusum(scores, k).max(axis=(0, 1)))
-    return tail_limit(np.concatenate(maxima), false_alarms)
+    return np.concatenate(maxima)
+
+
+def simulated_limit(k: float, false_alarms: float, per_day: int, num_weeks: int) -> float:
+    """The level that a chart passes with that chance in a week in which nothing has changed."""
+    return tail_limit(simulated_maxima(k, per_day, num_weeks), false_alarms)
 
 
 def per_chart(false_alarms: float, num_charts: int) -> float:

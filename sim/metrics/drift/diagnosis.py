@@ -26,8 +26,8 @@ class Owner:
 
 OWNERS = {
     "pace": Owner("hardware", "drain that replica; read its clocks, temperatures, ECC counters and links"),
-    "prompt": Owner("product", "diff what clients put into prompts in the last release; compare first turns before and after"),
-    "hits": Owner("prompt template", "diff the system prompt's first tokens (a date, an id?), then router and cache settings"),
+    "prompt": Owner("product", "what clients put into prompts since the last release: compare first turns"),
+    "hits": Owner("prompt template", "diff the system prompt (a date, an id at its top?), then router and cache"),
     "refusals": Owner("safety", "the classifier's version and threshold; read a sample of what it blocked"),
     "output": Owner("model", "the last model or decoding release: rerun its evaluation gate, roll back if it fails"),
     "volume": Owner("traffic", "arrivals by region, tier and client, against the forecast"),

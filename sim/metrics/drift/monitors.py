@@ -1,8 +1,8 @@
 """Monitors: every series has a two-sided CUSUM chart, which begins anew each week, against the weeks before.
 
-The rate of false alarms is stated for all charts together: the chance that any of them alarms in a week in which nothing
-has changed. Charts share it evenly (Sidak); their common limit is simulated (`baseline.simulated_limit`). A week with
-an alarm does not enter the baseline of later ones.
+The rate of false alarms is stated for all charts together: the chance that any of them alarms in a week in which
+nothing has changed. Charts share it evenly (Sidak); their common limit is simulated (`baseline.simulated_limit`). A
+week with an alarm does not enter the baseline of later ones.
 """
 
 from __future__ import annotations
@@ -101,5 +101,7 @@ def watch(charts: Sequence[Chart], series: Series, plan: Plan) -> list[tuple[int
 def joined(parts: Sequence[Series]) -> Series:
     """Series one after the other."""
     return Series(
-        np.concatenate([part.values for part in parts]), np.concatenate([part.weights for part in parts]), parts[0].least
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([part.weights for part in parts]),
+        parts[0].least,
     )

@@ -1,12 +1,13 @@
 """The series that are watched: quantities of each group of requests, gauges of each pool, and each replica's pace.
 
-A group is the classes that share a path through the fleet. A quantity is upstream of others where a change of it changes
-them too: longer prompts make late first tokens, but not the other way round. Diagnosis (`diagnosis.py`) asks upstream.
+A group is the classes that share a path through the fleet. A quantity is upstream of others where a change of it
+changes them too: longer prompts make late first tokens, but not the other way round. Diagnosis (`diagnosis.py`) asks
+upstream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -119,7 +120,11 @@ def add_group(
     """Add the series of one group."""
     endings = windows.endings[:, ids].sum(axis=1)
     ended = endings.sum(axis=1).astype(np.float64)
-    total: Callable[[str], Floats] = lambda key: windows.of(key)[:, ids].sum(axis=1)
+
+    def total(key: str) -> Floats:
+        summed: Floats = windows.of(key)[:, ids].sum(axis=1)
+        return summed
+
     others = np.delete(np.arange(endings.shape[1]), [COMPLETED, BLOCKED])
     spent, emitted = total("cost_usd"), total("output_tokens")
     for quantity, values in {

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.metrics.records import BLOCKED, COMPLETED, DONE, ENDINGS
+from sim.metrics.records import COMPLETED, ENDINGS
 
 SUMS = (
     "num_first",
@@ -27,9 +27,9 @@ SUMS = (
     "cost_usd",
     "output_tokens",
 )
-"""Sums by interval and class. Of completed first turns: their number, ln of their own prompt tokens, share of the shared
-prefix found in the cache. Of completed requests: their number, ln output tokens, ln ttft; of those with two tokens or
-more: their number, ln of the mean time between tokens. Of all: USD and output tokens."""
+"""Sums by interval and class. Of completed first turns: their number, ln of their own prompt tokens, share of the
+shared prefix found in the cache. Of completed requests: their number, ln output tokens, ln ttft; of those with two
+tokens or more: their number, ln of the mean time between tokens. Of all: USD and output tokens."""
 
 SPREADS = ("prompt", "output", "ttft", "itl")
 """Quantities with a histogram by interval and class."""
@@ -49,8 +49,7 @@ class Shape:
     """Length of the shared prefix of each class [tokens]."""
     num_languages: int
     num_replicas: int
-    first_replica: tuple[int, ...]
-    """Number of the first replica of each pool, among all pools' replicas."""
+    """Of all pools together; records count them through."""
 
 
 class Windows:
@@ -66,7 +65,6 @@ class Windows:
         self.replicas = np.zeros((2, n, shape.num_replicas))
         """Answers of two tokens or more, and the sum of ln of their mean time between tokens."""
         self._prefix = np.array(shape.prefix_tokens, dtype=np.int64)
-        self._first_replica = np.array(shape.first_replica, dtype=np.int64)
 
     def of(self, name: str) -> NDArray[np.float64]:
         """One of `SUMS`, shape [interval, class]."""
@@ -135,6 +133,3 @@ def count(into: NDArray[Any], index: NDArray[np.int64], weights: NDArray[Any] | 
     """Add one, or a weight, at each flat index of an array."""
     flat = into.reshape(-1)
     flat += np.bincount(index, weights, minlength=flat.size)
-
-
-__all__ = ["BLOCKED", "DONE", "SPREADS", "SUMS", "Shape", "Windows"]
