@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binom
 
 from sim.metrics.drift.baseline import DAYS, Baseline, Series, pattern, per_chart, simulated_limit
+from sim.metrics.drift.bootstrap import bootstrapped
 from sim.metrics.drift.charts import (
     crossing_frac,
     cusum,
@@ -144,3 +145,25 @@ def test_bins_are_joined_until_none_is_nearly_empty():
     assert a.tolist() == [52, 40, 8]
     assert b.tolist() == [10, 1, 3]
     assert psi(a, a) == 0.0
+
+
+def test_bootstrapped_weeks_have_the_pattern_and_noise_of_the_week():
+    week = week_of(np.random.default_rng(8), 1, 6)
+    many = bootstrapped(week, 24, 200, np.random.default_rng(9))
+    mean = many.values.reshape(200, 168, 6).mean(axis=0)
+    baseline = Baseline.fit(week, 24)
+    assert np.abs(baseline.standardised(Series(mean, week.weights, week.least))).max() < 0.3
+    z = baseline.standardised(many)
+    assert z.std() == pytest.approx(1.0, rel=0.1)
+    assert not np.array_equal(many.values[:168], many.values[168:336])
+
+
+def test_bootstrapped_weeks_alarm_no_more_than_said():
+    week = week_of(np.random.default_rng(10), 1, 20)
+    weeks = bootstrapped(week, 24, 4 * 300, np.random.default_rng(11))
+    limit = simulated_limit(0.5, per_chart(0.05, 20), 24, 3)
+    alarms = 0
+    for begin in range(0, len(weeks.values), 4 * 168):
+        baseline = Baseline.fit(weeks.part(begin, begin + 504), 24)
+        alarms += cusum(baseline.scores(weeks.part(begin + 504, begin + 672)), 0.5).max() > limit
+    assert within(alarms, 300, 0.05)
