@@ -71,9 +71,9 @@ class Request:
     paid: bool = False
     """Its limits let it in."""
     visit_content: Content | None = None
-    is_busted: bool = False
-    """Its present visit reads text that nobody else has."""
     """Text of the visit that is to begin."""
+    is_busted: bool = False
+    """Which is text that nobody else has."""
     gate: Any = None
     """The gateway where it waits, since when, and its number there."""
     gate_number: int = 0
