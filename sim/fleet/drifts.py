@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -13,9 +12,10 @@ from numpy.typing import NDArray
 
 from sim.fleet.build import Built
 from sim.fleet.clocks import Clock
+from sim.metrics.drift.compare import joined_bins, psi
 from sim.metrics.drift.monitors import Plan, Verdict, watch
 from sim.metrics.drift.quantities import Layout, all_series
-from sim.metrics.drift.windows import Shape, Windows
+from sim.metrics.drift.windows import SPREADS, Shape, Windows
 from sim.plane.drifts import bust_prefix, scale_lengths, set_block_frac
 from sim.spec.drift import Drift
 from sim.spec.scenario import DAY_S
@@ -101,15 +101,34 @@ class Watch:
         if asked is None:
             raise ValueError("the scenario asks for no monitoring")
         plan = Plan(round(DAY_S / self.interval_s), asked.baseline_weeks, asked.false_alarms_per_week)
+        windows, known = self.windows, plan.baseline_weeks * plan.week
         charts, series = all_series(self.windows, self.gauges(timeline), self.layout(), plan.baseline_weeks * plan.week)
-        say = partial(as_dict, plan=plan, interval_s=self.interval_s)
         return {
             "false_alarms_per_week": asked.false_alarms_per_week,
             "baseline_weeks": asked.baseline_weeks,
             "num_charts": len(charts),
             "limit": plan.limit(len(charts)),
-            "weeks": [say(number, verdict) for number, verdict in watch(charts, series, plan)],
+            "weeks": [
+                as_dict(number, verdict, plan, self.interval_s)
+                | {"psi": self.shifts(plan, number, verdict) if verdict.alarms else None}
+                for number, verdict in watch(charts, series, plan)
+            ],
         }
+
+    def shifts(self, plan: Plan, number: int, verdict: Verdict) -> dict[str, float]:
+        """Stability index of each group's lengths and latencies, from the first alarm to the end of its week."""
+        spreads = self.windows.spreads
+        begin = number * plan.week
+        known = spreads[:, : plan.baseline_weeks * plan.week].sum(axis=1)
+        new = spreads[:, begin + verdict.alarms[0].interval : begin + plan.week].sum(axis=1)
+        found = {}
+        for name, ids in self.layout().groups.items():
+            for quantity, before, after in zip(
+                SPREADS, known[:, ids].sum(axis=1), new[:, ids].sum(axis=1), strict=True
+            ):
+                if before.any() and after.any():
+                    found[f"{name} {quantity}"] = psi(*joined_bins(before, after))
+        return found
 
 
 def as_dict(number: int, verdict: Verdict, plan: Plan, interval_s: float) -> dict[str, Any]:

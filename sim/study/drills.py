@@ -64,9 +64,18 @@ DRILLS = (
     Drill("cache_busting", "prompt template", drift(kind="cache_busting", tiers=["free", "plus", "pro"])),
     Drill("strict_classifier", "safety", drift(kind="strict_classifier", pool="guard", block_frac=0.03)),
     Drill("longer_answers", "model", drift(kind="longer_answers", factor=1.15)),
+    Drill(
+        "sick_gpu",
+        "hardware",
+        {
+            "fleet.faults": {
+                "incidents": [{"at": f"{DRIFT_HOUR} h", "do": "slow", "pool": "main", "replicas": [2], "factor": 1.2}]
+            }
+        },
+    ),
 )
 """Injected drifts: prompts of the chat 30 % longer after a release, a system prompt that differs each time, three times
-as many messages blocked, answers 15 % longer; all sizes *assumed*."""
+as many messages blocked, answers 15 % longer, one replica of four whose steps take 20 % longer; all sizes *assumed*."""
 
 
 @dataclass(frozen=True)
