@@ -101,7 +101,6 @@ class Watch:
         if asked is None:
             raise ValueError("the scenario asks for no monitoring")
         plan = Plan(round(DAY_S / self.interval_s), asked.baseline_weeks, asked.false_alarms_per_week)
-        windows, known = self.windows, plan.baseline_weeks * plan.week
         charts, series = all_series(self.windows, self.gauges(timeline), self.layout(), plan.baseline_weeks * plan.week)
         return {
             "false_alarms_per_week": asked.false_alarms_per_week,
