@@ -1,10 +1,11 @@
 """How often monitors cry wolf, and how soon they see a drift: the figures of docs/monitoring.md.
 
 python benchmarks/monitors.py play --seeds 1:251 --folder runs/monitors
+python benchmarks/monitors.py full --folder runs/monitors
 python benchmarks/monitors.py judge --folder runs/monitors --out benchmarks/results
 
 `play` leaves one file for each service and drift, and goes on where it was stopped; several may run side by side with
-seeds of their own.
+seeds of their own. `full` plays one week at full scale. `judge` reads what there is.
 """
 
 import argparse
@@ -18,7 +19,9 @@ import numpy as np
 import sim
 from sim.fleet.build import build, compile_pools
 from sim.fleet.drifts import Watch
-from sim.metrics.drift.monitors import Plan
+from sim.metrics.drift.baseline import Baseline
+from sim.metrics.drift.bootstrap import bootstrapped
+from sim.metrics.drift.monitors import Plan, judge
 from sim.study.drills import (
     DRIFT_HOUR,
     DRIFT_HOURS,
@@ -35,12 +38,18 @@ from sim.study.drills import (
 
 WEEKS = 7
 PLAN = Plan(per_day=PER_DAY, baseline_weeks=3, false_alarms=0.05)
+NUM_BOOTSTRAPPED = 1_000
+FULL = {
+    "traffic.start_weekday": "monday", "fleet.operations": [], "fleet.pools.main.replicas": 264,
+    "report_interval": "1 h",
+}  # fmt: skip
+"""Of meridian-1, for a week: all replicas all the time, since its operations are those of one day."""
 FIELDS = Seen.__dataclass_fields__
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("do", choices=["play", "judge"])
+    parser.add_argument("do", choices=["play", "full", "judge"])
     parser.add_argument("--seeds", default="1:251")
     parser.add_argument("--only", nargs="+", default=None, help="calm, or names of drills")
     parser.add_argument("--folder", type=Path, required=True)
@@ -49,6 +58,8 @@ def main():
     given.folder.mkdir(parents=True, exist_ok=True)
     if given.do == "play":
         play_all(given)
+    elif given.do == "full":
+        play_full(given)
     else:
         judge_all(given)
 
@@ -68,8 +79,18 @@ def play_all(given):
                 continue
             began = time.perf_counter()
             _, seen = play(base, pools, seed, hours, changes)
-            np.savez_compressed(file, **{field: getattr(seen, field) for field in FIELDS})
+            keep(file, seen)
             print(file.name, f"{time.perf_counter() - began:.1f} s", flush=True)
+
+
+def play_full(given):
+    base = thinned(sim.load("meridian-1"), FULL)
+    _, seen = play(base, compile_pools(base), base.seed, WEEK, {})
+    keep(given.folder / "full.npz", seen)
+
+
+def keep(file, seen):
+    np.savez_compressed(file, **{field: getattr(seen, field) for field in FIELDS})
 
 
 def read(file):
@@ -105,6 +126,24 @@ def judge_all(given):
         drills,
     )
     say(weeks, drills, len(charts))
+    if (given.folder / "full.npz").exists():
+        judge_full(given)
+
+
+def judge_full(given):
+    """Weeks made of one full-scale week: each against three others, as the thinned ones."""
+    base = thinned(sim.load("meridian-1"), FULL).replace("horizon", f"{WEEK} h")
+    charts, week = series_of(Watch(build(base)), read(given.folder / "full.npz"), WEEK)
+    rng = np.random.default_rng(1)
+    limit, span = PLAN.limit(len(charts)), (PLAN.baseline_weeks + 1) * WEEK
+    rows = []
+    for number in range(NUM_BOOTSTRAPPED):
+        weeks = bootstrapped(week, PER_DAY, PLAN.baseline_weeks + 1, rng)
+        baseline = Baseline.fit(weeks.part(0, span - WEEK), PER_DAY)
+        verdict = judge(charts, baseline, weeks.part(span - WEEK, span), PLAN.k, limit)
+        rows.append((number, len(verdict.alarms), str(verdict.alarms[0].chart) if verdict.alarms else ""))
+    write(given.out / "monitor_bootstrap.csv", ("week", "alarms", "first"), rows)
+    print(f"{len(rows)} bootstrapped weeks, {len(charts)} charts: {sum(1 for row in rows if row[1])} with an alarm")
 
 
 def joined(found, drifting):

@@ -122,9 +122,8 @@ class Watch:
         new = spreads[:, begin + verdict.alarms[0].interval : begin + plan.week].sum(axis=1)
         found = {}
         for name, ids in self.layout().groups.items():
-            for quantity, before, after in zip(
-                SPREADS, known[:, ids].sum(axis=1), new[:, ids].sum(axis=1), strict=True
-            ):
+            for quantity, counts, later in zip(SPREADS, known[:, ids], new[:, ids], strict=True):
+                before, after = counts.sum(axis=0), later.sum(axis=0)
                 if before.any() and after.any():
                     found[f"{name} {quantity}"] = psi(*joined_bins(before, after))
         return found
