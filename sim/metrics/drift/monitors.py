@@ -69,7 +69,7 @@ def judge(charts: Sequence[Chart], baseline: Baseline, week: Series, k: float, l
     sums = cusum(baseline.scores(week), k)
     passed = sums > limit
     alarms = []
-    for number in np.flatnonzero(passed.any(axis=(0, 1))):
+    for number in np.flatnonzero(passed.any(axis=(0, 1))).tolist():
         at = int(np.argmax(passed[:, :, number].any(axis=0)))
         side = int(np.argmax(sums[:, at, number]))
         zeros = np.flatnonzero(sums[side, : at + 1, number] == 0.0)

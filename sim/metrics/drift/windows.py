@@ -68,7 +68,8 @@ class Windows:
 
     def of(self, name: str) -> NDArray[np.float64]:
         """One of `SUMS`, shape [interval, class]."""
-        return self.sums[SUMS.index(name)]
+        summed: NDArray[np.float64] = self.sums[SUMS.index(name)]
+        return summed
 
     def add(self, rows: NDArray[np.void]) -> None:
         """Count finished requests (dtype DONE); those that end outside the intervals, or not at all, are left out."""
