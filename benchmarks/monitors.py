@@ -31,6 +31,7 @@ from sim.study.drills import (
     Seen,
     drilled,
     false_alarms,
+    joined,
     play,
     series_of,
     thinned,
@@ -144,17 +145,6 @@ def judge_full(given):
         rows.append((number, len(verdict.alarms), str(verdict.alarms[0].chart) if verdict.alarms else ""))
     write(given.out / "monitor_bootstrap.csv", ("week", "alarms", "first"), rows)
     print(f"{len(rows)} bootstrapped weeks, {len(charts)} charts: {sum(1 for row in rows if row[1])} with an alarm")
-
-
-def joined(found, drifting):
-    """What was seen of the calm weeks, and behind it of the drifting one, so that both have the same series."""
-    axes = {"sums": 1, "replicas": 1}
-    return Seen(
-        **{
-            field: np.concatenate([getattr(found, field), getattr(drifting, field)], axis=axes.get(field, 0))
-            for field in FIELDS
-        }
-    )
 
 
 def told(verdict):

@@ -117,6 +117,17 @@ def series_of(seen: Watch, found: Seen, known: int) -> tuple[list[Chart], Series
     return all_series(windows, found.gauges, seen.layout(), known)
 
 
+def joined(calm: Seen, drifting: Seen) -> Seen:
+    """What was seen of the calm weeks, and behind it of the drifting one, so that both have the same series."""
+    axes = {"sums": 1, "replicas": 1}
+    return Seen(
+        **{
+            name: np.concatenate([getattr(calm, name), getattr(drifting, name)], axis=axes.get(name, 0))
+            for name in Seen.__dataclass_fields__
+        }
+    )
+
+
 def false_alarms(charts: list[Chart], calm: Series, plan: Plan) -> list[tuple[int, Verdict]]:
     """The verdict on every week of a service that does not change."""
     return watch(charts, calm, plan)
