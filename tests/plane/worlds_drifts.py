@@ -12,13 +12,12 @@ def drifting_scenes(draw, *, exact):
     scene = draw(scenes(exact=exact, moods=(MIXED, SHARING, MIXED)))
     world = scene.world
     class_id = st.integers(0, len(world.classes) - 1)
-    visit = st.integers(0, sum(len(path) for path in world.paths.values()) - 1)
+    visits = [visit for path in world.paths.values() for visit in path]
+    guards = [number for number, visit in enumerate(visits) if visit.kind == "classify"]
     factor = st.sampled_from([0.5, 1.0, 1.3, 2.0])
-    what = st.one_of(
-        st.tuples(st.just("lengths"), class_id, factor, factor),
-        st.tuples(st.just("bust"), class_id),
-        st.tuples(st.just("block"), visit, st.sampled_from([0.0, 0.5, 1.0])),
-    )
+    what = st.one_of(st.tuples(st.just("lengths"), class_id, factor, factor), st.tuples(st.just("bust"), class_id))
+    if guards:
+        what |= st.tuples(st.just("block"), st.sampled_from(guards), st.sampled_from([0.0, 0.5, 1.0]))
     # At times of arrivals, so that they stay on the grid and the order of an instant is tested.
     moments = st.sampled_from([world.start_s, *scene.rows["t_s"].tolist()])
     drifts = [(draw(moments), *draw(what)) for _ in range(draw(st.integers(1, 4)))]
