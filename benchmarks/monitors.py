@@ -5,11 +5,13 @@ python benchmarks/monitors.py full --folder runs/monitors
 python benchmarks/monitors.py judge --folder runs/monitors --out benchmarks/results
 
 `play` leaves one file for each service and drift, and goes on where it was stopped; several may run side by side with
-seeds of their own. `full` plays one week at full scale. `judge` reads what there is.
+seeds of their own. `full` plays one week at full scale (half an hour), or at a part of it (--scale, here and for
+`judge`). `judge` reads what there is.
 """
 
 import argparse
 import csv
+import math
 import time
 from collections import Counter
 from pathlib import Path
@@ -40,11 +42,8 @@ from sim.study.drills import (
 WEEKS = 7
 PLAN = Plan(per_day=PER_DAY, baseline_weeks=3, false_alarms=0.05)
 NUM_BOOTSTRAPPED = 1_000
-FULL = {
-    "traffic.start_weekday": "monday", "fleet.operations": [], "fleet.pools.main.replicas": 264,
-    "report_interval": "1 h",
-}  # fmt: skip
-"""Of meridian-1, for a week: all replicas all the time, since its operations are those of one day."""
+REPLICAS = {"main": 264, "api": 328, "guard": 24}
+"""Of meridian-1, all the time, since its operations are those of one day."""
 FIELDS = Seen.__dataclass_fields__
 
 
@@ -53,6 +52,7 @@ def main():
     parser.add_argument("do", choices=["play", "full", "judge"])
     parser.add_argument("--seeds", default="1:251")
     parser.add_argument("--only", nargs="+", default=None, help="calm, or names of drills")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the full-scale week")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
@@ -84,8 +84,27 @@ def play_all(given):
             print(file.name, f"{time.perf_counter() - began:.1f} s", flush=True)
 
 
+def full_scale(scale):
+    """A week of meridian-1, or of a part of it."""
+    changes = {
+        "traffic.start_weekday": "monday",
+        "traffic.monthly_users": round(10_000_000 * scale),
+        "traffic.api.num_clients": round(1_000 * scale),
+        "fleet.operations": [],
+        "report_interval": "1 h",
+        "horizon": f"{WEEK} h",
+    }
+    for pool, replicas in REPLICAS.items():
+        changes[f"fleet.pools.{pool}.max_replicas"] = math.ceil(replicas * scale)
+        changes[f"fleet.pools.{pool}.replicas"] = math.ceil(replicas * scale)
+    base = sim.load("meridian-1").replace("fleet.operations", [])
+    if scale < 1.0:  # fewer replicas first, or the most would be fewer than they are
+        changes = dict(reversed(changes.items()))
+    return thinned(base, changes)
+
+
 def play_full(given):
-    base = thinned(sim.load("meridian-1"), FULL)
+    base = full_scale(given.scale)
     _, seen = play(base, compile_pools(base), base.seed, WEEK, {})
     keep(given.folder / "full.npz", seen)
 
@@ -133,8 +152,7 @@ def judge_all(given):
 
 def judge_full(given):
     """Weeks made of one full-scale week: each against three others, as the thinned ones."""
-    base = thinned(sim.load("meridian-1"), FULL).replace("horizon", f"{WEEK} h")
-    charts, week = series_of(Watch(build(base)), read(given.folder / "full.npz"), WEEK)
+    charts, week = series_of(Watch(build(full_scale(given.scale))), read(given.folder / "full.npz"), WEEK)
     rng = np.random.default_rng(1)
     limit, span = PLAN.limit(len(charts)), (PLAN.baseline_weeks + 1) * WEEK
     rows = []
