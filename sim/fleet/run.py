@@ -21,6 +21,7 @@ from sim import catalog
 from sim.fleet.beside import Beside
 from sim.fleet.build import Built, build
 from sim.fleet.clocks import CLOCKS, Clock
+from sim.fleet.drifts import Watch, drift_away
 from sim.fleet.host_tiers import counts_of
 from sim.fleet.laws import hold
 from sim.fleet.mishaps import Mishaps, has_mishaps
@@ -157,6 +158,7 @@ class Player:
             num_hours=int(np.ceil(scenario.horizon_s / HOUR_S)),
         )
         self.take: Callable[[NDArray[np.void]], None] = self.collector.add
+        self.watch = Watch(built) if scenario.monitoring is not None else None
         self.beside = Beside()
         self.num_done = self.num_retries = 0
         self.last_end_s = 0.0
@@ -206,6 +208,8 @@ class Player:
             self.mishaps = Mishaps(
                 clock, scenario, self.built.profiles, gpus_per_node(scenario), lambda: self.over(clock)
             )
+        for drift in scenario.drifts:
+            clock.env.process(drift_away(clock, drift, self.built, self.operations, lambda: self.over(clock)))
         if scenario.run_in_s > 0.0:
             clock.env.process(measure_from(clock, 0.0))
         end_s = self.stride(clock)
@@ -241,6 +245,8 @@ class Player:
         if self.scaled is not None:
             self.scaled.count(rows)
         self.beside.do(self.take, rows)
+        if self.watch is not None:
+            self.beside.do(self.watch.take, rows)
         self.num_done += len(rows)
         if self.mishaps is not None:
             self.mishaps.count(rows)
@@ -272,6 +278,8 @@ class Player:
         if self.mishaps is not None:
             result["sim"]["faults"] = self.mishaps.result(timeline, end_s)
             result["sim"]["deploys"] = self.mishaps.deploys
+        if self.watch is not None:
+            result["sim"]["monitoring"] = self.watch.verdicts(timeline)
         pools = list(result["sim"]["by_pool"].values())
         for number, figures in transfer_figures(self.plane, timeline).items():
             pools[number]["kv_transfer"] = figures

@@ -8,6 +8,7 @@ from sim.plane.companions import engage, is_companion
 from sim.plane.compiled import jit
 from sim.plane.deadlines import GO_ON, TIME_OUT, be_patient, what_is_due
 from sim.plane.drawing import draw, lookup, lookup_tokens, whole_ns
+from sim.plane.drifts import scale_turn
 from sim.plane.endings import end_request
 from sim.plane.extras import begin_extras
 from sim.plane.leaving import withdraw
@@ -76,6 +77,8 @@ def issue(p, slot, now):
     q.level = kind.level
     q.itl_group = kind.itl_group
     q.visit = kind.first_visit
+    if kind.scaled == 1 and q.attempt == 0:
+        scale_turn(q, kind)
     prompt = kind.prefix_tokens + q.history + q.user_tokens
     fitting = prompt
     answer = np.int64(q.full_output)

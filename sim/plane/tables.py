@@ -202,6 +202,8 @@ CLASS = record(
     "i8 expected",
     "f8 unsafe_frac",
     "i4 special",  # its path is more than guards and an answer
+    "i4 scaled busted",  # drifts under way: its lengths are scaled, its prompts begin with different text
+    "f8 user_factor output_factor",
 )
 
 RETRY = np.dtype(fields("f8 asked_s", "i8 retry_of"))

@@ -8,6 +8,7 @@ from sim.plane.companion_rows import companion_at
 from sim.plane.compiled import jit
 from sim.plane.deadlines import delay
 from sim.plane.drawing import draw, whole_ns
+from sim.plane.drifts import open_busted_text
 from sim.plane.endings import end_request
 from sim.plane.gateway import count_in, has_place, join_lane, lane_of, may_start, shed_for, tag_first
 from sim.plane.leaving import depart, join_replica, leave_line
@@ -83,6 +84,8 @@ def open_visit(p, slot):
     else:
         q.prompt, q.output = lengths(q, visit)
     open_text(p, q, slot, kind, visit)
+    if kind.busted == 1 and visit.generate == 1:
+        open_busted_text(p, q, visit)
     forget_load(p, slot)
     q.emitted = visit.emitted
     q.fetches = np.int64(visit.side == DECODE_SIDE)

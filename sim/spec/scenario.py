@@ -11,23 +11,56 @@ from pydantic import Field
 from sim import units
 from sim.errors import did_you_mean
 from sim.spec.base import Key, Name, NonNegativeInt, PositiveSeconds, Seconds, Spec, Text
+from sim.spec.drift import Drift
 from sim.spec.fleet import Fleet, Pool, WithoutNulls
 from sim.spec.gateway import promise_problems
 from sim.spec.ladder import Rung
 from sim.spec.money import ON_DEMAND, Contract, Money
+from sim.spec.monitoring import Monitoring
 from sim.spec.ranges import Range, range_problems, without_ranges
 from sim.spec.regions import EVERYWHERE, place_problems
 from sim.spec.routing import reserved_problems
 from sim.spec.text import Path
 from sim.spec.tier import Slo, Tier
-from sim.spec.traffic import ClosedLoopTraffic, PopulationTraffic, Traffic
+from sim.spec.traffic import ClosedLoopTraffic, PopulationTraffic, TraceTraffic, Traffic
 
+DAY_S = 86_400.0
+WEEK_S = 7 * DAY_S
 MAX_INTERVALS = 100_000
 """Intervals of a timeline: each is a row for each pool, and a point of every figure."""
 
 
 def _one_tier() -> dict[str, Tier]:
     return {"default": Tier()}
+
+
+def drift_problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    """Yield drifts of what is not there or cannot change, and monitors that have nothing to compare."""
+    for index, drift in enumerate(scenario.drifts):
+        at = f"drifts.{index}"
+        for number, name in enumerate(drift.tiers or ()):
+            if name not in scenario.tiers:
+                yield f"{at}.tiers.{number}", f"no tier of that name: {name}. {did_you_mean(name, scenario.tiers)}"
+        if drift.pool is not None and drift.pool not in scenario.fleet.pools:
+            yield f"{at}.pool", f"no pool of that name: {drift.pool}. {did_you_mean(drift.pool, scenario.fleet.pools)}"
+        elif drift.pool is not None and not any(
+            visit.pool == drift.pool and visit.kind == "classify"
+            for visits in scenario.fleet.paths.values()
+            for visit in visits
+        ):
+            yield f"{at}.pool", f"no path has a visit of kind classify to {drift.pool}"
+        if drift.factor is not None and isinstance(scenario.traffic, TraceTraffic):
+            yield f"{at}.kind", f"{drift.kind} cannot befall a trace: its lengths are recorded"
+    monitoring = scenario.monitoring
+    if monitoring is not None:
+        least_s = (monitoring.baseline_weeks + 1) * WEEK_S
+        if scenario.horizon_s < least_s:
+            yield (
+                "monitoring",
+                f"needs a horizon of at least {least_s / DAY_S:g} days, the last week to be judged",
+            )
+        if not (DAY_S / scenario.report_interval_s).is_integer():
+            yield "report_interval", "must go into a day a whole number of times where there is monitoring"
 
 
 class Scenario(Spec):
@@ -59,6 +92,10 @@ class Scenario(Spec):
     """Tiers by name. Default: one, named default."""
     fleet: Fleet
     """What serves the requests."""
+    drifts: tuple[Drift, ...] = ()
+    """What changes during the run without anybody saying so. Default: nothing."""
+    monitoring: Monitoring | None = None
+    """Monitors that look for such changes. Default: none."""
     slo: Slo = Slo()
     """Latency targets of the tiers that give none. Default: no targets."""
     prices: Text = "2026"
@@ -126,6 +163,7 @@ class Scenario(Spec):
                 help_ = did_you_mean(small, self.fleet.paths)
                 yield f"tiers.{name}.user_limit.fall_back", f"no path of that name in fleet.paths: {small}. {help_}"
         yield from promise_problems(self.fleet.pools, self.tiers)
+        yield from drift_problems(self)
         for path, tier_name in self._tiers_named():
             if tier_name not in self.tiers:
                 yield path, f"no tier of that name: {tier_name}. {did_you_mean(tier_name, self.tiers)}"

@@ -14,6 +14,7 @@ from sim.study.ladder import Climbed, table
 BY_NAME = {
     "by_tier", "by_pool", "by_language", "by_class", "calibration", "num_saturated_intervals", "tier_share",
     "tier_user_frac", "language_share", "use_share", "by_feature", "by_ending", "yardstick_usd", "yardstick_factor",
+    "psi",
 }  # fmt: skip
 STATISTIC = re.compile(r"(?:mean|median|std|p[0-9.]+)_(\w+?)(?:_ms)?")
 OPERATIONS = "[{at: 30 s, do: add, pool: main, replicas: 1}, {at: 40 s, do: drain, pool: main, replicas: 1}]"

@@ -11,7 +11,7 @@ from worlds import Scene
 
 from sim.fleet.clocks import CLOCKS, Clock
 from sim.fleet.routers import fail_router
-from sim.plane import commands, failures, tables, watching
+from sim.plane import commands, drifts, failures, tables, watching
 from sim.plane.owner import Plane
 from sim.traffic.arrivals import Chunk
 
@@ -37,6 +37,9 @@ ACTIONS = {
     "seize": failures.seize_blocks,
     "give_back": failures.give_back_blocks,
     "restore_router": commands.open_router,
+    "lengths": drifts.scale_lengths,
+    "bust": drifts.bust_prefix,
+    "block": drifts.set_block_frac,
 }
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from slow_drifts import DRIFTS
 from slow_replica import ACTIVE, DRAINING, OFF
 from slow_request import ABANDONED, FAILED, TIMED_OUT, Request
 from slow_sequence import LOADING
@@ -23,14 +24,18 @@ class Controls:
     issue: Any
     enter_pool: Any
     delay_ends: Any
+    drift: Any
 
-    def control(self, now: float, verb: str, number: int, count: Any = 0) -> None:
+    def control(self, now: float, verb: str, number: int, count: Any = 0, *more: Any) -> None:
         if verb == "abort":
             if number < len(self.requests):
                 self.abort(self.requests[number], FAILED, now)
             return
         if verb in ("outages", "fail_router", "restore_router"):
             self.router.control(verb, number, now)
+            return
+        if verb in DRIFTS:
+            self.drift(verb, number, count, *more)
             return
         if verb == "change":
             replica = self.replicas[number]

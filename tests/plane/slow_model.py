@@ -16,6 +16,7 @@ import slow_draws as draws
 from slow_companions import Companion, Companions
 from slow_content import Texts
 from slow_control import Controls
+from slow_drifts import Drifts
 from slow_failures import Failures
 from slow_gateway import Gateways
 from slow_handover import Handovers
@@ -48,11 +49,11 @@ CONTROL, ARRIVAL, TIMER, TRANSFER, REPLICA = range(5)  # classes of events at on
 
 NO_SEGMENTS = np.zeros(0, SEGMENT)
 Command = tuple[Any, ...]
-"""(t_s, "add" | "drain", pool, count), (t_s, "abort", serial) or (t_s, "outages", change)."""
+"""(t_s, "add" | "drain", pool, count), (t_s, "abort", serial), (t_s, "outages", change) or of `slow_drifts.py`."""
 
 
 @dataclass(eq=False)
-class Model(Companions, Handovers, Senders, Limits, Gateways, Travels, Controls, Paths, Failures):
+class Model(Drifts, Companions, Handovers, Senders, Limits, Gateways, Travels, Controls, Paths, Failures):
     """The world in motion."""
 
     world: World
@@ -62,6 +63,7 @@ class Model(Companions, Handovers, Senders, Limits, Gateways, Travels, Controls,
     def __post_init__(self) -> None:
         world = self.world
         self.texts = Texts(world)
+        self.start_drifts()
         self.pools: list[list[Replica]] = []
         self.replicas: list[Replica] = []
         for pool in world.pools:
@@ -124,12 +126,7 @@ class Model(Companions, Handovers, Senders, Limits, Gateways, Travels, Controls,
         if again:
             record |= {"attempt": before.record["attempt"] + 1, "retry_of": before.record["serial"]}
 
-        user_tokens, output_tokens = int(row["user_tokens"]), int(row["output_tokens"])
-        if turn > 0:
-            factor = 1.0 if kind.length_factor is None else float(kind.length_factor[record["language"]])
-            user_tokens = draws.tokens(kind.user_tokens, self.draw(draws.USER_TOKENS, record, turn), factor)
-            output_tokens = draws.tokens(kind.output_tokens, self.draw(draws.OUTPUT_TOKENS, record, turn), factor)
-        output_tokens = min(output_tokens, kind.max_output_tokens)
+        user_tokens, output_tokens = self.turn_lengths(record, kind, row, before)
         record["user_tokens"], record["requested_tokens"] = user_tokens, output_tokens
         if self.draw(draws.UNSAFE, record, turn) < kind.unsafe_frac:
             record["flags"] = UNSAFE
@@ -190,6 +187,8 @@ class Model(Companions, Handovers, Senders, Limits, Gateways, Travels, Controls,
         content = request.content
         if request.role == GUARD:
             content = self.texts.visit(record, request.path_name, request.visit, request.told_turn, request.piece_start)
+        elif request.is_busted:
+            content = self.busted_text(request)
         request.visit_content = content
         if self.waits(request, visit, now):
             return

@@ -50,6 +50,8 @@ class Paths:
     most_read: Any
     open_gate: Any
     complete_answer: Any
+    busted: Any
+    block_frac: Any
 
     # Draws
 
@@ -160,6 +162,7 @@ class Paths:
             wait_s += draws.lookup(visit.delay_s, self.chance(draws.DELAY, record, number))
             tokens = self.drawn(draws.DELAY_TOKENS, visit.adds_tokens, record, number)
             request.joined.append((tokens, visit.keep_in_history))
+        request.is_busted = record["class_id"] in self.busted
         prompt_tokens = self.least_read(request, visit)
         if request.role != GUARD:
             prompt_tokens += request.added_tokens + visit.prompt_extra_tokens
@@ -245,7 +248,8 @@ class Paths:
         return float(rates[record["language"]])
 
     def is_flagged(self, request: Request, visit: Visit) -> bool:
-        chance = self.block_chance(request.record, visit)
+        drifted = self.block_frac(request)
+        chance = self.block_chance(request.record, visit) if drifted is None else drifted
         return self.chance(draws.BLOCK, request.record, request.visit) < chance
 
     def add(self, request: Request, visit: Visit, output_tokens: int = 0) -> None:

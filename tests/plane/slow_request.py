@@ -72,6 +72,8 @@ class Request:
     """Its limits let it in."""
     visit_content: Content | None = None
     """Text of the visit that is to begin."""
+    is_busted: bool = False
+    """Which is text that nobody else has."""
     gate: Any = None
     """The gateway where it waits, since when, and its number there."""
     gate_number: int = 0

@@ -1,0 +1,1 @@
+"""Has the service changed? Monitors of what leaves a fleet, against its own baseline."""
