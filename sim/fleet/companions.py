@@ -6,7 +6,7 @@ from typing import Any
 
 from sim.spec import Scenario
 from sim.spec.companions import check_of
-from sim.spec.fleet import Visit
+from sim.spec.visit import Visit
 
 
 def beside_the_answer(visit: Visit) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from sim import catalog
 from sim.metrics.energy import SiteFacts
 from sim.metrics.groups import ContractFacts, PriceFacts
 from sim.spec import Scenario
-from sim.spec.fleet import Visit
 from sim.spec.money import COMMITTED, TierPrice
 from sim.spec.sourced import Sourced
+from sim.spec.visit import Visit
 
 
 def contracts_of(scenario: Scenario, name: str) -> tuple[ContractFacts, ...]:

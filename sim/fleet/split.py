@@ -17,8 +17,8 @@ from sim.plane.owner import Plane
 from sim.plane.world import Transfer
 from sim.spec import Scenario
 from sim.spec.companions import before_check
-from sim.spec.fleet import Visit
 from sim.spec.hardware import GpuSpec
+from sim.spec.visit import Visit
 
 GIGA = 1e9
 

@@ -17,9 +17,9 @@ from sim.spec import Scenario
 from sim.spec.classifier import Classifier, Rates
 from sim.spec.companions import before_check
 from sim.spec.distribution import Distribution
-from sim.spec.fleet import Visit
 from sim.spec.hardware import GpuSpec
 from sim.spec.path_work import default_of
+from sim.spec.visit import Visit
 from sim.traffic.classes import collected, table
 
 TOKENS = ("output_tokens", "adds_tokens", "refusal_tokens")

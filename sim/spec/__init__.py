@@ -2,7 +2,7 @@
 
 from sim.spec.base import Spec
 from sim.spec.distribution import Distribution, TimeDistribution, TokenDistribution
-from sim.spec.fleet import Fleet, Operation, Pool, Visit
+from sim.spec.fleet import Fleet, Operation, Pool
 from sim.spec.gateway import Gateway
 from sim.spec.limits import RateLimit, UserLimit
 from sim.spec.load import read_file, read_scenario
@@ -19,6 +19,7 @@ from sim.spec.traffic import (
     SessionTraffic,
     Traffic,
 )
+from sim.spec.visit import Visit
 
 __all__ = [
     "ClosedLoopTraffic",

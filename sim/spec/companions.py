@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sim.spec.fleet import Visit
+    from sim.spec.visit import Visit
 
 ANSWERS = ("answer", "exchange")
 """What a check reads."""

@@ -10,7 +10,8 @@ from pydantic import Field
 from sim.spec.base import Seconds, Spec, quantity
 
 if TYPE_CHECKING:
-    from sim.spec.fleet import Pool, Visit
+    from sim.spec.fleet import Pool
+    from sim.spec.visit import Visit
 
 GigabytesPerSecond = Annotated[float, quantity("1"), Field(gt=0)]
 SIDES = ("prefill", "decode")

@@ -12,7 +12,7 @@ from sim.spec.classifier import Rates
 from sim.spec.distribution import TimeDistribution, TokenDistribution
 
 if TYPE_CHECKING:
-    from sim.spec.fleet import Visit
+    from sim.spec.visit import Visit
 
 BELONGS: Mapping[str, tuple[str, ...]] = {
     "prompt": ("classify",),

@@ -11,7 +11,8 @@ from sim.errors import did_you_mean
 from sim.spec.base import Fraction, PositiveInt, Seconds, Spec
 
 if TYPE_CHECKING:
-    from sim.spec.fleet import Pool, Visit
+    from sim.spec.fleet import Pool
+    from sim.spec.visit import Visit
 
 Router = Literal["round_robin", "least_outstanding", "power_of_two", "session_affinity", "prefix_affinity", "least_kv"]
 MAX_ROUTERS = 1_000

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from sim.spec.companions import before_check, check_of, order_problems
-from sim.spec.fleet import Visit
+from sim.spec.visit import Visit
 
 GATE = {"pool": "guard", "kind": "classify", "mode": "gate", "prompt": "user"}
 ANSWER = {"pool": "main"}
