@@ -72,7 +72,7 @@ def price_of(price: TierPrice | None) -> PriceFacts | None:
 
 
 def features(visits: Sequence[Visit]) -> list[str]:
-    """What the cost of each visit of a path is booked as: `sim.spec.fleet.Visit.feature`."""
+    """What the cost of each visit of a path is booked as: `sim.spec.visit.Visit.feature`."""
     answering = next((n for n, visit in enumerate(visits) if visit.kind not in ("classify", "delay")), len(visits))
 
     def usual(index: int, visit: Visit) -> str:

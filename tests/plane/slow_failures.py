@@ -47,7 +47,8 @@ class Failures:
             self.events[:] = [event for event in self.events if event[1:3] != (REPLICA, replica.index)]
             heapq.heapify(self.events)
             for seq in [*replica.running, *replica.waiting]:
-                self.send_away(seq.request, replica, on_failure, now)
+                if seq.request.seq is seq:  # else it left with its request, or its companion
+                    self.send_away(seq.request, replica, on_failure, now)
             replica.turn_off()
 
     def send_away(self, request: Request, replica: Replica, on_failure: int, now: float) -> None:
