@@ -17,6 +17,7 @@ from sim.plane.regions import travels
 from sim.plane.routing import be_sent, idlest_of, route
 from sim.plane.tables import (
     DECODE_SIDE,
+    DRAFT,
     WITHHELD,
     class_at,
     pool_at,
