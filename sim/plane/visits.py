@@ -17,6 +17,7 @@ from sim.plane.regions import travels
 from sim.plane.routing import be_sent, idlest_of, route
 from sim.plane.tables import (
     DECODE_SIDE,
+    DRAFT,
     WITHHELD,
     class_at,
     pool_at,
@@ -84,7 +85,7 @@ def open_visit(p, slot):
     else:
         q.prompt, q.output = lengths(q, visit)
     open_text(p, q, slot, kind, visit)
-    if kind.busted == 1 and visit.generate == 1:
+    if kind.busted == 1 and (visit.generate == 1 or visit.role == DRAFT):
         open_busted_text(p, q, visit)
     forget_load(p, slot)
     q.emitted = visit.emitted
