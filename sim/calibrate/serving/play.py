@@ -17,7 +17,7 @@ from sim.errors import CapacityError, SpecError
 from sim.fleet.build import Pools, build
 from sim.fleet.run import Records, play_records
 from sim.plane.owner import Table
-from sim.spec import Pool, Scenario
+from sim.spec import Scenario
 from sim.spec.bed import Setting
 from sim.spec.engine import EngineSpec
 from sim.spec.evidence import Fold
@@ -69,7 +69,7 @@ class Player:
     ) -> None:
         self.library = library or Library()
         self._engine, self._kernels = engine, kernels
-        self._profiles: dict[tuple[Pool, str], Profile] = {}
+        self._profiles: dict[tuple[str, str], Profile] = {}
 
     def outcome(self, point: Point, settings: Mapping[str, Setting] | None = None) -> Outcome:
         """Predict a point; `settings` of the pool take the place of the bed's."""
@@ -108,8 +108,7 @@ class Player:
 
     def profile(self, setup: Setup, engine: EngineSpec, variant: str = "") -> Profile:
         """Return the profile of a setup's replica; calibrations of one name are told apart by their `variant`."""
-        pool = pool_of(setup)
-        key = (pool, variant)
+        key = (pool_of(setup).digest, variant)
         if key not in self._profiles:
             while len(self._profiles) >= MOST_PROFILES:
                 del self._profiles[next(iter(self._profiles))]
