@@ -308,7 +308,7 @@ MISTAKES: dict[str, Mistake] = {
         ("senders:who_leaves_sends_no_more_turns_and_only_that_counts",),
     ),
     "retries pass the token bucket": Mistake(
-        in_(JOURNEY, ("if q.bucket >= 0:", "if q.bucket >= 0 and q.attempt == 0:")),
+        in_(JOURNEY, ("if (q.bucket >= 0 or", "if ((q.bucket >= 0 and q.attempt == 0) or")),
         ("senders:every_attempt_takes_from_the_token_bucket",),
     ),
     "a retry does not look for its text": Mistake(
