@@ -177,7 +177,7 @@ class Paths:
         if visit.kind == "decode":
             record["pool"] = record["replica"] = -1
             record["transfer_s"] = 0.0 if visit.transfer.first_token_at_prefill else math.nan
-        due_s = max(now, draws.whole_ns(now + wait_s))
+        due_s = max(now, draws.whole_ns(now + wait_s)) if wait_s > 0.0 else now
         if due_s > now:
             request.is_delayed, request.delay_s = True, due_s - now
             self.push(due_s, TIMER, record["serial"], "delay")
