@@ -190,7 +190,7 @@ def go_on(p, slot, ending, now):
         if not open_gate(p, slot, now):
             return
         wait_s = next_stop(p, q, slot)
-    due_s = max(now, whole_ns(now + wait_s)) if wait_s > 0.0 else now  # a time that is drawn is of whole nanoseconds
+    due_s = max(now, whole_ns(now + wait_s)) if wait_s > 0.0 else now  # a rounding is no delay
     open_visit(p, slot)
     if due_s > now:
         w.wait_s = due_s - now

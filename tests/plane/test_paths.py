@@ -51,6 +51,13 @@ def test_delays_come_one_after_the_other_and_are_no_part_of_any_pool():
     assert (done["delay_s"], done["classified_s"], done["first_token_s"], done["end_s"]) == (5.0, 6.0, 7.0, 10.0)
 
 
+def test_times_between_two_nanoseconds_are_no_delays():
+    """Steps of 1/7 s end between two of them, and this world has no rows in which a request could wait."""
+    path = [Visit(0, output_tokens=constant(1)) for _ in range(5)]
+    found = records([*path, Visit(0)], rows(*((0.1 * n, 5, 4) for n in range(6))), pools=(pool(1.0 / 7.0),))
+    assert not found["delay_s"].any()
+
+
 def test_patience_runs_out_in_a_delay():
     path = [guard(), delay(9.0), Visit(0)]
     (done,) = records(path, rows((0.0, 5, 4)), kind={"patience_s": constant(4.0)})
