@@ -10,8 +10,8 @@ from sim.metrics.drift.baseline import DAYS, Series, weighted_fit
 BLOCK = 6
 """Intervals of a stretch: what differs in one hour still does in the next; *assumed*."""
 LIKE = (1, 2, 3)
-"""Days from which stretches are drawn, Tuesday to Thursday: none of their noise is taken for a day's pattern. A fit with a
-level and a slope for each day takes up to two thirds of what differs over a quarter of it."""
+"""Days from which stretches are drawn, Tuesday to Thursday: none of their noise is taken for a day's pattern. A fit
+with a level and a slope for each day takes up to two thirds of what differs over a quarter of it."""
 
 
 def bootstrapped(week: Series, per_day: int, num_weeks: int, rng: np.random.Generator) -> Series:
