@@ -1,13 +1,14 @@
 """What goes in comes out: requests, tokens, time, blocks, money and energy, in random worlds and in scenarios."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from drive import ACTIONS
 from hypothesis import HealthCheck, assume, given, settings
+from without import without_aborts, without_delays
 from worlds import Scene, scenes
 from worlds_singly import PIPELINE, SPECULATION
 
@@ -64,24 +65,6 @@ def play(scene):
     num_delayed = int(np.count_nonzero(plane["requests"]["state"] == DELAYED))
     parts.extend(plane.end(until_s))
     return Books(scene, plane, np.concatenate(parts), observed, until_s, drained, num_delayed)
-
-
-def without_aborts(scene):
-    """The same scene with endless patience and nobody who gives up."""
-    classes = tuple(replace(kind, patience_s=None) for kind in scene.world.classes)
-    commands = tuple(command for command in scene.commands if command[1] != "abort")
-    return replace(scene, world=replace(scene.world, classes=classes), commands=commands)
-
-
-def without_delays(scene):
-    """The same scene with delays of no time: who gives up in the middle of one would have some of it."""
-    paths = {
-        name: tuple(
-            replace(visit, delay_s=None if visit.delay_s is None else np.zeros_like(visit.delay_s)) for visit in path
-        )
-        for name, path in scene.world.paths.items()
-    }
-    return replace(scene, world=replace(scene.world, paths=paths))
 
 
 def is_ending(records, *endings):
