@@ -19,6 +19,7 @@ from sim.plane.active import list_active
 from sim.plane.batch import leave_totals
 from sim.plane.blockwise import link, take_block
 from sim.plane.cache import num_free, release, take
+from sim.plane.companion_rows import reader_at
 from sim.plane.companions import forget_first, told_by
 from sim.plane.compiled import jit
 from sim.plane.decoding import close_run, flight_of, gauge_kv
@@ -190,6 +191,8 @@ def clear(p, pool, s, r, now):
     s.booked_s = f8_at(p.stage_free, r).v = now
     s.booked_w = 0.0
     s.unpromised = pool.usable
+    if p.has_marks == 1:
+        reader_at(p.readers, r).num_marks = 0
     gauge_kv(pool, s, now)
     health_at(p.health, r).failing = 0
     turn_off(p, pool, s, now)

@@ -1,16 +1,19 @@
 """Classifiers beside the answer, worked by hand: gates, whole answers, pieces; who waits for whom, that all ends."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from compare import compare
 from drive import identical, run_plane
 from slow_model import play
+from slow_replica import DOWN
 from small import constant, kind, pool, rows, world
 from worlds import Scene
 
 from sim.metrics.records import ABANDONED, BLOCKED, CAUGHT, COMPLETED, FAILED, REFUSED, SHED
+from sim.plane import failures
 from sim.plane.world import Visit
 from sim.traffic.arrivals import ARRIVAL
 
@@ -166,6 +169,20 @@ def test_an_abort_takes_the_companion_along(t_s):
     given = guarded(gate={}, check={"chunk_tokens": 3, "carry_over_tokens": 0})
     done = both(Scene(given, rows((0.0, 8, 6), (0.25, 8, 6)), commands=((t_s, "abort", 0),)))
     assert sorted(done["ending"].tolist()) == [COMPLETED, FAILED]
+
+
+@pytest.mark.parametrize("on_failure", [failures.FAIL, failures.RETRY, failures.RESUME])
+def test_a_replica_that_failed_has_forgotten_whose_pieces_were_to_come(on_failure):
+    """Answers of 12 tokens in pieces of 4; both replicas fail amid a piece, and others answer there afterwards."""
+    given = guarded(check={"chunk_tokens": 4}, main={"num_replicas": 2, "max_replicas": 2})
+    given = replace(given, has_faults=True)
+    commands = (
+        (2.5, "fail", [0], DOWN, on_failure), (6.5, "fail", [1], DOWN, on_failure), (6.75, "up", 0), (6.75, "up", 1),
+    )  # fmt: skip
+    times_s = (0.0, 0.25, 0.5, 6.0, 7.0, 7.0, 7.25, 7.5, 9.0)
+    done = both(Scene(given, rows(*((t_s, 5, 12) for t_s in times_s)), commands=commands))
+    assert len(done) == len(times_s)
+    assert set(done["ending"].tolist()) == {COMPLETED, FAILED}
 
 
 def test_a_tandem_of_queues():
