@@ -14,10 +14,10 @@ run: $(VENV)/.core  ## simulate one whole day of 10M monthly users; the report i
 	$(BIN)/tokenfleet run meridian-1
 
 test: $(VENV)/.dev  ## the tests that take seconds
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-slow: $(VENV)/.dev  ## the tests that take longer, packaging included
-	$(BIN)/python -m pytest -n $(WORKERS) -m slow
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
 
 test-web: $(VENV)/.dev  ## the tests that drive a browser
 	$(BIN)/python -m pytest -m web

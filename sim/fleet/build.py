@@ -187,6 +187,7 @@ def make_world(
                 kv_offload=host_tier(pool, profile, compiled.gpus[name]),
                 reserved=pool.reserved,
                 regions=pool.regions,
+                router=pool.router or "",
             )
         )
     paths, checks = make_paths(scenario, source.languages, compiled.profiles, compiled.gpus)

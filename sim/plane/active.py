@@ -18,6 +18,7 @@ def list_active(p, pool):
             i4_at(p.active, pool.first_replica + n).v = r
             n += 1
     pool.num_active = n
+    p.num_listings += 1
     for x in range(pool.first_part, pool.first_part + pool.num_parts):
         count_part(p, pool, part_at(p.parts, x))
     if pool.gated == 1:

@@ -11,7 +11,7 @@ from sim.metrics.histogram import NUM_BINS
 from sim.plane.building_classes import build_classes, check_classes, itl_groups, tries_again
 from sim.plane.building_faults import build_faults, check_faults, fill_times, num_versions
 from sim.plane.building_gateways import build_gateways, build_limits, check_promises, tell_classes
-from sim.plane.building_routing import build_routing, check_routing
+from sim.plane.building_routing import build_routing, check_routing, rules
 from sim.plane.building_singly import check_singly, fill_singly, most_in_flight
 from sim.plane.building_work import build_work, check_path, has_delays, has_work
 from sim.plane.cache_tables import build_cache
@@ -162,7 +162,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     plane.own("wheel", WHEEL_SIZE)["v"] = -1
     link_free(plane.own("requests", num_requests + 1)[:num_requests], 0)
     num_homes = len(world.pools) if world.falls_back else max(map(len, world.paths.values())) + (len(world.checks) > 0)
-    num_homes *= world.router == ROUTERS[SESSION_AFFINITY]
+    num_homes *= ROUTERS[SESSION_AFFINITY] in rules(world)
     plane.own("homes", num_homes * num_requests)
     has_retries = tries_again(world)
     plane.own("retries", num_requests * has_retries)
@@ -242,7 +242,7 @@ def build_pools(plane: Plane, world: World, num_levels: int, curves: Curves) -> 
         row["first_replica"], row["max_replicas"], row["num_active"] = first, max_replicas(pool), pool.num_replicas
         first += max_replicas(pool)
         row["router"], row["balance_abs"], row["balance_rel"], row["prefix_token_count"] = (
-            ROUTERS.index(world.router), world.balance_abs_threshold, world.balance_rel_threshold,
+            ROUTERS.index(pool.router or world.router), world.balance_abs_threshold, world.balance_rel_threshold,
             world.prefix_token_count,
         )  # fmt: skip
         row["max_seqs"], row["max_tokens"], row["block_size"] = (

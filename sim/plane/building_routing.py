@@ -18,6 +18,8 @@ from sim.plane.world_routing import MOST_ENTRIES
 if TYPE_CHECKING:
     from sim.plane.owner import Plane
 
+FAVOURITES = 64
+"""Choices of replicas by hash that are kept, for each of them: conversations that go on, or a part of them."""
 Parts = list[tuple[str | None, int, int]]
 """Of a pool: a tier (None: all others) or a region, and its replicas, from the first to before the last."""
 
@@ -25,7 +27,7 @@ Parts = list[tuple[str | None, int, int]]
 def check_routing(world: World) -> None:
     """Raise ValueError where routers or reserved replicas are not possible."""
     routing = world.routing
-    if world.router not in ROUTERS:
+    if not rules(world) <= set(ROUTERS):
         raise ValueError(f"router must be one of {ROUTERS}")
     if world.balance_abs_threshold < 0 or world.balance_rel_threshold < 0.0 or world.prefix_token_count < 1:
         raise ValueError("a threshold or the prefix_token_count of the router is out of range")
@@ -42,6 +44,11 @@ def check_routing(world: World) -> None:
             raise ValueError(f"pool {pool.name!r}: reserved replicas out of range")
 
 
+def rules(world: World) -> set[str]:
+    """The rules by which replicas are chosen."""
+    return {pool.router or world.router for pool in world.pools}
+
+
 def num_entries(world: World) -> int:
     """Most entries of all indices together."""
     total = sum(max_replicas(pool) for pool in world.pools)
@@ -50,7 +57,7 @@ def num_entries(world: World) -> int:
 
 def index_blocks(world: World) -> int:
     """Blocks of text that a router remembers of each replica."""
-    return world.routing.index_blocks if world.router == ROUTERS[PREFIX_AFFINITY] else 0
+    return world.routing.index_blocks if ROUTERS[PREFIX_AFFINITY] in rules(world) else 0
 
 
 def parts_of(pool: Pool, first: int) -> Parts:
@@ -71,7 +78,7 @@ def parts_of(pool: Pool, first: int) -> Parts:
 def build_routing(plane: Plane, world: World, num_requests: int) -> Mapping[str, Any]:
     """Make the tables that only routers use; returns the plane's scalars."""
     routing, many = world.routing, world.routing.num_routers > 1
-    total, looks = len(plane["active"]), world.router == ROUTERS[LEAST_KV]
+    total, looks = len(plane["active"]), ROUTERS[LEAST_KV] in rules(world)
     plane.own("routers", routing.num_routers)["v"] = 1
     plane.own("via", num_requests * many)
     plane.own("sent", routing.num_routers * total * many)
@@ -89,6 +96,8 @@ def build_routing(plane: Plane, world: World, num_requests: int) -> Mapping[str,
     buckets["v"] = -1
     shelves: NDArray[np.void] = plane.own("shelves", routing.num_routers * total * (entries > 0))
     shelves["oldest"] = shelves["newest"] = -1
+    favourites = FAVOURITES * (1 << total.bit_length()) if ROUTERS[PREFIX_AFFINITY] in rules(world) else 0
+    plane.own("favourites", favourites)
     return {
         **regions,
         "num_routers": routing.num_routers,
@@ -105,6 +114,8 @@ def build_routing(plane: Plane, world: World, num_requests: int) -> Mapping[str,
         "index_blocks": index_blocks(world),
         "holder_mask": len(buckets) - 1,
         "free_holder": -1,
+        "favourite_mask": favourites - 1,
+        "num_listings": 1,
     }
 
 

@@ -26,9 +26,9 @@ import numpy as np
 
 from sim.plane.companion_rows import companion_at
 from sim.plane.compiled import jit
-from sim.plane.content import first_stretch, run_at
+from sim.plane.content import GOLDEN, first_stretch, run_at
 from sim.plane.prefix_index import longest_match, remember
-from sim.plane.routing_rows import part_at, place_at
+from sim.plane.routing_rows import favourite_at, part_at, place_at
 from sim.plane.sequence import blocks_for
 from sim.plane.tables import ACTIVE, i4_at, i8_at, replica_at
 from sim.plane.text import bits
@@ -84,7 +84,7 @@ def route(p, pool, q, slot, visit):
             r = np.int64(less_busy_of_two(p, view, q, visit))
         remember(p, q, slot, visit.pool, r)
         return r
-    r = heaviest(p, view, leading_text(p, pool, q))
+    r = favourite(p, view, lane, leading_text(p, pool, q))
     return less_busy_of_two(p, view, q, visit) if is_overloaded(p, pool, view, r) else r
 
 
@@ -140,6 +140,18 @@ def leading_text(p, pool, q):
     """A word for the leading tokens of a visit's prompt: equal where the stretches of text that they touch are."""
     key, start, end, following = first_stretch(p, q)
     return run_at(p, q, min(pool.prefix_token_count, q.prompt), 0, key, start, end, following)[0]
+
+
+@jit
+def favourite(p, view, lane, word):
+    """The replica with the greatest weight for a word, from memory if that is fresh."""
+    here = np.add(word, np.multiply(np.uint64(lane), GOLDEN))
+    known = favourite_at(p.favourites, np.int64(here & np.uint64(p.favourite_mask)))
+    if known.word != here or known.listing != p.num_listings:
+        known.word = here
+        known.listing = p.num_listings
+        known.replica = heaviest(p, view, word)
+    return np.int64(known.replica)
 
 
 @jit

@@ -20,6 +20,8 @@ HOLDER = np.dtype(
 entry of its bucket; its neighbours among all that this router sent there, in order of last use."""
 SHELF = np.dtype([("oldest", "i4"), ("newest", "i4"), ("num_blocks", "i8")])
 """All that a router remembers to have sent to a replica, by router and replica."""
+FAVOURITE = np.dtype([("word", "u8"), ("replica", "i4"), ("listing", "i4")])
+"""Which replica a text was found to be drawn to most, and how often active replicas had been listed by then."""
 
 ROUTING_TABLES = {
     "routers": np.dtype([("v", "i4")]),  # 1: up, 0: down
@@ -41,7 +43,10 @@ ROUTING_TABLES = {
     "holders": HOLDER,
     "holder_buckets": np.dtype([("v", "i4")]),
     "shelves": SHELF,
+    "favourites": FAVOURITE,  # by the low bits of the word; no rows where no pool goes by prefix_affinity
 }
 """Tables of the plane that only routers use."""
 
-gauge_at, part_at, holder_at, shelf_at, place_at = map(rows, (GAUGE, PART, HOLDER, SHELF, PLACE))
+gauge_at, part_at, holder_at, shelf_at, place_at, favourite_at = map(
+    rows, (GAUGE, PART, HOLDER, SHELF, PLACE, FAVOURITE)
+)

@@ -374,7 +374,7 @@ PLANE = record(
     "u8 accept_key retry_key backoff_key leave_key router_key",
     # routers, and what they know: `sim/plane/views.py` and `sim/plane/prefix_index.py`
     "i8 num_routers num_up routes_talks num_pools num_lanes has_parts watches looks counts_own",
-    "i8 index_blocks holder_mask num_holders free_holder",
+    "i8 index_blocks holder_mask num_holders free_holder num_listings favourite_mask",
     "f8 state_interval_s min_match_frac",
     # regions: `sim/plane/regions.py`
     "i8 num_regions num_places",

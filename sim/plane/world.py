@@ -119,6 +119,8 @@ class Pool:
     """Replicas in each region, in order from the lowest number on; those added are in the last that has any."""
     gateway: Gateway | None = None
     """Where tiers queue for it; None: requests go to replicas at once."""
+    router: str = ""
+    """The rule by which a replica is chosen; "": the world's."""
 
     @property
     def goes_singly(self) -> bool:
@@ -210,7 +212,7 @@ class World:
     """Output tokens that a request is expected to have, by class and language (or one for all of them); needed where a
     gateway's order is `fair`, or a bucket counts tokens."""
     router: str = "power_of_two"
-    """The rule of every pool: `sim.plane.routing`."""
+    """The rule of every pool that has none of its own: `sim.plane.routing`."""
     balance_abs_threshold: int = 64
     balance_rel_threshold: float = 1.5
     """How much busier than the idlest replica one may be and still get a visit for its cache: by more than so many

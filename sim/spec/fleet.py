@@ -78,6 +78,8 @@ class Pool(Spec):
     max_replicas: NumReplicas | None = None
     """Most replicas there can ever be, those that start, are warm or drain among them. Default: as many as `replicas`
     and the operations, or the autoscaler and the warm pool, ask for."""
+    router: Router | None = None
+    """How one of its replicas is chosen. Default: the fleet's `router`."""
     autoscaler: Autoscaler | None = None
     """Who decides how many replicas there are. Default: nobody; operations alone change it."""
     startup: Startup | None = None

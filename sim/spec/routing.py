@@ -52,10 +52,11 @@ def routing_problems(
 ) -> Iterator[tuple[str, str]]:
     """Yield settings of routers that nothing reads, and replicas that cannot be reserved."""
     default = Routing()
+    rules = {pool.router or router for pool in pools.values()}
     readers: dict[str, tuple[bool, str]] = {
-        "state_interval_s": (router == "least_kv", "router: least_kv"),
-        "gauges": (router == "least_kv", "router: least_kv"),
-        "prefix_index": (router == "prefix_affinity", "router: prefix_affinity"),
+        "state_interval_s": ("least_kv" in rules, "router: least_kv"),
+        "gauges": ("least_kv" in rules, "router: least_kv"),
+        "prefix_index": ("prefix_affinity" in rules, "router: prefix_affinity"),
         "prefix_index_blocks": (routing.prefix_index == "routed", "prefix_index: routed"),
         "min_match_frac": (routing.prefix_index == "routed", "prefix_index: routed"),
         "spread": (routing.num_routers > 1, "several routers"),

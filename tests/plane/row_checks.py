@@ -12,14 +12,14 @@ from digests import crowd
 from drive import run_plane
 
 from sim.plane.compiled import allocate, jit
-from sim.plane.tables import BUCKET, WAIT, bucket_at, i4_at
+from sim.plane.tables import HOLD, WAIT, hold_at, i4_at
 
 NUM_ROWS = 5
 
 
 @jit
 def read(address, i):
-    return bucket_at(address, i).level
+    return hold_at(address, i).tokens
 
 
 @jit
@@ -29,7 +29,7 @@ def read_through(address, i):
 
 @jit
 def write(address, i):
-    bucket_at(address, i).level = 7
+    hold_at(address, i).tokens = 7
 
 
 @jit
@@ -47,12 +47,12 @@ def catch(function, *arguments) -> bool:
 
 def single_rows() -> list[str]:
     """Names of the bad accesses that were caught; the good ones are asserted."""
-    table, other = allocate(NUM_ROWS, BUCKET), allocate(NUM_ROWS, WAIT)
-    table["level"] = range(10, 10 + NUM_ROWS)
+    table, other = allocate(NUM_ROWS, HOLD), allocate(NUM_ROWS, WAIT)
+    table["tokens"] = range(10, 10 + NUM_ROWS)
     address = table.ctypes.data
     assert [read(address, i) for i in range(NUM_ROWS)] == [10, 11, 12, 13, 14]
     write(address, NUM_ROWS - 1)
-    assert table["level"].tolist() == [10, 11, 12, 13, 7]
+    assert table["tokens"].tolist() == [10, 11, 12, 13, 7]
     bad = {
         "one past the end": (read, address, NUM_ROWS),
         "one before the start": (read, address, -1),
@@ -61,10 +61,10 @@ def single_rows() -> list[str]:
         "written": (write, address, NUM_ROWS),
         "another table": (read, other.ctypes.data, 0),
         "another type": (read_another_type, address, 0),
-        "inside the table": (read, address + 3 * BUCKET.itemsize, 0),
+        "inside the table": (read, address + 3 * HOLD.itemsize, 0),
     }
     caught = [name for name, access in bad.items() if catch(*access)]
-    assert table["level"].tolist() == [10, 11, 12, 13, 7]
+    assert table["tokens"].tolist() == [10, 11, 12, 13, 7]
     return caught
 
 

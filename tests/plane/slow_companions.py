@@ -50,7 +50,7 @@ class Companion(Request):
 
     def lengths(self, visit: Visit) -> tuple[int, int]:
         if visit is not self.check:
-            read = self.record["user_tokens"] if visit.prompt == "user" else self.owner.prompt_tokens
+            read = self.owner.prompt_tokens if visit.prompt == "full" else self.record["user_tokens"]
             return visit.template_tokens + read, 1
         if visit.prompt == "exchange":
             return visit.template_tokens + self.record["user_tokens"] + self.checked, 1

@@ -17,6 +17,8 @@ class Router:
 
     def __init__(self, model: Any) -> None:
         self.model, self.world, self.routing = model, model.world, model.world.routing
+        self.rules = [pool.router or self.world.router for pool in self.world.pools]
+        self.polls = "least_kv" in self.rules
         self.turns: dict[tuple[Any, ...], int] = {}  # round robin
         self.up = [True] * self.routing.num_routers
         self.looked_s = [-math.inf] * self.routing.num_routers
@@ -36,7 +38,7 @@ class Router:
         request.router = ((word & 0xFFFFFFFF) * routing.num_routers) >> 32
         while not self.up[request.router]:
             request.router = (request.router + 1) % routing.num_routers
-        if self.world.router == "least_kv" and now - self.looked_s[request.router] >= routing.state_interval_s:
+        if self.polls and now - self.looked_s[request.router] >= routing.state_interval_s:
             self.looked_s[request.router] = now
             for replica in self.model.replicas:
                 used = replica.pool.num_gpu_blocks - 1 - replica.blocks.num_free
@@ -73,7 +75,7 @@ class Router:
 
     def route(self, request: Any, pool: int, candidates: list[Any], leading: Content, num_tokens: int) -> Any:
         """One of the candidates; `leading`: what the visit's prompt of so many tokens begins with."""
-        rule = self.world.router
+        rule = self.rules[pool]
         if rule == "round_robin":
             tier = request.kind.tier
             part = tier if tier in self.world.pools[pool].reserved else None
@@ -106,7 +108,7 @@ class Router:
     def be_sent(self, request: Any, pool: int, replica: Any) -> None:
         """A gateway has sent a request to a replica that its router did not choose."""
         request.homes[pool] = replica
-        if self.world.router == "prefix_affinity" and self.routing.index_blocks > 0:
+        if self.rules[pool] == "prefix_affinity" and self.routing.index_blocks > 0:
             num_tokens, _ = request.lengths(request.path[request.visit])
             self.remember(request, replica, request.visit_content, num_tokens)
 

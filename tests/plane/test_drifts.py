@@ -61,13 +61,15 @@ def test_verdicts_change_from_the_one_given_after_the_command():
 @settings(max_examples=3 * SCENES, **FREELY)
 @given(drifting_scenes(exact=True))
 def test_plane_is_the_readable_model_to_the_bit(scene):
-    assert compare(run_plane(scene), play_scene(scene, exact=True)) == []
+    slow = play_scene(scene, exact=True)  # first, for it sets aside what hangs
+    assert compare(run_plane(scene), slow) == []
 
 
 @settings(max_examples=2 * SCENES, **FREELY)
 @given(drifting_scenes(exact=False))
 def test_plane_is_the_readable_model_in_general(scene):
-    assert compare(run_plane(scene), play_scene(scene, exact=False), time_tol=1e-9) == []
+    slow = play_scene(scene, exact=False)
+    assert compare(run_plane(scene), slow, time_tol=1e-9) == []
 
 
 @settings(max_examples=2 * SCENES, **FREELY)

@@ -59,6 +59,8 @@ def routed(draw, scene, clock):
     pools = tuple(
         draw(reserved(many_replicas(pool, draw(st.integers(1, 4)), draw(st.integers(0, 2))))) for pool in world.pools
     )
+    if draw(st.booleans()):
+        pools = tuple(replace(pool, router=draw(st.sampled_from(["", *RULES]))) for pool in pools)
     routing = draw(routings(clock))
     classes = tuple(replace(kind, tier=draw(st.sampled_from(TIERS))) for kind in world.classes)
     world = replace(world, pools=pools, classes=classes, routing=routing, router=draw(st.sampled_from(RULES)))
