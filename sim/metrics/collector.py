@@ -117,6 +117,7 @@ class Collector:
         self.cost_usd = np.zeros(shape)
         self.guard_s = np.zeros(self._num_cells)
         self._busy_s = np.zeros((self._num_cells, num_pools + 1))
+        self.withheld_s = np.zeros((self._num_cells, 2))
         self.num_met = np.zeros((self._num_cells, NUM_MET), dtype=np.int64)
         self.hourly_arrivals = np.zeros((len(groups.classes), max(1, num_hours)), dtype=np.int64)
         self.turns = np.zeros((len(groups.classes), MAX_TURNS), dtype=np.int64)
@@ -218,6 +219,10 @@ class Collector:
         flat = index.reshape(-1)
         np.add.at(self._sums[0].reshape(-1), flat, binned.reshape(-1))
         np.add.at(self._sums[1].reshape(-1), flat, (binned * binned).reshape(-1))
+        if self.groups.safety:
+            verdict_s = rows["verdict_s"][which]
+            added_s = values[METRICS.index("admission")] - rows["delay_s"][which] + verdict_s
+            np.add.at(self.withheld_s, cell, np.stack([added_s, verdict_s], axis=1))
         part_met = np.zeros(len(which), dtype=np.int64)
         for bit, (name, limits) in enumerate(zip(SLO_PARTS, self._limits, strict=True)):
             part_met |= (values[METRICS.index(name)] <= limits[class_id]).astype(np.int64) << bit
