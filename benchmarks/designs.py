@@ -24,7 +24,7 @@ OF_SAFETY = (
     "compute_overhead", "gpu_time_frac", "cost_frac", "mean_added_ttft_ms", "false_refusal_frac", "unsafe_caught_frac",
     "num_unsafe_passed",
 )  # fmt: skip
-OF_ENDINGS = ("blocked", "abandoned", "shed", "timed_out")
+OF_ENDINGS = ("blocked", "abandoned", "shed", "timed_out", "refused")
 OF_LATENCIES = ("p50_ttft_ms", "p99_ttft_ms", "p50_tpot_ms")
 TIERS = ("free", "pro", "api")
 PATHS = ("chat", "api")
@@ -167,6 +167,7 @@ SAFETY = LATENCY | COST | {
     "mean_added_ttft_ms": "added TTFT, mean [s]", "compute_overhead": "compute, over the answers' [%]",
     "gpu_time_frac": "GPU time [%]", "cost_frac": "cost [%]", "false_refusal_frac": "false refusals [%]",
     "unsafe_caught_frac": "unsafe caught [%]", "num_unsafe_passed": "unsafe passed", "abandoned_frac": "left [%]",
+    "refused_frac": "too long [%]",
 }  # fmt: skip
 TIER = {
     "p50_ttft_ms": "TTFT p50 [s]", "p99_ttft_ms": "p99", "p50_ttft_ms:pro": "pro p50", "p99_ttft_ms:pro": "pro p99",
