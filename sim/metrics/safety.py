@@ -46,7 +46,7 @@ def safety(
     flops = _flops(timeline, collector, gpu_s, pools)
     usd = books.by_account_usd.sum(axis=0)
     num_completed = int(collector.num_requests[:, COMPLETED].sum())
-    added_s, verdict_s = collector.withheld_s.sum(axis=0)
+    added_s, verdict_s = collector.withheld_s.sum(axis=1)
     safety_flops, safety_usd = float(flops[is_safety].sum()), float(usd[is_safety].sum())
     return {
         "safety": {
