@@ -12,7 +12,7 @@ from sim.fleet.assumptions import pool_inputs, stated_inputs
 from sim.fleet.companions import has_companions
 from sim.fleet.host_tiers import host_tier, host_tier_problems
 from sim.fleet.mishaps import has_mishaps, with_versions
-from sim.fleet.money import contracts_of, money_facts, money_inputs, pool_price, price_of, site_of
+from sim.fleet.money import contracts_of, money_facts, money_inputs, pool_price, price_of, safety_features, site_of
 from sim.fleet.promises import gateway_of, told
 from sim.fleet.regions import regions_of
 from sim.fleet.routers import routing_of
@@ -267,10 +267,12 @@ def make_groups(
                 float(prices[name]),
                 contracts_of(scenario, name),
                 site_of(scenario, name),
+                profile.num_active_parameters,
             )
             for name, profile in profiles.items()
         ),
         has_flags=world.has_extras or has_work(world),
+        safety=safety_features(scenario),
         **money_facts(scenario, world.accounts),
         has_transfers=any(before_check(visits)[-1].kind == "decode" for visits in scenario.fleet.paths.values()),
     )

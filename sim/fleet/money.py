@@ -13,6 +13,9 @@ from sim.spec.money import COMMITTED, TierPrice
 from sim.spec.sourced import Sourced
 from sim.spec.visit import Visit
 
+CHECKS = ("input_check", "output_check")
+"""What the cost of a classifier is booked as, before the first visit that answers and behind it."""
+
 
 def contracts_of(scenario: Scenario, name: str) -> tuple[ContractFacts, ...]:
     """The contracts of a pool in the order in which replicas fill them."""
@@ -78,9 +81,22 @@ def features(visits: Sequence[Visit]) -> list[str]:
     def usual(index: int, visit: Visit) -> str:
         if visit.kind != "classify":
             return "answer"
-        return "input_check" if index < answering else "output_check"
+        return CHECKS[index >= answering]
 
     return [visit.feature or usual(index, visit) for index, visit in enumerate(visits)]
+
+
+def safety_features(scenario: Scenario) -> tuple[str, ...]:
+    """What the cost of safety is booked as: the features of all classifiers but those that decide on an answer.
+
+    And `CHECKS`, where another visit names one of them, such as a critique.
+    """
+    found: dict[str, None] = {}
+    for visits in scenario.fleet.paths.values():
+        for visit, feature in zip(visits, features(visits), strict=True):
+            if visit.feature in CHECKS or (visit.kind == "classify" and visit.escalate_frac is None):
+                found[feature] = None
+    return tuple(found)
 
 
 def money_facts(scenario: Scenario, accounts: Sequence[tuple[int, str]]) -> dict[str, Any]:

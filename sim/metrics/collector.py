@@ -117,6 +117,8 @@ class Collector:
         self.cost_usd = np.zeros(shape)
         self.guard_s = np.zeros(self._num_cells)
         self._busy_s = np.zeros((self._num_cells, num_pools + 1))
+        # Of completed requests, before the first token: visits ahead and verdicts; verdicts alone.
+        self.withheld_s = np.zeros((2, self._num_cells))
         self.num_met = np.zeros((self._num_cells, NUM_MET), dtype=np.int64)
         self.hourly_arrivals = np.zeros((len(groups.classes), max(1, num_hours)), dtype=np.int64)
         self.turns = np.zeros((len(groups.classes), MAX_TURNS), dtype=np.int64)
@@ -218,6 +220,11 @@ class Collector:
         flat = index.reshape(-1)
         np.add.at(self._sums[0].reshape(-1), flat, binned.reshape(-1))
         np.add.at(self._sums[1].reshape(-1), flat, (binned * binned).reshape(-1))
+        if self.groups.safety:
+            verdict_s = rows["verdict_s"][which]
+            added_s = values[METRICS.index("admission")] - rows["delay_s"][which] + verdict_s
+            np.add.at(self.withheld_s[0], cell, added_s)
+            np.add.at(self.withheld_s[1], cell, verdict_s)
         part_met = np.zeros(len(which), dtype=np.int64)
         for bit, (name, limits) in enumerate(zip(SLO_PARTS, self._limits, strict=True)):
             part_met |= (values[METRICS.index(name)] <= limits[class_id]).astype(np.int64) << bit

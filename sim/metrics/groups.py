@@ -82,6 +82,8 @@ class PoolFacts:
     """In the order in which replicas fill them; empty: all on demand at that price."""
     site: SiteFacts | None = None
     """Where it stands, None where that is not known."""
+    num_active_parameters: int = 0
+    """Parameters that a token visits; 0 where that is not known."""
 
     @property
     def terms(self) -> tuple[ContractFacts, ...]:
@@ -107,6 +109,8 @@ class Groups:
     """Public price lists to compare with."""
     has_flags: bool = False
     """Whether records tell what befell requests (`sim.metrics.records.FLAGS`)."""
+    safety: tuple[str, ...] = ()
+    """Features that are safety's: `sim.metrics.safety`."""
 
     @cached_property
     def tier_of_class(self) -> NDArray[np.int64]:

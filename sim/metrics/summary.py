@@ -20,6 +20,7 @@ from sim.metrics.flags import flags
 from sim.metrics.host_tier import HostTierCounts, describe
 from sim.metrics.money import Books
 from sim.metrics.records import COMPLETED, IN_FLIGHT
+from sim.metrics.safety import safety
 from sim.metrics.statistics import finite, ratio, statistics
 from sim.spec.tier import Slo
 
@@ -112,6 +113,7 @@ def summarise(
             },
             **_by_class(collector, bill),
             **flags(collector),
+            **safety(collector, timeline, books, spent_s),
             "by_language": {name: _language(collector, index, books) for index, name in enumerate(groups.languages)},
             "itl_per_token": statistics("itl_per_token_ms", itl_per_token.sum(axis=0), scale=1000.0),
             "calibration": dict(facts.calibration),

@@ -48,6 +48,7 @@ def render_result(result: Mapping[str, Any], info: Mapping[str, Any]) -> Rendera
         *(_table("By language", found) for found in [tables.by_language_in_short(result)] if found is not None),
         Text(_costs(result)),
         *_line(money.in_short(result)),
+        *_line(text.safety(result)),
         *_line(text.cached(result)),
         *_line(text.calibrated(result)),
         *_warning(text.extrapolated(result)),

@@ -117,6 +117,23 @@ def cached(result: Mapping[str, Any]) -> str | None:
     return f"Prefix cache: {found} of prompt tokens; {ideal} if one cache held everything."
 
 
+def safety(result: Mapping[str, Any]) -> str | None:
+    """Return what safety takes, and how wrong it is as far as that is known; None where there is none."""
+    found = result["sim"].get("safety")
+    if found is None:
+        return None
+    parts = [
+        f"{percent(found['compute_frac'])} of the compute",
+        f"{percent(found['gpu_time_frac'])} of the GPU time",
+        f"{percent(found['cost_frac'])} of the cost ({usd(found['cost_usd'])})",
+        f"{millis(found['mean_added_ttft_ms'])} before the first token",
+    ]
+    if "num_false_refusals" in found:
+        false, passed = number(found["num_false_refusals"]), number(found["num_unsafe_passed"])
+        parts.append(f"{false} refused wrongly, {passed} unsafe ones answered")
+    return f"Safety: {'; '.join(parts)}."
+
+
 def calibrated(result: Mapping[str, Any]) -> str | None:
     """Return whose step times the pools have, with version, date, driver and grade; None if nothing is said of them."""
     engines: dict[str, list[str]] = {}
