@@ -29,6 +29,26 @@ KINDS = tuple(TRAINING_EVENTS)
 Entry = dict[str, Any]
 
 
+def fail_together(clock: Clock, replicas: Sequence[int], then: int, on_failure: str) -> None:
+    """Those of these replicas that are on line fail, all before any event; one that drains will be what it drained for.
+
+    Parameters
+    ----------
+    clock
+        Of the run.
+    replicas
+        By their numbers in the plane.
+    then
+        State of those that took requests, afterwards: DOWN or OFF.
+    on_failure
+        What becomes of the requests there: a key of POLICIES.
+    """
+    for r in replicas:
+        clock.act(failures.take_down, r, then)
+    while clock.act(failures.evacuate, POLICIES[on_failure]) > 0:
+        pass
+
+
 class Ward:
     """What is wrong with which replica, and the log of it."""
 
@@ -79,10 +99,7 @@ class Ward:
         """Replicas fail together."""
         for r in replicas:
             self.causes[r] += 1
-            if self.state(r) in (ACTIVE, DRAINING):
-                self.clock.act(failures.take_down, r, DOWN)
-        while self.clock.act(failures.evacuate, POLICIES[self.faults.on_failure]) > 0:
-            pass
+        fail_together(self.clock, replicas, DOWN, self.faults.on_failure)
 
     def heal(self, replicas: Sequence[int]) -> None:
         """One thing less keeps replicas down."""
