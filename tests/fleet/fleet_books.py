@@ -49,7 +49,7 @@ def play_every_way(built):
 
 
 def check_laws(books):
-    """Each request that came ends once; tokens, time and money add up. `sim.fleet.laws` holds the others of each run."""
+    """Each request that came ends once; tokens, time and money add up. `sim.fleet.laws` has others."""
     records = books.records
     every_request_ends_once(books, records)
     tokens_add_up(books, records)
