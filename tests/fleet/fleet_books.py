@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from sim.fleet.mishaps import may_fail
 from sim.fleet.run import Player
 from sim.fleet.scaling.hours import spent_s
 from sim.metrics.records import COMPLETED, ENDINGS, IN_FLIGHT, MOVED, RATE_LIMITED, REFUSED
@@ -112,7 +113,8 @@ def time_adds_up(books):
         mine = rows[rows["pool"] == number]
         told_s = float(np.sum(mine["gpu_s"])) / profile.num_gpus
         assert math.isclose(paid_s, told_s, rel_tol=1e-9, abs_tol=1e-6), pool.name
-        assert np.all(mine["busy_frac"] <= 1.0 + 1e-9)
+        if not may_fail(books.built.scenario):  # what a replica that failed had in flight is booked to the end
+            assert np.all(mine["busy_frac"] <= 1.0 + 1e-9)
 
 
 def money_adds_up(books, records):
