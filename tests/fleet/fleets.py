@@ -5,6 +5,8 @@ beside them, load generators, a trace), what a request meets (`fleets_paths`), a
 (`fleets_control`): autoscalers, faults, deploys, operations, drifts.
 """
 
+from pathlib import Path
+
 from fleets_control import autoscaled, drifts, faults_and_deploys, operations
 from fleets_draws import some, times
 from fleets_paths import gateways, paths
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from sim.spec import Scenario
 
+TRACES = Path(__file__).parent / "data"
 COMPANIONS_ANYWHERE = False
 """Whether classifiers beside the answer are drawn together with gateways of their pools, and with regions."""
 
@@ -89,10 +92,10 @@ def tiers(draw, path, horizon_s, *, gated, small):
 
 @st.composite
 def people(draw, _horizon_s):
-    """Who talks with it, some three a second, and programs. Returns the traffic, and the tiers that it has."""
+    """Who talks with it, a few a second, and programs. Returns the traffic, and the tiers that it has."""
     found = {
         "kind": "population",
-        "monthly_users": draw(st.integers(20_000, 150_000)),
+        "monthly_users": draw(st.sampled_from([30_000, 150_000, 500_000])),
         "turns_per_conversation": draw(st.sampled_from([1.5, 3.0])),
         "curve": "one-region",
     }
@@ -114,13 +117,17 @@ def people(draw, _horizon_s):
 @st.composite
 def generators(draw, horizon_s):
     """A load generator. Returns the traffic, and the tiers that it has."""
-    lengths_of = {"input_sequence_length": draw(lengths(1, 500)), "output_sequence_length": draw(lengths(1, 100))}
+    if some(draw, 3):
+        return {"kind": "trace", "path": str(TRACES / draw(st.sampled_from(["mooncake.jsonl", "azure.csv"])))}, [
+            "default"
+        ]
+    lengths_of = {"input_sequence_length": draw(lengths(1, 500)), "output_sequence_length": draw(lengths(1, 300))}
     if some(draw):
-        rate = draw(st.floats(0.5, 25.0))
+        rate = draw(st.sampled_from([1.0, 8.0, 30.0]))
         found = {"kind": "open_loop", "rate_per_s": rate, "burstiness": draw(st.sampled_from([1.0, 0.3]))}
         found |= {"num_prompts": draw(st.integers(1, 20))} if some(draw, 3) else {}
     else:
-        found = {"kind": "closed_loop", "concurrency": draw(st.integers(1, 40))}
+        found = {"kind": "closed_loop", "concurrency": draw(st.integers(1, 60))}
         found |= {"requests_per_user": draw(st.integers(1, 8)), "reissue_delay_s": draw(st.floats(0.1, horizon_s / 10))}
     return found | lengths_of, ["default"]
 
@@ -159,11 +166,11 @@ def routing(draw):
 def pools(draw, model, most_replicas=4):
     """A pool that is tight."""
     found = {"model": model, "replicas": draw(st.integers(1, most_replicas)), "hardware": "h100-sxm-80gb"}
-    seqs = draw(st.sampled_from([1, 4, 16, 64]))
+    seqs = draw(st.sampled_from([1, 2, 4, 16, 64]))
     found |= {"max_num_seqs": seqs, "max_num_batched_tokens": max(seqs, draw(st.sampled_from([256, 2_048])))}
     if some(draw):
-        found["num_gpu_blocks_override"] = draw(st.sampled_from([260, 400, 1_000]))
-        found["max_model_len"] = 4_000
+        blocks = draw(st.sampled_from([70, 130, 400]))
+        found |= {"num_gpu_blocks_override": blocks, "max_model_len": 16 * (blocks - 1)}
     found["scheduling_policy"] = draw(st.sampled_from(["fcfs", "priority"]))
     found["enable_prefix_caching"] = draw(st.sampled_from([True, True, False]))
     found["scheduler_reserve_full_isl"] = draw(st.booleans())
@@ -267,7 +274,7 @@ def scenarios(draw):
             "traffic": traffic,
             "tiers": chosen,
             "fleet": fleet,
-            "drifts": draw(drifts(found_paths, list(chosen), horizon_s)),
+            "drifts": draw(drifts(found_paths, list(chosen), horizon_s, recorded=traffic["kind"] == "trace")),
             "slo": {"ttft_s": 1.0, "tpot_s": 0.05},
         }
     )
