@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sim.spec import Scenario
 
+DAY_S = 86_400.0
 TRACES = Path(__file__).parent / "data"
 COMPANIONS_ANYWHERE = False
 """Whether classifiers beside the answer are drawn together with gateways of their pools, and with regions."""
@@ -91,11 +92,11 @@ def tiers(draw, path, horizon_s, *, gated, small):
 
 
 @st.composite
-def people(draw, _horizon_s):
+def people(draw, _horizon_s, *, weeks):
     """Who talks with it, a few a second, and programs. Returns the traffic, and the tiers that it has."""
     found = {
         "kind": "population",
-        "monthly_users": draw(st.sampled_from([30_000, 150_000, 500_000])),
+        "monthly_users": draw(st.sampled_from([30, 100] if weeks else [30_000, 150_000, 300_000])),
         "turns_per_conversation": draw(st.sampled_from([1.5, 3.0])),
         "curve": "one-region",
     }
@@ -115,15 +116,15 @@ def people(draw, _horizon_s):
 
 
 @st.composite
-def generators(draw, horizon_s):
+def generators(draw, horizon_s, *, weeks):
     """A load generator. Returns the traffic, and the tiers that it has."""
-    if some(draw, 3):
+    if not weeks and some(draw, 3):
         return {"kind": "trace", "path": str(TRACES / draw(st.sampled_from(["mooncake.jsonl", "azure.csv"])))}, [
             "default"
         ]
     lengths_of = {"input_sequence_length": draw(lengths(1, 500)), "output_sequence_length": draw(lengths(1, 300))}
     if some(draw):
-        rate = draw(st.sampled_from([1.0, 8.0, 30.0]))
+        rate = draw(st.sampled_from([10.0, 80.0, 400.0])) / horizon_s * (4 if weeks else 1)
         found = {"kind": "open_loop", "rate_per_s": rate, "burstiness": draw(st.sampled_from([1.0, 0.3]))}
         found |= {"num_prompts": draw(st.integers(1, 20))} if some(draw, 3) else {}
     else:
@@ -196,10 +197,10 @@ BEYOND_PLAIN = ("batch_policy", "pipeline_parallel_size", "speculative_config")
 
 
 @st.composite
-def scenarios(draw):
-    """A scenario."""
-    horizon_s = float(draw(st.sampled_from([20, 40, 90])))
-    traffic, names = draw(draw(st.sampled_from([people, generators]))(horizon_s))
+def scenarios(draw, *, weeks=False):
+    """A scenario: of less than a minute, or of two weeks of a little traffic, which monitors watch."""
+    horizon_s = 14 * DAY_S if weeks else float(draw(st.sampled_from([10, 20, 40])))
+    traffic, names = draw(draw(st.sampled_from([people, generators]))(horizon_s, weeks=weeks))
     split = some(draw, 6)
     is_regional = not split and some(draw, 4)
     found_pools = {"main": draw(pools("llama-3.1-8b")), "small": draw(pools("llama-3.2-1b", 2))}
@@ -270,7 +271,8 @@ def scenarios(draw):
             "horizon": horizon_s,
             "run_in": draw(st.sampled_from([0.0, 10.0])) if traffic["kind"] == "population" else 0.0,
             "drain": draw(st.sampled_from([None, True, False])),
-            "report_interval": horizon_s / draw(st.sampled_from([1, 4])),
+            "report_interval": DAY_S / 4 if weeks else horizon_s / draw(st.sampled_from([1, 4])),
+            "monitoring": {"baseline_weeks": 1} if weeks else None,
             "traffic": traffic,
             "tiers": chosen,
             "fleet": fleet,

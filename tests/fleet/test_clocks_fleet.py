@@ -26,3 +26,10 @@ def test_every_clock_plays_a_random_fleet_to_the_same_bytes(scenario):
 @given(scenarios())
 def test_every_clock_plays_many_random_fleets_to_the_same_bytes(scenario):
     hold(scenario)
+
+
+@pytest.mark.slow
+@settings(FREELY, max_examples=30)
+@given(scenarios(weeks=True))
+def test_every_clock_plays_weeks_under_monitors_to_the_same_bytes(scenario):
+    hold(scenario)
