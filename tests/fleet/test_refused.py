@@ -76,3 +76,11 @@ def test_a_classifier_beside_the_answer_whose_verdict_is_long(tmp_path, monkeypa
     assert path == f"fleet.paths.default.{[visit['pool'] for visit in visits].index('guard')}.classifier"
     assert message.startswith("verdicts of wordy take several tokens; beside the answer one")
     build(Scenario.from_dict(scenario([GUARD | {"classifier": "wordy"}, {"pool": "main"}])))
+
+
+def test_places_that_others_reserve_to_the_last():
+    given = scenario([{"pool": "main"}], pools={"main": {"gateway": {}}})
+    given["tiers"] = {"default": {"reserved_frac": 0.1}, "pro": {"reserved_frac": 0.9}, "team": {}}
+    assert problems(given).keys() == {"tiers.team.reserved_frac"}
+    given["tiers"]["pro"]["reserved_frac"] = 0.8
+    Scenario.from_dict(given)
