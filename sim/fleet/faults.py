@@ -63,6 +63,8 @@ class Ward:
         self._first = [int(row["first_replica"]) for row in plane["pools"][: len(self._pools)]]
         num_replicas = len(plane["outstanding"])
         self.causes = [0] * num_replicas
+        self.lost: set[int] = set()
+        """Replicas that never come back."""
         self._slowness, self._version = [1.0] * num_replicas, [0] * num_replicas
 
     # ------------------------------------------------------------------ where replicas are
@@ -176,6 +178,8 @@ class Ward:
         entries = [self.note(incident.do, pool, replicas) for pool, replicas in struck.items()]
         self.begin(incident, struck, entries)
         if incident.duration_s is None:
+            if incident.do == "kill":
+                self.lost.update(r for replicas in struck.values() for r in replicas)
             return
         yield clock.at(incident.at_s + incident.duration_s)
         if self.over():
