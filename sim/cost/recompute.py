@@ -40,7 +40,7 @@ def recompute_pieces(
     num_knots = max(1, int(np.ceil(np.log(max(max_context_tokens / FIRST_KNOT, 1.0)) / np.log(RATIO))))
     ends = np.concatenate([[0.0], FIRST_KNOT * RATIO ** np.arange(num_knots + 1.0)])
     n = np.maximum(num_seqs, 1.0)[:, np.newaxis]
-    curve = excess_s(ends) + pair_s * (ends**2 / n + ends) / 2
+    curve = np.maximum(excess_s(ends) + pair_s * (ends**2 / n + ends) / 2, 0.0)  # f(0) may be a rounding off zero
     slopes = np.diff(curve) / np.diff(ends)
     offsets = curve[:, :-1] - slopes * ends[:-1]
     some = (num_seqs > 0)[:, np.newaxis]

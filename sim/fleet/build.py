@@ -11,7 +11,7 @@ from sim.errors import CapacityError, Problem, SpecError
 from sim.fleet.assumptions import pool_inputs, stated_inputs
 from sim.fleet.companions import has_companions
 from sim.fleet.host_tiers import host_tier, host_tier_problems
-from sim.fleet.mishaps import has_mishaps, with_versions
+from sim.fleet.mishaps import may_fail, with_versions
 from sim.fleet.money import contracts_of, money_facts, money_inputs, pool_price, price_of, safety_features, site_of
 from sim.fleet.promises import gateway_of, told
 from sim.fleet.regions import regions_of
@@ -207,7 +207,7 @@ def make_world(
         seed=scenario.seed,
         start_s=0.0 - scenario.run_in_s,
         horizon_s=scenario.horizon_s,
-        has_faults=has_mishaps(scenario),
+        has_faults=may_fail(scenario),
         has_segments=isinstance(source, Replay) or (isinstance(source, OpenLoop) and source.num_prompts is not None),
     )
 

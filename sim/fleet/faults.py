@@ -29,6 +29,26 @@ KINDS = tuple(TRAINING_EVENTS)
 Entry = dict[str, Any]
 
 
+def fail_together(clock: Clock, replicas: Sequence[int], then: int, on_failure: str) -> None:
+    """Those of these replicas that are on line fail, all before any event; one that drains will be what it drained for.
+
+    Parameters
+    ----------
+    clock
+        Of the run.
+    replicas
+        By their numbers in the plane.
+    then
+        State of those that took requests, afterwards: DOWN or OFF.
+    on_failure
+        What becomes of the requests there: a key of POLICIES.
+    """
+    for r in replicas:
+        clock.act(failures.take_down, r, then)
+    while clock.act(failures.evacuate, POLICIES[on_failure]) > 0:
+        pass
+
+
 class Ward:
     """What is wrong with which replica, and the log of it."""
 
@@ -43,6 +63,8 @@ class Ward:
         self._first = [int(row["first_replica"]) for row in plane["pools"][: len(self._pools)]]
         num_replicas = len(plane["outstanding"])
         self.causes = [0] * num_replicas
+        self.lost: set[int] = set()
+        """Replicas that never come back."""
         self._slowness, self._version = [1.0] * num_replicas, [0] * num_replicas
 
     # ------------------------------------------------------------------ where replicas are
@@ -79,10 +101,7 @@ class Ward:
         """Replicas fail together."""
         for r in replicas:
             self.causes[r] += 1
-            if self.state(r) in (ACTIVE, DRAINING):
-                self.clock.act(failures.take_down, r, DOWN)
-        while self.clock.act(failures.evacuate, POLICIES[self.faults.on_failure]) > 0:
-            pass
+        fail_together(self.clock, replicas, DOWN, self.faults.on_failure)
 
     def heal(self, replicas: Sequence[int]) -> None:
         """One thing less keeps replicas down."""
@@ -159,6 +178,8 @@ class Ward:
         entries = [self.note(incident.do, pool, replicas) for pool, replicas in struck.items()]
         self.begin(incident, struck, entries)
         if incident.duration_s is None:
+            if incident.do == "kill":
+                self.lost.update(r for replicas in struck.values() for r in replicas)
             return
         yield clock.at(incident.at_s + incident.duration_s)
         if self.over():

@@ -25,6 +25,12 @@ def has_mishaps(scenario: Scenario) -> bool:
     return scenario.fleet.faults is not None or len(scenario.fleet.deploys) > 0
 
 
+def may_fail(scenario: Scenario) -> bool:
+    """Whether replicas may fail, or be taken back with requests at them."""
+    spots = (pool.spot for pool in scenario.fleet.pools.values())
+    return has_mishaps(scenario) or any(spot is not None and spot.interruptions_per_hour > 0.0 for spot in spots)
+
+
 def with_versions(pool: Pool, scenario: Scenario) -> Pool:
     """A pool with the step times of what is deployed to it."""
     factors = [deploy.step_time_factor for deploy in scenario.fleet.deploys if deploy.pool == pool.name]

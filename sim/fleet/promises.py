@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim import cost, traffic
-from sim.fleet.mishaps import has_mishaps
+from sim.fleet.mishaps import may_fail
 from sim.metrics.statistics import ratio
 from sim.plane.owner import Plane
 from sim.plane.promise_rows import LANE_COUNTERS
@@ -76,7 +76,7 @@ def told(scenario: Scenario, source: traffic.Source) -> dict[str, Any]:
         "buckets": plane_buckets(source.buckets),
         "expected_output_tokens": [expected_tokens(kind, source) for kind in source.classes],
         "has_deadlines": travels or (gated and any(promise.queue_time_limit_s < inf for promise in promises.values())),
-        "has_extras": travels or gated or has_mishaps(scenario) or any(limit.fall_back is not None for limit in limits),
+        "has_extras": travels or gated or may_fail(scenario) or any(limit.fall_back is not None for limit in limits),
     }
 
 

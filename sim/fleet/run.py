@@ -32,6 +32,7 @@ from sim.fleet.routers import router_failure
 from sim.fleet.scaling.operated import carry_out_in_time
 from sim.fleet.scaling.pools import ScaledPools
 from sim.fleet.split import transfer_figures
+from sim.fleet.standstill import stands_still
 from sim.metrics.collector import Collector
 from sim.metrics.rundata import RunData
 from sim.metrics.summary import RunFacts, summarise, tier_histograms
@@ -237,8 +238,11 @@ class Player:
                 return scenario.horizon_s
 
     def over(self, clock: Clock) -> bool:
-        """Whether a run that drains has ended: nothing is left, and nothing can come any more."""
-        return self.built.scenario.drains and clock.finished and clock.env.now >= self.least_end_s
+        """Whether a run that drains has ended: nothing is left, or goes on, and nothing can come any more."""
+        scenario = self.built.scenario
+        if not scenario.drains or clock.env.now < self.least_end_s:
+            return False
+        return clock.finished or stands_still(clock, scenario, self.scaled, self.mishaps)
 
     def keep(self, rows: NDArray[np.void]) -> None:
         """Take finished requests."""

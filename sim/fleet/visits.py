@@ -49,6 +49,8 @@ def make_paths(
             with collected(problems, at):
                 transfer = transfer_of(scenario, path, profiles, gpus) if is_fetch else None
                 made.append(replace(make_visit(visit, at, numbers, languages, transfer), feature=feature))
+                if visit.mode == "gate" or index == len(path):
+                    check_verdict(visit, made[-1], at)
         paths[name] = tuple(made[: len(path)])
         if len(path) < len(visits) and made:
             checks[name] = made[-1]
@@ -82,6 +84,13 @@ def make_visit(
         **beside_the_answer(visit),
         **found,
     )
+
+
+def check_verdict(visit: Visit, made: world.Visit, at: str) -> None:
+    """Raise SpecError where a classifier beside the answer takes more than a token for its verdict."""
+    if made.output_tokens is not None:
+        message = f"verdicts of {visit.classifier} take several tokens; beside the answer one: not simulated otherwise"
+        raise SpecError(Problem(f"{message}; make the visit serial, or name another", path=f"{at}.classifier"))
 
 
 def tokens_of(lengths: Distribution | None) -> Any:

@@ -32,6 +32,10 @@ REPAIR_MEAN_S = {"gpu": 7_200.0, "node": 7_200.0, "link": 7_200.0, "software": 6
 """Assumed: two hours to take a node out, test or replace it; ten minutes to restart an engine and load its weights."""
 
 
+OnFailure = Literal["retry", "resume", "fail"]
+"""What becomes of requests in flight at a replica that fails, or is taken back."""
+
+
 class FaultKind(Spec):
     """One kind of random fault."""
 
@@ -85,7 +89,7 @@ class Incident(Spec):
 class Faults(Spec):
     """Faults of replicas. Not together with a second tier of KV cache or answers split over two pools."""
 
-    on_failure: Literal["retry", "resume", "fail"] = "retry"
+    on_failure: OnFailure = "retry"
     """Requests in flight at a replica that fails. retry: they begin anew at another. resume: another computes what they
     were given so far, and goes on. fail: they end as failed. Default retry."""
     zones: PositiveInt = 1
@@ -149,7 +153,7 @@ class Deploy(Spec):
 def fault_problems(
     pools: Mapping[str, Any], paths: Mapping[str, Any], faults: Faults | None, deploys: Sequence[Deploy]
 ) -> Iterator[tuple[str, str]]:
-    """Yield faults and deploys of pools that are not there, and pools that know none."""
+    """Yield faults and deploys of pools that are not there, and pools of which no replica may fail."""
     places: list[tuple[str, str | None, tuple[int, ...] | None]] = [
         (f"deploys.{n}", deploy.pool, ()) for n, deploy in enumerate(deploys)
     ]
@@ -165,11 +169,12 @@ def fault_problems(
             yield f"{at}.pool", f"no pool of that name: {name}; there are {', '.join(pools)}"
         elif replicas and max(replicas) >= pools[name].replicas:
             yield f"{at}.replicas", f"must be < replicas of pool {name} ({pools[name].replicas}), got {max(replicas)}"
-    if faults is not None or deploys:
+    taken_back = any(pool.spot is not None and pool.spot.interruptions_per_hour > 0.0 for pool in pools.values())
+    if faults is not None or deploys or taken_back:
+        what = "faults or deploys" if faults is not None or deploys else "spot capacity that is taken back"
         for name, pool in pools.items():
             if pool.kv_offload is not None:
-                why = "must be null where the fleet has faults or deploys: not simulated together"
-                yield f"pools.{name}.kv_offload", why
+                yield f"pools.{name}.kv_offload", f"must be null where the fleet has {what}: not simulated together"
         for name, visits in paths.items():
-            if visits[-1].kind == "decode":
-                yield f"paths.{name}", "must answer in one pool where the fleet has faults or deploys"
+            if any(visit.kind == "decode" for visit in visits):
+                yield f"paths.{name}", f"must answer in one pool where the fleet has {what}"

@@ -31,7 +31,7 @@ from sim.spec.kv_transfer import KvTransfer, split_problems
 from sim.spec.money import Contract, contract_problems
 from sim.spec.path_work import path_problems
 from sim.spec.regions import FleetRegion, region_problems
-from sim.spec.routing import Router, Routing, routing_problems
+from sim.spec.routing import Router, Routing, index_problems, routing_problems
 from sim.spec.scaling import is_scaled, most_on_line, scaling_problems
 from sim.spec.speculation import SpeculativeConfig
 from sim.spec.startup import Spot, Startup, WarmPool
@@ -204,6 +204,8 @@ class Pool(Spec):
                 "max_num_batched_tokens",
                 f"must be >= max_model_len ({longest}) where enable_chunked_prefill is false, got {budget}",
             )
+        if self.max_num_active_seqs is not None and self.max_num_active_seqs > seqs:
+            yield "max_num_active_seqs", f"must be <= max_num_seqs ({seqs}), got {self.max_num_active_seqs}"
         yield from self._cache_problems()
         yield from self._policy_problems()
         yield from contract_problems(self.contracts)
@@ -346,6 +348,8 @@ class Fleet(Spec):
         kinds = [visit.kind for visits in self.paths.values() for visit in visits]
         yield from region_problems(self.regions, self.pools, kinds, self.spill_at)
         yield from routing_problems(self.router, self.routing, self.placement, self.pools)
+        num_replicas = sum(pool.max_replicas or self.peak_replicas(name) for name, pool in self.pools.items())
+        yield from index_problems(self.router, self.pools, self.routing, num_replicas)
         yield from scaling_problems(self.pools, self.operations)
         for index, operation in enumerate(self.operations):
             if operation.pool is not None and operation.pool not in self.pools:

@@ -39,6 +39,10 @@ def promise_problems(pools: Mapping[str, Any], tiers: Mapping[str, Tier]) -> Ite
     total = sum(tier.reserved_frac for tier in tiers.values())
     if total > 1.0:
         yield "tiers", f"reserved_frac must not sum to more than 1 over the tiers, got {total:.12g}"
+    for name, tier in tiers.items():
+        if total - tier.reserved_frac >= 1.0 and any(pool.gateway is not None for pool in pools.values()):
+            why = "the other tiers reserve all places of gateways, and this one would never get in"
+            yield f"tiers.{name}.reserved_frac", f"{why}; let them sum to less than 1, got {total:.12g}"
     for name, pool in pools.items():
         if pool.gateway is not None and (pool.reserved or getattr(pool, "regions", None)):
             why = "the pool's replicas are parted among tiers or regions: not simulated together"

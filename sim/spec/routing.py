@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Router = Literal["round_robin", "least_outstanding", "power_of_two", "session_affinity", "prefix_affinity", "least_kv"]
 MAX_ROUTERS = 1_000
 MAX_INDEX_BLOCKS = 1 << 24
+MAX_INDEX_ENTRIES = 1 << 28
+"""Entries of the indices of all routers together: at 32 bytes each, 8 GiB."""
 
 
 class Routing(Spec):
@@ -47,12 +49,17 @@ class Routing(Spec):
     better of two. Default 0.3: the SGLang router's cache_threshold."""
 
 
+def rules_of(router: str, pools: Mapping[str, Pool]) -> set[str]:
+    """The rules by which replicas are chosen."""
+    return {pool.router or router for pool in pools.values()}
+
+
 def routing_problems(
     router: str, routing: Routing, placement: str, pools: Mapping[str, Pool]
 ) -> Iterator[tuple[str, str]]:
     """Yield settings of routers that nothing reads, and replicas that cannot be reserved."""
     default = Routing()
-    rules = {pool.router or router for pool in pools.values()}
+    rules = rules_of(router, pools)
     readers: dict[str, tuple[bool, str]] = {
         "state_interval_s": ("least_kv" in rules, "router: least_kv"),
         "gauges": ("least_kv" in rules, "router: least_kv"),
@@ -71,6 +78,19 @@ def routing_problems(
             yield f"pools.{name}.reserved", f"{total} replicas are reserved, and the pool has {pool.replicas}"
     if placement == "partitioned" and not any(pool.reserved for pool in pools.values()):
         yield "placement", "partitioned, and no pool has replicas `reserved` for a tier"
+
+
+def index_problems(
+    router: str, pools: Mapping[str, Pool], routing: Routing, num_replicas: int
+) -> Iterator[tuple[str, str]]:
+    """Yield indices that no memory holds, of routers before so many replicas in all."""
+    if "prefix_affinity" not in rules_of(router, pools) or routing.prefix_index != "routed":
+        return
+    each = routing.num_routers * num_replicas
+    if each * routing.prefix_index_blocks > MAX_INDEX_ENTRIES:
+        where = f"{routing.num_routers} routers with {num_replicas} replicas"
+        most = f"at most {MAX_INDEX_ENTRIES // each}" if each <= MAX_INDEX_ENTRIES else "fewer of those"
+        yield "routing.prefix_index_blocks", f"too many for {where}: give {most}, got {routing.prefix_index_blocks}"
 
 
 def reserved_problems(

@@ -11,6 +11,7 @@ from pydantic import Field
 from sim import units
 from sim.errors import did_you_mean
 from sim.spec.base import Key, Name, NonNegativeInt, PositiveSeconds, Seconds, Spec, Text
+from sim.spec.companions import before_check
 from sim.spec.drift import Drift
 from sim.spec.fleet import Fleet, Pool, WithoutNulls
 from sim.spec.gateway import promise_problems
@@ -46,9 +47,9 @@ def drift_problems(scenario: Scenario) -> Iterator[tuple[str, str]]:
         elif drift.pool is not None and not any(
             visit.pool == drift.pool and visit.kind == "classify"
             for visits in scenario.fleet.paths.values()
-            for visit in visits
+            for visit in before_check(visits)
         ):
-            yield f"{at}.pool", f"no path has a visit of kind classify to {drift.pool}"
+            yield f"{at}.pool", f"no path has a visit of kind classify to {drift.pool} before its answer"
         if drift.factor is not None and isinstance(scenario.traffic, TraceTraffic):
             yield f"{at}.kind", f"{drift.kind} cannot befall a trace: its lengths are recorded"
     monitoring = scenario.monitoring

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sim.spec.base import Fraction, NonNegativeNumber, PositiveInt, Seconds, Spec
 from sim.spec.distribution import TimeDistribution
+from sim.spec.faults import OnFailure
 
 
 class Startup(Spec):
@@ -43,6 +44,9 @@ class Spot(Spec):
     notice_s: Seconds = 120.0
     """Time from the notice to the end [s]; the replica takes no new requests in it. Default 120 s: AWS EC2's. Google
     Cloud and Azure give 30 s."""
+    on_failure: OnFailure = "retry"
+    """Requests that are still at the replica at the end of the notice. retry: they begin anew at another. resume:
+    another computes what they were given so far, and goes on. fail: they end as failed. Default retry."""
     wait: TimeDistribution = TimeDistribution(distribution_type="constant", mean=0)
     """Time until an order for spot capacity is accepted, before its provisioning [s]; nothing is paid in it. Default
     0."""

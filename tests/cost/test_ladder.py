@@ -96,6 +96,11 @@ def test_chords_lie_above_the_curve_by_the_stated_error():
     assert not np.any(slopes[0])
 
 
+def test_a_curve_that_begins_a_rounding_below_zero_is_none_the_worse():
+    _, offsets, _ = recompute_pieces(np.array([0.0, 1.0]), 1e3, lambda tokens: 1e-6 * tokens - 1e-19, 0.0)
+    assert np.all(offsets[:, 0] == 0.0)
+
+
 @pytest.mark.parametrize("length", [2048, 8192, 32768])
 def test_a_contiguous_cache_holds_memory_over_longest(compiled, length):
     profile = compiled("llama-3.1-8b", kv_cache_layout="contiguous", max_model_len=length)

@@ -29,9 +29,13 @@ BASE = {
 CLOCKS = pytest.mark.parametrize("clock", ["compiled", "simpy"])
 
 
-def play(incidents=(), deploys=(), clock="compiled", pool=None, leap=True, traffic=None, **faults):
-    """A run with incidents and deploys, each {"at": ..., ...} of the pool main."""
+def play(
+    incidents=(), deploys=(), clock="compiled", pool=None, leap=True, traffic=None, fleet=None, reaction=None, **faults
+):
+    """A run with incidents and deploys, each {"at": ..., ...} of the pool main, and more about the fleet."""
     spec = json.loads(json.dumps(BASE))
+    spec["fleet"] |= fleet or {}
+    spec["tiers"] = {"default": {"reaction": reaction}}
     spec["fleet"]["pools"]["main"] |= pool or {}
     spec["traffic"] |= traffic or {}
     incidents = [{"pool": "main"} | incident for incident in incidents]
@@ -55,6 +59,17 @@ def inside(rows, replica, t_s, frontend_s):
     """Requests that an undisturbed run has at a replica at a time: by its own records."""
     here = (rows["replica"] == replica) & (rows["classified_s"] < t_s)
     return rows["serial"][here & (rows["end_s"] - frontend_s >= t_s)]
+
+
+def trace(folder, times_s):
+    """Traffic: requests of equal work at these times."""
+    file = folder / f"{len(times_s)}.jsonl"
+    lines = [
+        {"timestamp": int(t_s * 1e3), "input_length": 64, "output_length": 20, "hash_ids": [n]}
+        for n, t_s in enumerate(times_s)
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return {"kind": "trace", "format": "mooncake", "path": str(file)}
 
 
 @CLOCKS
@@ -232,6 +247,58 @@ def test_clocks_and_leaping_agree_with_everything_on():
         assert json.dumps(run.result, sort_keys=True) == json.dumps(runs[0].result, sort_keys=True)
 
 
+@CLOCKS
+def test_one_router_of_four_fails_and_whose_requests_it_had_ask_again_by_another(clock):
+    gone = {"at": 600, "do": "fail_router", "router": 2, "duration": 120}
+    fleet = {"routing": {"num_routers": 4}, "operations": [gone]}
+    run = play([{"at": 600, "do": "watch"}], clock=clock, fleet=fleet, reaction={})
+    rows = run.records
+    all_ended_once(rows)
+    failed, again = rows[rows["ending"] == FAILED], rows[rows["attempt"] > 0]
+    (entry,) = run.result["sim"]["operations"]
+    under_way = int(((rows["arrived_s"] < 600.0) & (rows["end_s"] >= 600.0)).sum())
+    # A quarter of those under way, within four standard errors; who completes in the step in progress has completed.
+    assert abs(entry["under_way"] - under_way / 4) < 4 * np.sqrt(under_way * 3 / 16)
+    assert 0 < len(failed) <= entry["under_way"]
+    assert (failed["end_s"] == 600.0).all()
+    # Their programs ask again at once, as OpenAI's do, and are answered: no message is lost.
+    assert np.array_equal(np.sort(again["retry_of"]), failed["serial"])
+    assert ((again["arrived_s"] >= 600.375) & (again["arrived_s"] <= 600.5)).all()
+    assert set(rows["ending"]) == {COMPLETED, FAILED}
+    assert run.result["sim"]["by_tier"]["default"]["user_message_success_frac"] == 1.0
+    (watched,) = run.result["sim"]["faults"]["log"]
+    assert watched["time_to_recover_s"] == 0.0  # three routers and all replicas are enough
+
+
+@CLOCKS
+def test_the_only_router_fails_and_those_it_turned_away_come_all_at_once(tmp_path, clock):
+    # One request at a time and equal work, evenly spaced: the capacity is one over the time of a request alone.
+    spec = json.loads(json.dumps(BASE)) | {"horizon": "30 min"}
+    spec["fleet"]["pools"]["main"] |= {"replicas": 1, "max_num_seqs": 1, "enable_prefix_caching": False}
+    alone = Recorder(Scenario.from_dict(spec | {"traffic": trace(tmp_path, [0.0, 10.0])})).records[0]
+    service_s = float(alone["end_s"] - alone["scheduled_s"])
+    times_s = np.arange(0.0, 1_700.0, service_s / 0.6).tolist()
+    spec |= {"traffic": trace(tmp_path, times_s)}
+    spec["tiers"] = {"default": {"reaction": {"backoff": 60, "max_backoff": 60, "max_retries": 1}}}
+    spec["fleet"]["operations"] = [{"at": 600, "do": "fail_router", "router": 0, "duration": 60}]
+    spec["fleet"]["faults"] = {"incidents": [{"at": 600, "do": "watch", "pool": "main"}]}
+    run = Recorder(Scenario.from_dict(spec), clock)
+    rows = run.records
+    all_ended_once(rows)
+    shut = (rows["arrived_s"] >= 600.0) & (rows["arrived_s"] < 660.0)
+    under_way = (rows["arrived_s"] < 600.0) & (rows["ending"] == FAILED)
+    assert (rows["ending"][shut] == FAILED).all()
+    assert (rows["end_s"][shut] == rows["arrived_s"][shut]).all()
+    assert under_way.sum() <= 1
+    assert set(rows["ending"]) == {COMPLETED, FAILED}
+    assert run.result["sim"]["by_tier"]["default"]["num_retries"] == (shut | under_way).sum()
+    assert run.result["sim"]["by_tier"]["default"]["user_message_success_frac"] == 1.0
+    # Open again, 0.6 of the capacity comes anew and 0.6 for the second time, for a minute: a backlog of 0.2 x 60 = 12 s
+    # of work, which then goes at 0.4 a second, in 30 s. Told at the end of a window of a minute that has little of it.
+    (watched,) = run.result["sim"]["faults"]["log"]
+    assert 60.0 + 60.0 + 30.0 <= watched["time_to_recover_s"] <= 60.0 + 60.0 + 30.0 + 60.0
+
+
 def test_mistakes_are_told():
     scenario = Scenario.from_dict(BASE)
     wrong = {
@@ -260,17 +327,10 @@ def test_mistakes_are_told():
 
 def test_traffic_doubles_within_a_minute_and_the_backlog_goes_as_a_fluid_would(tmp_path):
     # One request at a time and equal work: the capacity is one over the time of a request alone.
-    def trace(times_s):
-        file = tmp_path / f"{len(times_s)}.jsonl"
-        lines = [{"timestamp": int(t_s * 1e3), "input_length": 64, "output_length": 20, "hash_ids": [n]}
-                 for n, t_s in enumerate(times_s)]  # fmt: skip
-        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        return {"kind": "trace", "format": "mooncake", "path": str(file)}
-
     spec = json.loads(json.dumps(BASE))
     spec |= {"horizon": "40 min", "drain": False}
     spec["fleet"]["pools"]["main"] |= {"replicas": 1, "max_num_seqs": 1, "enable_prefix_caching": False}
-    alone = Recorder(Scenario.from_dict(spec | {"traffic": trace([0.0, 10.0])})).records[0]
+    alone = Recorder(Scenario.from_dict(spec | {"traffic": trace(tmp_path, [0.0, 10.0])})).records[0]
     service_s = float(alone["end_s"] - alone["scheduled_s"])
     usual = 0.6 / service_s
 
@@ -282,7 +342,7 @@ def test_traffic_doubles_within_a_minute_and_the_backlog_goes_as_a_fluid_would(t
     while t_s < 2_300.0:
         times_s.append(t_s)
         t_s += 1.0 / rate(t_s)
-    spec |= {"traffic": trace(times_s)}
+    spec |= {"traffic": trace(tmp_path, times_s)}
     spec["fleet"]["faults"] = {"incidents": [{"at": 600, "do": "watch", "pool": "main"}]}
     run = Recorder(Scenario.from_dict(spec))
     all_ended_once(run.records)

@@ -5,7 +5,7 @@ import pytest
 from recorder import Recorder
 
 from sim.errors import SpecError
-from sim.metrics.records import COMPLETED, FAILED
+from sim.metrics.records import COMPLETED, FAILED, IN_FLIGHT, SHED
 from sim.spec import Scenario
 
 RATE_PER_S, AT_S, LASTS_S, LATER_S = 20.0, 300.0, 120.0, 400.0
@@ -86,3 +86,30 @@ def test_mistakes_are_told():
         "fleet.operations.1.replicas": "missing; drain needs it",
         "fleet.operations.2.duration": "not used by add (it needs pool, replicas); remove it",
     }
+
+
+@pytest.mark.parametrize("clock", ["compiled", "simpy"])
+def test_who_waits_at_a_gateway_for_replicas_that_never_come_back_does_not_hang_the_run(clock):
+    scenario = Scenario.from_dict(
+        {
+            "name": "gone",
+            "model": "llama-3.1-8b",
+            "hardware": "h100-sxm-80gb",
+            "horizon": 10,
+            "report_interval": 5,
+            "traffic": {
+                "kind": "open_loop", "rate_per_s": 30, "input_sequence_length": 500, "output_sequence_length": 200,
+            },
+            "fleet": {
+                "pools": {"main": {"gateway": {"max_outstanding": 4}}},
+                "faults": {"incidents": [{"at": 5, "do": "kill", "pool": "main"}]},
+            },
+        }
+    )  # fmt: skip
+    rows = Recorder(scenario, clock).records
+    assert np.array_equal(rows["serial"], np.arange(len(rows)))
+    assert np.count_nonzero(rows["ending"] == FAILED) == 4  # who was there
+    left = rows[rows["ending"] == IN_FLIGHT]
+    assert len(left) > 50
+    assert (left["arrived_s"] < 5.0).all()
+    assert (rows["ending"][rows["arrived_s"] >= 5.0] == SHED).all()

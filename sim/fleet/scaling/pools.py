@@ -16,6 +16,7 @@ from sim.fleet.scaling.capacity import Capacity
 from sim.fleet.scaling.ledger import Ledger
 from sim.fleet.scaling.spot import Interruptions
 from sim.fleet.scaling.starts import starts_of
+from sim.spec.companions import before_check
 from sim.spec.scaling import most_serving, num_warm, startup_of
 
 
@@ -39,7 +40,8 @@ class ScaledPools:
             pool = scenario.pool(name)
             if startup_of(pool) is None:
                 continue
-            answered = [scenario.fleet.paths[kind.path][-1].pool == name for kind in built.source.classes]
+            paths = [before_check(scenario.fleet.paths[kind.path]) for kind in built.source.classes]
+            answered = [path[-1].pool == name for path in paths]
             base = pool.spot.on_demand_base if pool.spot else None
             ledger = Ledger(clock.plane, number, np.array(answered, dtype=np.bool_), base)
             starts = starts_of(pool, profile, scenario.seed, number)

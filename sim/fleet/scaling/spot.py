@@ -1,16 +1,17 @@
 """Spot capacity: replicas that are taken back, alone or several together, after a notice.
 
-A replica that takes requests drains from the notice on; one that starts or is warm is gone at once. Who is left is
-ordered anew by the pool's rules (`capacity`), so a replacement starts at the notice too.
+A replica that takes requests drains from the notice on, and fails at its end; one that starts or is warm is gone at
+once. Who is left is ordered anew by the pool's rules (`capacity`), so a replacement starts at the notice too.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from sim.fleet.faults import fail_together
 from sim.fleet.scaling.capacity import Capacity, Process
 from sim.fleet.scaling.starts import ALL, Draws
-from sim.plane.tables import ACTIVE, DRAINING, STARTING, WARM
+from sim.plane.tables import ACTIVE, DRAINING, OFF, STARTING, WARM
 from sim.spec.startup import Spot
 from sim.traffic import draws
 
@@ -69,8 +70,9 @@ class Interruptions:
         capacity.reconcile()
 
     def _end(self, n: int, occurrence: int) -> Process:
-        """Whoever has not drained by the end of the notice is cut off."""
-        capacity = self._capacity
-        yield capacity.clock.at(capacity.clock.env.now + self._spot.notice_s)
+        """Whoever has not drained by the end of the notice is cut off, and its requests go elsewhere, or fail."""
+        capacity, clock = self._capacity, self._capacity.clock
+        yield clock.at(clock.env.now + self._spot.notice_s)
         if capacity.is_current(n, occurrence) and capacity.states[n] == DRAINING:
             capacity.ledger.num_cut_off += 1
+            fail_together(clock, [capacity.first + n], OFF, self._spot.on_failure)

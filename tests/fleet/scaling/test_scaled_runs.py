@@ -119,6 +119,17 @@ def test_requests_are_judged_as_in_the_whole_result():
     assert found["slo_attainment_otherwise_frac"] == pytest.approx(met[~short].sum() / judged[~short].sum(), abs=1e-12)
 
 
+def test_a_pool_is_judged_by_what_it_answers_though_a_check_stands_behind_it():
+    pools = {"main": {"startup": START}, "guard": {"startup": START, "model": "llama-guard-3-1b"}}
+    check = {"pool": "guard", "kind": "classify", "mode": "stream", "prompt": "answer"}
+    fleet = {"pools": pools, "paths": {"default": [{"pool": "main"}, check]}}
+    played = Recorder(Scenario.from_dict(BASE | {"fleet": fleet, "horizon": "1 min"}))
+    by_pool = played.result["sim"]["by_pool"]
+    attained = played.result["sim"]["slo"]["slo_attainment_frac"]
+    assert by_pool["main"]["scaling"]["slo_attainment_otherwise_frac"] == attained
+    assert by_pool["guard"]["scaling"]["slo_attainment_otherwise_frac"] is None
+
+
 EVERYTHING = {
     "replicas": 2,
     "autoscaler": {
