@@ -8,6 +8,8 @@ from slow_companions import Companion
 from slow_replica import ACTIVE, DOWN, DRAINING, OFF, Replica
 from slow_request import FAILED, Request
 
+from sim.plane.building_work import has_work
+
 REPLICA = 4
 MOVED = 8
 FAIL, RETRY, RESUME = range(3)
@@ -70,7 +72,7 @@ class Failures:
             request.visit -= 1
             self.next_visit(request, now)
         record["classified_s"] = classified_s
-        if self.world.has_extras:
+        if self.world.has_extras or has_work(self.world):
             record["flags"] |= MOVED
         fits = replica.chunks_prompts or seq.num_tokens <= replica.pool.max_num_batched_tokens
         if on_failure == RESUME and fits:
