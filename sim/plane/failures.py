@@ -196,6 +196,7 @@ def clear(p, pool, s, r, now):
     gauge_kv(pool, s, now)
     health_at(p.health, r).failing = 0
     turn_off(p, pool, s, now)
+    let_in(p, pool, -1, now)  # with fewer replicas fewer places are kept for others
 
 
 @jit
