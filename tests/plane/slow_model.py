@@ -147,7 +147,8 @@ class Model(Drifts, Companions, Handovers, Senders, Limits, Gateways, Travels, C
         self.requests.append(request)
 
         self.set_out(request)
-        self.router.come(request, now)
+        if self.num_outages == 0:  # else it comes by no router
+            self.router.come(request, now)
         if self.num_outages > 0:
             self.end(request, FAILED, now, now)
         elif not self.is_let_in(now, request):
