@@ -36,9 +36,9 @@ def is_companion(p, slot):
 def first_to_time_out(p, slot, now):
     """Whose timer it is that goes off: a companion's limit of its time in a queue is before its request's timer."""
     c = companion_at(p.companions, slot)
-    if c.other >= 0 and c.is_companion == 0 and p.has_deadlines == 1 and deadline_at(p.deadlines, c.other).limit_s <= now:
-        return np.int64(c.other)
-    return slot
+    if c.other < 0 or c.is_companion == 1 or p.has_deadlines == 0:
+        return slot
+    return np.int64(c.other) if deadline_at(p.deadlines, c.other).limit_s <= now else slot
 
 
 @jit

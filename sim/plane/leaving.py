@@ -1,8 +1,6 @@
 """A request joins a replica, and leaves it for good: what that costs, who comes in its place, how it is taken out."""
 
 # ruff: noqa: ANN001, ANN201
-import numpy as np
-
 from sim.plane.batch import forget_outputs
 from sim.plane.companion_rows import companion_at
 from sim.plane.compiled import jit

@@ -66,9 +66,7 @@ def order_problems(paths: Mapping[str, Sequence[Visit]]) -> Iterator[tuple[str, 
             yield f"paths.{name}.{gates[1]}.mode", "a path has one gate at most; make the others serial"
 
 
-def whereabouts_problems(
-    paths: Mapping[str, Sequence[Visit]], pools: Mapping[str, Pool]
-) -> Iterator[tuple[str, str]]:
+def whereabouts_problems(paths: Mapping[str, Sequence[Visit]], pools: Mapping[str, Pool]) -> Iterator[tuple[str, str]]:
     """Yield classifiers beside the answer whose pool is not in every region in which their requests may be."""
     for name, visits in paths.items():
         check = check_of(visits)
@@ -76,7 +74,7 @@ def whereabouts_problems(
             if visit is not check and visit.mode != "gate":
                 continue
             served = before_check(visits)[-1:] if visit is check else visits[index + 1 :]
-            own = pools[visit.pool].regions if visit.pool in pools else {}
+            own = pools[visit.pool].regions if visit.pool is not None and visit.pool in pools else {}
             for region, other in _regions_of(served, pools).items():
                 if own and not own.get(region):
                     why = f"{visit.pool} has no replicas in region {region}, where pool {other} has"
@@ -90,8 +88,8 @@ def whereabouts_problems(
 
 def _regions_of(visits: Sequence[Visit], pools: Mapping[str, Pool]) -> dict[str, str]:
     """Return the regions in which visits may be made, and a pool that has replicas there."""
-    names = [visit.pool for visit in visits if visit.pool in pools]
-    return {region: name for name in names if name for region, count in pools[name].regions.items() if count}
+    names = [visit.pool for visit in visits if visit.pool is not None and visit.pool in pools]
+    return {region: name for name in names for region, count in pools[name].regions.items() if count}
 
 
 def _beside_problems(at: str, visits: Sequence[Visit], check: Visit | None) -> Iterator[tuple[str, str]]:

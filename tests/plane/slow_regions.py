@@ -70,7 +70,8 @@ class Travels:
             return False
         if request.heading is not None:
             request.at, request.heading = request.heading, None
-        if request.at is None and self.goes(request, request.home, regions.to_users_s[request.place][request.home], now):
+        first_s = regions.to_users_s[request.place][request.home]
+        if request.at is None and self.goes(request, request.home, first_s, now):
             return True
         pool = request.path[request.visit].pool
         stays, request.settles = request.settles and bool(self.members(pool, request.at)), False

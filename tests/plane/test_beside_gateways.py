@@ -72,7 +72,7 @@ def test_replicas_fail_beside_answers_behind_gateways(scene):
     agree(scene)
 
 
-# ------------------------------------------------------------------ by hand: answers at 1 s a step, guards at 1/8 s a token
+# ------------------------------------------------------------------ by hand: 1 s a step, guards 1/8 s a token
 
 ONE_PLACE = {"gateway": Gateway(max_outstanding=1, order="fifo")}
 

@@ -40,7 +40,7 @@ def test_plane_is_the_readable_model_in_general(scene):
     assert same_ways(reference, slow)
 
 
-# ------------------------------------------------------------------ by hand: answers at 1 s a step, guards at 1/8 s a token
+# ------------------------------------------------------------------ by hand: 1 s a step, guards 1/8 s a token
 
 SURE = 1.0 - 2.0**-53
 """So likely that it happens."""
@@ -78,7 +78,7 @@ def test_a_gate_goes_where_its_request_goes():
 
 
 def test_only_the_answer_decides_on_spilling_over():
-    """One answer fills a region. The second request goes west, and its gate with it, though the east's guard is idle."""
+    """One answer fills a region. The second goes west, and its gate with it, though the east's guard is idle."""
     done = guarded(EVERYWHERE, EVERYWHERE, rows((0.0, 8, 9), (1.5, 16, 3)), gate={}, regions=two_regions(spill_at=1.0))
     assert done["flags"].tolist() == [0, SPILLED]
     assert done["first_token_s"][1] == 1.5 + NEAR_S + BETWEEN_S + 2.0 + BETWEEN_S + NEAR_S

@@ -89,7 +89,7 @@ def test_a_pool_of_classifiers_beside_the_answer_may_have_a_gateway():
 def test_classifiers_beside_the_answer_are_wherever_their_requests_may_be():
     assert read_scenario(FLEET).fleet.regions.keys() == {"us", "eu"}
     wrong = told(FLEET.replace("{us: 1, eu: 1}", "{us: 2}"))
-    assert [(path, line) for path, line, _ in wrong] == [("fleet.paths.default.0.pool", 14), ("fleet.paths.default.2.pool", 16)]
+    assert [where[:2] for where in wrong] == [("fleet.paths.default.0.pool", 14), ("fleet.paths.default.2.pool", 16)]
     assert wrong[0][2] == (
         "guard has no replicas in region eu, where pool main has; a classifier beside the answer runs where its "
         "request is: add some to fleet.pools.guard.regions, or set mode: serial, which goes where replicas are"
