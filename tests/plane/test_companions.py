@@ -188,10 +188,12 @@ def test_a_replica_that_failed_has_forgotten_whose_pieces_were_to_come(on_failur
 def test_a_verdict_of_several_tokens_before_the_answer_is_no_piece_of_it():
     """It is written where the answer is, a second a token; only what follows is read, token by token."""
     judge = Visit(0, "classify", prompt="user", output_tokens=constant(6))
-    given = replace(guarded(check={"chunk_tokens": 1, "carry_over_tokens": 0}), paths={"main": (judge, Visit(0))})
-    done = both(Scene(given, rows((0.0, 5, 3), (2.5, 5, 3), (20.0, 5, 2))))
-    assert done["ending"].tolist() == [COMPLETED] * 3
-    assert (done["first_token_s"] - done["arrived_s"]).tolist() == [7.0, 7.5, 7.0]
+    check = {"chunk_tokens": 1, "carry_over_tokens": 0, "holds_back": True}
+    given = replace(guarded(check=check), paths={"main": (judge, Visit(0))})
+    done = both(Scene(given, rows((0.0, 5, 3), (20.0, 5, 2))))
+    assert done["ending"].tolist() == [COMPLETED] * 2
+    assert (done["first_token_s"] - done["arrived_s"]).tolist() == [7.125] * 2
+    assert (done["end_s"] - done["arrived_s"]).tolist() == [9.125, 8.125]
 
 
 def test_a_tandem_of_queues():
