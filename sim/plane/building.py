@@ -153,7 +153,7 @@ def build(plane: Plane, world: World, leap: bool, num_requests: int) -> None:
     plane.own("itl", num_itl * NUM_BINS)
     plane.own("spread", num_itl * NUM_BINS * world.speculates)
     plane.own("spent", len(world.classes) * len(world.accounts))
-    plane.own("out", 8 * width + 64)
+    plane.own("out", 16 * width + 256)
     plane.own("ended", width)
     plane.own("done", RECORDS + 4 * width)
     plane.own("arrivals", 1)

@@ -11,10 +11,10 @@ COMPANION = np.dtype(
         # the request's companion, or whose companion it is (-1: none); the check's visit; tokens of the answer: all, of
         # a piece, to be had, read; where the next piece ends; the token that the check flags (0: none)
         *((name, "i4") for name in ("other", "check", "length", "chunk", "ready", "checked", "boundary", "flagged_at")),
-        # it makes a visit; the gate's verdict is out; as the check's visit has it; the last token is out; it is on its
-        # way out
-        *((name, "i1") for name in ("is_companion", "busy", "gated", "holds_back", "answered", "quits")),
-        ("pad", "u1", 10),
+        # it makes a visit; the gate's verdict is not out; as the check's visit has it; the last token is out; it is on
+        # its way out; the gate begins where the request is going
+        *((name, "i1") for name in ("is_companion", "busy", "gated", "holds_back", "answered", "quits", "awaited")),
+        ("pad", "u1", 9),
     ]
 )
 """A request and its companion, by request row: a cache line, most of it used in the request's row. No rows where nobody

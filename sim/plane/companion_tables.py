@@ -39,13 +39,6 @@ def check_companions(world: World) -> None:
             raise ValueError(f"the check of {name!r} must be a classify visit, serial or stream, of a path")
         if check.prompt not in READS or check.chunk_tokens < 1 or check.carry_over_tokens < 0:
             raise ValueError(f"the check of {name!r} must read answer or exchange, in pieces of a token or more")
-    beside = [visit for path in world.paths.values() for visit in path if visit.mode == "gate"] + [
-        *world.checks.values()
-    ]
-    if any(world.pools[visit.pool].gateway is not None for visit in beside):
-        raise ValueError("a pool of classifiers beside an answer has no gateway")
-    if beside and world.regions is not None:
-        raise ValueError("a World with regions has no classifiers beside answers")
     if world.has_companions and not world.has_extras:
         raise ValueError("a World with gates or checks has extras")
 

@@ -16,7 +16,7 @@ from sim.plane.compiled import jit
 from sim.plane.deadlines import end_patience
 from sim.plane.drawing import draw_visit
 from sim.plane.leaving import is_nowhere, leave_pool, withdraw
-from sim.plane.tables import FREE, WITHHELD, extra_at, i4_at, request_at, visit_at, work_at
+from sim.plane.tables import FREE, WITHHELD, deadline_at, extra_at, i4_at, request_at, visit_at, work_at
 from sim.plane.work import block_chance
 
 
@@ -30,6 +30,15 @@ def has_companion(p, slot):
 def is_companion(p, slot):
     """Whether a row is a companion's."""
     return p.has_companions == 1 and companion_at(p.companions, slot).is_companion == 1
+
+
+@jit
+def first_to_time_out(p, slot, now):
+    """Whose timer it is that goes off: a companion's limit of its time in a queue is before its request's timer."""
+    c = companion_at(p.companions, slot)
+    if c.other < 0 or c.is_companion == 1 or p.has_deadlines == 0:
+        return slot
+    return np.int64(c.other) if deadline_at(p.deadlines, c.other).limit_s <= now else slot
 
 
 @jit
@@ -71,7 +80,7 @@ def engage(p, slot, q):
     d = companion_at(p.companions, mate)
     c.other, d.other = mate, slot
     c.is_companion, d.is_companion = 0, 1
-    c.busy = c.answered = c.quits = d.quits = c.ready = c.checked = c.flagged_at = c.holds_back = 0
+    c.busy = c.answered = c.quits = d.quits = c.ready = c.checked = c.flagged_at = c.holds_back = c.awaited = 0
     c.length = q.full_output
     c.gated = np.int64(first.gate >= 0)
     c.check = first.check

@@ -33,6 +33,7 @@ from sim.plane.queues import leave_running, leave_waiting
 from sim.plane.states import enter
 from sim.plane.tables import (
     ACTIVE,
+    CANDIDATE,
     DECODING,
     DOWN,
     DRAINING,
@@ -51,6 +52,7 @@ from sim.plane.tables import (
     request_at,
     visit_at,
     wait_at,
+    work_at,
 )
 from sim.plane.visits import enter_pool
 
@@ -176,6 +178,8 @@ def begin_anew(p, q, slot):
     if visit.streams == 1:
         q.first_token_s = np.nan
         forget_first(p, slot)
+    elif visit.role == CANDIDATE:
+        work_at(p.works, slot).first_s = np.nan
 
 
 @jit
@@ -196,6 +200,7 @@ def clear(p, pool, s, r, now):
     gauge_kv(pool, s, now)
     health_at(p.health, r).failing = 0
     turn_off(p, pool, s, now)
+    let_in(p, pool, -1, now)  # with fewer replicas fewer places are kept for others
 
 
 @jit

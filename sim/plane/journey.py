@@ -3,8 +3,8 @@
 # ruff: noqa: ANN001, ANN201
 import numpy as np
 
-from sim.metrics.records import ABANDONED, FAILED, RATE_LIMITED, REFUSED, TIMED_OUT
-from sim.plane.companions import engage, is_companion
+from sim.metrics.records import ABANDONED, FAILED, RATE_LIMITED, REFUSED
+from sim.plane.companions import engage, first_to_time_out, is_companion
 from sim.plane.compiled import jit
 from sim.plane.deadlines import GO_ON, TIME_OUT, be_patient, what_is_due
 from sim.plane.drawing import draw, lookup, lookup_tokens, whole_ns
@@ -31,7 +31,7 @@ from sim.plane.tables import (
 )
 from sim.plane.text import begin_text, go_on_with_text
 from sim.plane.views import come_by_router
-from sim.plane.visits import enter_pool, go_on, lengths, most_read, start_visit
+from sim.plane.visits import enter_pool, go_on, lengths, most_read, start_visit, time_out
 from sim.plane.work import GOES_ON, after_visit, begin_work, is_made, refusal_tokens, visit_lengths
 
 
@@ -174,11 +174,15 @@ def ring(p, slot, now):
     q = request_at(p.requests, slot)
     q.timer_s = FAR
     if q.state != THINKING:
+        if p.has_companions == 1:
+            slot = first_to_time_out(p, slot, now)
         due = what_is_due(p, slot, now)
         if due == GO_ON:
             enter_pool(p, slot, now)
+        elif due == TIME_OUT:
+            time_out(p, slot, now)
         else:
-            abort(p, slot, TIMED_OUT if due == TIME_OUT else ABANDONED, now)
+            abort(p, slot, ABANDONED, now)
         return
     if q.attempt > 0:
         p.num_retries += 1

@@ -1,9 +1,6 @@
 """A request joins a replica, and leaves it for good: what that costs, who comes in its place, how it is taken out."""
 
 # ruff: noqa: ANN001, ANN201
-import numpy as np
-
-from sim.metrics.records import TIMED_OUT
 from sim.plane.batch import forget_outputs
 from sim.plane.companion_rows import companion_at
 from sim.plane.compiled import jit
@@ -98,9 +95,8 @@ def depart(p, q, slot, now):
 
 
 @jit
-def leave_line(p, pool, slot, ending, now):
+def leave_line(p, pool, slot, now):
     """A request waits at a gateway no longer, for it ends."""
-    lane_of(p, pool, request_at(p.requests, slot)).num_timed_out += np.int64(ending == TIMED_OUT)
     leave_lane(p, pool, slot, now)
     pool.min_waiting = min(pool.min_waiting, pool.num_waiting)
     pool.num_left += 1
@@ -113,7 +109,7 @@ def withdraw(p, slot, ending, now):
     if q.aborted >= 0:  # on its way out
         return False
     if q.state == QUEUED:
-        leave_line(p, pool_at(p.pools, visit_at(p.visits, q.visit).pool), slot, ending, now)
+        leave_line(p, pool_at(p.pools, visit_at(p.visits, q.visit).pool), slot, now)
         return True
     if is_nowhere(q):
         return True

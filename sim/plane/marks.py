@@ -40,7 +40,7 @@ def next_end_s(p, s):
 def push_mark(p, s, slot, q):
     """A request begins to decode: note the step that ends its next piece, if that is not the answer's end."""
     c = companion_at(p.companions, slot)
-    if c.other < 0 or c.boundary >= q.output:
+    if c.other < 0 or c.boundary >= q.output or visit_at(p.visits, q.visit).streams == 0:
         return
     reader = reader_at(p.readers, s.number)
     i8_at(p.marks, s.base + reader.num_marks).v = ((q.end_step - (q.output - c.boundary)) << SLOT_BITS) | slot

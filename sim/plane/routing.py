@@ -71,9 +71,7 @@ def route(p, pool, q, slot, visit):
     if pool.router == LEAST_KV:
         return least_used(p, slot, view, blocks_for(q.prompt, pool.block_size))
     if pool.router == SESSION_AFFINITY:
-        if p.has_companions == 1 and companion_at(p.companions, slot).is_companion == 1:
-            slot = np.int64(companion_at(p.companions, slot).other)
-        home = i4_at(p.homes, slot * p.num_homes + visit.home)
+        home = home_of(p, slot, visit)
         is_near = begin <= home.v < end and replica_at(p.replicas, home.v).state == ACTIVE
         if not is_near or is_overloaded(p, pool, view, home.v):
             home.v = less_busy_of_two(p, view, q, visit)
@@ -89,6 +87,14 @@ def route(p, pool, q, slot, visit):
 
 
 @jit
+def home_of(p, slot, visit):
+    """Where the conversation's last visit to a pool was; a companion's conversation is its request's."""
+    if p.has_companions == 1 and companion_at(p.companions, slot).is_companion == 1:
+        slot = np.int64(companion_at(p.companions, slot).other)
+    return i4_at(p.homes, slot * p.num_homes + visit.home)
+
+
+@jit
 def idlest_of(p, pool):
     """The first of a pool's active replicas with fewest outstanding requests, whichever router sent them."""
     return idlest(p, (np.int64(pool.first_replica), np.int64(pool.num_active), np.int64(p.outstanding), np.int64(0)))
@@ -98,7 +104,7 @@ def idlest_of(p, pool):
 def be_sent(p, pool, q, slot, visit, r):
     """A request is sent to a replica that its router did not choose: that is where its texts are from now on."""
     if pool.router == SESSION_AFFINITY:
-        i4_at(p.homes, slot * p.num_homes + visit.home).v = r
+        home_of(p, slot, visit).v = r
     elif pool.router == PREFIX_AFFINITY and p.index_blocks > 0:
         remember(p, q, slot, visit.pool, r)
 

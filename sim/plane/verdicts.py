@@ -20,6 +20,7 @@ from sim.plane.tables import (
     extra_at,
     i4_at,
     i8_at,
+    pool_at,
     request_at,
     visit_at,
 )
@@ -149,11 +150,12 @@ def read_amid_leap(p, s, r, now):
     prefetch(request_at(p.requests, companion_at(p.companions, i8_at(p.marks, s.base).v & SLOT_MASK).other))
     reader_at(p.readers, r).passed = step
     reach_marks(p, s, step)
-    waiting = s.num_waiting
+    pool = pool_at(p.pools, s.pool)
+    waiting, left = s.num_waiting, pool.num_left
     s.doing = IDLE
     read_along(p, now)
     s.doing = DECODE
-    if s.num_aborts > 0 or s.num_waiting != waiting:
+    if s.num_aborts > 0 or s.num_waiting != waiting or pool.num_left != left:
         s.target = step + s.depth
         return False
     emit(p, next_end_s(p, s), STEP, r, r)

@@ -3,7 +3,7 @@
 # ruff: noqa: ANN001, ANN201
 import numpy as np
 
-from sim.metrics.records import BLOCKED, COMPLETED, SHED
+from sim.metrics.records import BLOCKED, COMPLETED, SHED, TIMED_OUT
 from sim.plane.companion_rows import companion_at
 from sim.plane.compiled import jit
 from sim.plane.deadlines import delay
@@ -11,10 +11,11 @@ from sim.plane.drawing import draw, whole_ns
 from sim.plane.drifts import open_busted_text
 from sim.plane.endings import end_request
 from sim.plane.gateway import count_in, has_place, join_lane, lane_of, may_start, shed_for, tag_first
-from sim.plane.leaving import depart, join_replica, leave_line
+from sim.plane.leaving import depart, join_replica, leave_line, let_in
 from sim.plane.loading import forget_load
 from sim.plane.regions import travels
 from sim.plane.routing import be_sent, idlest_of, route
+from sim.plane.routing_rows import place_at
 from sim.plane.tables import (
     DECODE_SIDE,
     DRAFT,
@@ -59,9 +60,15 @@ def start_visit(p, slot, now):
 
 @jit
 def open_gate(p, slot, now):
-    """A request's companion makes the visit of its gate. False if there is no such pool any more: both have ended."""
+    """A request's companion makes the visit of its gate. False if there is no place for it: both have ended.
+
+    Where there are regions it begins when the request has come to that of the visit after it.
+    """
     request_at(p.requests, slot).state = WITHHELD
     c = companion_at(p.companions, slot)
+    if p.num_regions > 0:
+        c.awaited = 1
+        return True
     c.busy = 1
     begin_visit(p, c.other, now)
     return c.other >= 0
@@ -97,16 +104,44 @@ def open_visit(p, slot):
 
 @jit
 def enter_pool(p, slot, now):
-    """A request comes to the pool of its present visit: a replica is chosen, and it joins the queue there."""
+    """A request comes to the pool of its present visit; on the way to another region it is not there yet."""
     q = request_at(p.requests, slot)
     visit = visit_at(p.visits, q.visit)
-    pool = pool_at(p.pools, visit.pool)
     if visit.special == 1:
         end_wait(p, slot)
     if visit.first == 1 and np.isnan(q.classified_s):  # not when it comes from another region
         q.classified_s = now
-    if p.num_regions > 0 and travels(p, q, slot, visit.pool, now):
-        return
+    if p.num_regions == 0 or is_there(p, q, slot, visit, now):
+        line_up(p, slot, now)
+
+
+@jit
+def is_there(p, q, slot, visit, now):
+    """Whether a request is in the region of its visit. A companion is where its request is, and does not travel."""
+    if p.has_companions == 0:
+        return not travels(p, q, slot, visit.pool, now)
+    c = companion_at(p.companions, slot)
+    if c.is_companion == 1:
+        place_at(p.places, slot).at = place_at(p.places, c.other).at
+        return True
+    if travels(p, q, slot, visit.pool, now):
+        return False
+    if c.other >= 0 and c.awaited == 1:
+        c.awaited = 0
+        c.busy = 1
+        place_at(p.places, c.other).at = place_at(p.places, slot).at
+        open_visit(p, c.other)
+        line_up(p, c.other, now)
+        return c.other >= 0
+    return True
+
+
+@jit
+def line_up(p, slot, now):
+    """A request is at the pool of its present visit: a replica is chosen, and it joins the queue there."""
+    q = request_at(p.requests, slot)
+    visit = visit_at(p.visits, q.visit)
+    pool = pool_at(p.pools, visit.pool)
     if pool.gated == 1 and not passes(p, pool, q, slot, now):
         return
     r = route(p, pool, q, slot, visit)
@@ -141,6 +176,8 @@ def passes(p, pool, q, slot, now):
             lane_of(p, pool, request_at(p.requests, victim)).num_shed += 1
             leave_gateway(p, pool, victim, SHED, now)
         join_lane(p, pool, q, slot, now)
+        if victim >= 0 and p.has_companions == 1:  # its companion, or its request, may have left a place
+            let_in(p, pool, -1, now)
         return False
     lane.num_shed += 1
     pool.num_left += 1
@@ -151,8 +188,17 @@ def passes(p, pool, q, slot, now):
 @jit
 def leave_gateway(p, pool, slot, ending, now):
     """A request ends while it waits at a gateway."""
-    leave_line(p, pool, slot, ending, now)
+    leave_line(p, pool, slot, now)
     end_request(p, slot, ending, now)
+
+
+@jit
+def time_out(p, slot, now):
+    """A request, or a companion, has waited too long at a gateway."""
+    q = request_at(p.requests, slot)
+    pool = pool_at(p.pools, visit_at(p.visits, q.visit).pool)
+    lane_of(p, pool, q).num_timed_out += 1
+    leave_gateway(p, pool, slot, TIMED_OUT, now)
 
 
 @jit

@@ -218,7 +218,7 @@ def conclude(p, q, slot, visit, now):
         if is_final:
             return take_up(p, q, slot, w, now)
     if q.aborted >= 0:
-        q.emitted *= visit.streams
+        q.emitted *= visit.streams  # what no client gets
         return np.int64(q.aborted)
     if is_flagged(p, q, slot, visit):
         extra_at(p.extras, slot).flags |= CAUGHT

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sim.spec.fleet import Pool
     from sim.spec.visit import Visit
 
 ANSWERS = ("answer", "exchange")
@@ -63,6 +64,32 @@ def order_problems(paths: Mapping[str, Sequence[Visit]]) -> Iterator[tuple[str, 
         gates = [index for index, visit in enumerate(visits) if visit.mode == "gate"]
         if len(gates) > 1:
             yield f"paths.{name}.{gates[1]}.mode", "a path has one gate at most; make the others serial"
+
+
+def whereabouts_problems(paths: Mapping[str, Sequence[Visit]], pools: Mapping[str, Pool]) -> Iterator[tuple[str, str]]:
+    """Yield classifiers beside the answer whose pool is not in every region in which their requests may be."""
+    for name, visits in paths.items():
+        check = check_of(visits)
+        for index, visit in enumerate(visits):
+            if visit is not check and visit.mode != "gate":
+                continue
+            served = before_check(visits)[-1:] if visit is check else visits[index + 1 :]
+            own = pools[visit.pool].regions if visit.pool is not None and visit.pool in pools else {}
+            for region, other in _regions_of(served, pools).items():
+                if own and not own.get(region):
+                    why = f"{visit.pool} has no replicas in region {region}, where pool {other} has"
+                    help_ = f"add some to fleet.pools.{visit.pool}.regions"
+                    help_ += "" if visit is check else ", or set mode: serial, which goes where replicas are"
+                    yield (
+                        f"paths.{name}.{index}.pool",
+                        f"{why}; a classifier beside the answer runs where its request is: {help_}",
+                    )
+
+
+def _regions_of(visits: Sequence[Visit], pools: Mapping[str, Pool]) -> dict[str, str]:
+    """Return the regions in which visits may be made, and a pool that has replicas there."""
+    names = [visit.pool for visit in visits if visit.pool is not None and visit.pool in pools]
+    return {region: name for name in names for region, count in pools[name].regions.items() if count}
 
 
 def _beside_problems(at: str, visits: Sequence[Visit], check: Visit | None) -> Iterator[tuple[str, str]]:

@@ -23,7 +23,7 @@ from sim.spec.base import (
     Text,
     UsdPerHour,
 )
-from sim.spec.companions import before_check, order_problems
+from sim.spec.companions import before_check, order_problems, whereabouts_problems
 from sim.spec.faults import Deploy, Faults, fault_problems
 from sim.spec.gateway import Gateway
 from sim.spec.kv_offload import KvOffload
@@ -347,6 +347,8 @@ class Fleet(Spec):
         yield from fault_problems(self.pools, self.paths, self.faults, self.deploys)
         kinds = [visit.kind for visits in self.paths.values() for visit in visits]
         yield from region_problems(self.regions, self.pools, kinds, self.spill_at)
+        if self.regions:
+            yield from whereabouts_problems(self.paths, self.pools)
         yield from routing_problems(self.router, self.routing, self.placement, self.pools)
         num_replicas = sum(pool.max_replicas or self.peak_replicas(name) for name, pool in self.pools.items())
         yield from index_problems(self.router, self.pools, self.routing, num_replicas)

@@ -16,7 +16,7 @@ from sim.spec import Scenario
 
 DAY_S = 86_400.0
 TRACES = Path(__file__).parent / "data"
-COMPANIONS_ANYWHERE = False
+COMPANIONS_ANYWHERE = True
 """Whether classifiers beside the answer are drawn together with gateways of their pools, and with regions."""
 
 

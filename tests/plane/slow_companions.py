@@ -32,6 +32,9 @@ class Companion(Request):
     flagged_at: int = 0
     """The token of the answer that the check finds, 0: none."""
 
+    awaited: bool = False
+    """Its gate begins where the request is going."""
+
     is_last = False
     """Its visits never are; the annotation is left out, for this is no field."""
 
@@ -42,6 +45,11 @@ class Companion(Request):
     @property
     def is_billed(self) -> bool:
         return False
+
+    @property
+    def busy(self) -> bool:
+        """Whether it makes a visit: at a replica, or in line for one."""
+        return self.replica is not None or self.gate is not None
 
     @property
     def holds_back(self) -> bool:
@@ -68,6 +76,7 @@ class Companions:
     is_flagged: Any
     withdraw: Any
     end: Any
+    back: Any
 
     def check_of(self, request: Request) -> list[Visit]:
         """The check of a request's path."""
@@ -99,9 +108,14 @@ class Companions:
         request.mate = mate
 
     def open_gate(self, request: Request, now: float) -> bool:
-        """The gate's visit begins, and the request goes to the visit after it; false if there is no such pool."""
+        """The gate's visit begins, and the request goes to the visit after it; false if there is no such pool.
+
+        In a fleet of regions it begins when the request has come to that of the visit after it.
+        """
         request.mate.visit = request.visit
-        self.enter_pool(request.mate, now)
+        request.mate.awaited = self.world.regions is not None
+        if not request.mate.awaited:
+            self.enter_pool(request.mate, now)
         return not request.ended
 
     def settle(self, request: Request, ending: int, t_s: float, now: float) -> bool:
@@ -114,7 +128,7 @@ class Companions:
                 self.end(owner, ending, now, now)
             return False
         mate = request.mate
-        if mate is not None and mate.replica is not None and not self.withdraw(mate, ending, now):
+        if mate is not None and mate.busy and not self.withdraw(mate, ending, now):
             request.abort = (ending, t_s)
             return False
         request.mate = None
@@ -171,8 +185,11 @@ class Companions:
             caught = self.is_flagged(mate, visit)
         if caught:
             record["flags"] |= CAUGHT
+            told_s = now + self.back(request, ends=True)
             if self.withdraw(request, BLOCKED, now):
-                self.end(request, BLOCKED, now, now)
+                self.end(request, BLOCKED, told_s, now)
+            else:
+                request.abort = BLOCKED, told_s
             return
         if not mate.holds_back or mate.checked > 0:
             self.show(request, now)
@@ -184,14 +201,15 @@ class Companions:
         """The client gets what there is."""
         record, mate = request.record, request.mate
         if math.isnan(record["first_token_s"]) and not math.isnan(mate.first_s):
-            record["first_token_s"] = now + self.world.pools[request.path[-1].pool].frontend_s
+            frontend_s = self.world.pools[request.path[-1].pool].frontend_s
+            record["first_token_s"] = now + frontend_s + self.back(request)
             record["verdict_s"] = now - mate.first_s
             request.patience = False
 
     def read_on(self, request: Request, now: float) -> None:
         """The next piece, if the companion is idle and the piece is there; after the last the request completes."""
         mate = request.mate
-        if mate.replica is not None:
+        if mate.busy:
             return
         if mate.check is not None and mate.checked < mate.ready:
             whole = mate.check.mode == "serial"
@@ -200,4 +218,4 @@ class Companions:
             self.enter_pool(mate, now)
         elif mate.answered:
             frontend_s = self.world.pools[request.path[-1].pool].frontend_s
-            self.end(request, COMPLETED, mate.last_s + frontend_s, now)
+            self.end(request, COMPLETED, mate.last_s + frontend_s + self.back(request, ends=True), now)

@@ -93,13 +93,15 @@ class Controls:
         elif what == "go_on":
             if not request.ended:
                 self.enter_pool(request, now)
-        elif what.startswith("limit"):
-            self.abort(request, TIMED_OUT, now)
+        elif what in (request.limit, getattr(request.mate, "limit", "")):
+            late = request if what == request.limit else request.mate
+            self.leave_lane(late, now)
+            self.end(late, TIMED_OUT, now, now)
         else:
             self.abort(request, ABANDONED, now)
 
     def is_live(self, request: Request, what: str) -> bool:
         """Whether a timer is still waited for."""
-        if what.startswith("limit"):
-            return request.gate is not None and what == f"limit {request.visit}"
+        if what.startswith(("limit", "beside")):
+            return what in (request.limit, getattr(request.mate, "limit", ""))
         return bool({"patience": request.patience, "delay": request.is_delayed}.get(what, True))

@@ -25,6 +25,8 @@ class Failures:
     control: Any
     end: Any
     tally: Any
+    count_out: Any
+    let_in: Any
     next_visit: Any
     enter_pool: Any
     schedule_event: Any
@@ -52,11 +54,17 @@ class Failures:
                 if seq.request.seq is seq:  # else it left with its request, or its companion
                     self.send_away(seq.request, replica, on_failure, now)
             replica.turn_off()
+            self.let_in(self.pool_of(replica), None, now)
+
+    def pool_of(self, replica: Replica) -> int:
+        """Number of a replica's pool."""
+        return next(number for number, members in enumerate(self.pools) if replica in members)
 
     def send_away(self, request: Request, replica: Replica, on_failure: int, now: float) -> None:
         seq, record = request.seq, request.record
         replica.leave(seq, now)
         self.tally(request)
+        self.count_out(request)
         request.seq = request.replica = None
         pool = request.path[request.visit].pool
         if request.abort is not None:
@@ -66,26 +74,28 @@ class Failures:
             self.end(request, FAILED, now, now)
             return
         classified_s = record["classified_s"]
+        if self.world.has_extras or has_work(self.world):
+            record["flags"] |= MOVED
+        fits = replica.chunks_prompts or seq.num_tokens <= replica.pool.max_num_batched_tokens
+        if on_failure == RESUME and fits:
+            request.kept = seq.num_emitted, seq.scheduled_s, seq.cached_tokens
+        elif request.answering:
+            record["scheduled_s"] = record["first_token_s"] = math.nan
+            record["output_tokens"] = request.num_before
+            record["cached_tokens"] *= request.path[request.visit].kind == "decode"
+            if request.mate is not None:
+                request.mate.first_s = math.nan
         if isinstance(request, Companion):
             self.enter_pool(request, now)
         else:
             request.visit -= 1
             self.next_visit(request, now)
         record["classified_s"] = classified_s
-        if self.world.has_extras or has_work(self.world):
-            record["flags"] |= MOVED
-        fits = replica.chunks_prompts or seq.num_tokens <= replica.pool.max_num_batched_tokens
-        if on_failure == RESUME and fits:
-            request.seq.num_emitted = seq.num_emitted
-            request.seq.scheduled_s, request.seq.cached_tokens = seq.scheduled_s, seq.cached_tokens
-        elif request.answering:
-            record["scheduled_s"] = record["first_token_s"] = math.nan
-            if request.mate is not None:
-                request.mate.first_s = math.nan
 
-    def do_up(self, _now: float, number: int) -> None:
+    def do_up(self, now: float, number: int) -> None:
         if self.replicas[number].state in (DOWN, OFF):
             self.replicas[number].state = ACTIVE
+            self.let_in(self.pool_of(self.replicas[number]), None, now)
 
     def do_leave(self, _now: float, number: int, then: str) -> None:
         """One replica drains."""

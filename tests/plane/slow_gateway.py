@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import slow_draws as draws
+from slow_companions import Companion
 from slow_replica import ACTIVE
 from slow_request import SHED, Request
 
@@ -106,6 +107,7 @@ class Gateways:
             if gate.may_start(lane):
                 gate.count_in(lane, self.work(request, visit) if self.predicts(gate) else 0)
                 return False
+        victim_left = False
         if len(lane.waiting) >= lane.promise.max_queue:
             self.end(request, SHED, now, now)
             return True
@@ -117,13 +119,18 @@ class Gateways:
             self.end(victim, SHED, now, now)
             if victim is request:
                 return True
+            victim_left = True
         lane.waiting.append(request)
         request.gate, request.gate_number, request.queued_s = gate, gate.num_joined, now
         gate.num_joined += 1
         limit_s = lane.promise.queue_time_limit_s
         if limit_s < math.inf:
             due_s = draws.whole_ns(now + limit_s)
-            self.push(due_s, TIMER, request.record["serial"], f"limit {request.visit}")
+            which = "beside" if isinstance(request, Companion) else "limit"  # in the order of the alphabet
+            request.limit = f"{which} {visit.pool} {request.gate_number}"
+            self.push(due_s, TIMER, request.record["serial"], request.limit)
+        if victim_left and self.world.has_companions:
+            self.let_in(visit.pool, None, now)
         return True
 
     def dearness(self, lane: Lane) -> tuple[int, float]:
@@ -132,8 +139,9 @@ class Gateways:
 
     def leave_lane(self, request: Request, now: float) -> None:
         request.gate.lanes[request.kind.tier].waiting.remove(request)
-        request.gate = None
-        request.record["gateway_s"] += now - request.queued_s
+        request.gate, request.limit = None, ""
+        if not isinstance(request, Companion):
+            request.record["gateway_s"] += now - request.queued_s
 
     def count_out(self, request: Request) -> None:
         """A request has left its replica: its work is known."""

@@ -147,7 +147,8 @@ class Model(Drifts, Companions, Handovers, Senders, Limits, Gateways, Travels, C
         self.requests.append(request)
 
         self.set_out(request)
-        self.router.come(request, now)
+        if self.num_outages == 0:  # else it comes by no router
+            self.router.come(request, now)
         if self.num_outages > 0:
             self.end(request, FAILED, now, now)
         elif not self.is_let_in(now, request):
@@ -184,6 +185,11 @@ class Model(Drifts, Companions, Handovers, Senders, Limits, Gateways, Travels, C
             record["classified_s"] = now
         if self.travels(request, now):
             return
+        if request.mate is not None and request.mate.awaited:
+            request.mate.awaited = False
+            self.enter_pool(request.mate, now)
+            if request.ended:
+                return
         content = request.content
         if request.role == GUARD:
             content = self.texts.visit(record, request.path_name, request.visit, request.told_turn, request.piece_start)
@@ -212,6 +218,9 @@ class Model(Drifts, Companions, Handovers, Senders, Limits, Gateways, Travels, C
         lengths = request.lengths(visit)
         request.seq = Sequence(request, record["serial"], *lengths, content, priority, record["arrived_s"])
         request.seq.fetches, request.seq.num_emitted = visit.kind == "decode", request.num_before
+        if request.kept is not None:
+            request.seq.num_emitted, request.seq.scheduled_s, request.seq.cached_tokens = request.kept
+            request.kept = None
         request.replica = replica
         replica.join(request.seq)
         if not replica.has_event:

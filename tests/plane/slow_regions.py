@@ -3,6 +3,7 @@
 from typing import Any
 
 import slow_draws as draws
+from slow_companions import Companion
 
 from sim.plane.world import World
 
@@ -30,7 +31,7 @@ class Travels:
             request.place += word >= min(total * 2.0**64, 2.0**64 - 2048.0)
         row = list(regions.to_users_s[request.place])
         request.home = row.index(min(row))
-        request.at, request.settles = None, False
+        request.at, request.heading, request.settles = None, None, False
 
     def members(self, pool: int, region: int) -> list[Any]:
         """The active replicas of a pool in a region."""
@@ -61,13 +62,17 @@ class Travels:
         return (free or active or [at])[0]
 
     def travels(self, request: Any, now: float) -> bool:
-        """Whether a request has to go elsewhere first, and takes time for that."""
+        """Whether a request has to go elsewhere first, and takes time for that. A companion is where its request is."""
         if (regions := self.world.regions) is None:
             return False
-        if request.at is None:
-            request.at = request.home
-            if self.takes(request, regions.to_users_s[request.place][request.home], now):
-                return True
+        if isinstance(request, Companion):
+            request.at = request.owner.at
+            return False
+        if request.heading is not None:
+            request.at, request.heading = request.heading, None
+        first_s = regions.to_users_s[request.place][request.home]
+        if request.at is None and self.goes(request, request.home, first_s, now):
+            return True
         pool = request.path[request.visit].pool
         stays, request.settles = request.settles and bool(self.members(pool, request.at)), False
         to = request.at if stays else self.choose(pool, request.at)
@@ -76,13 +81,15 @@ class Travels:
         if self.located(pool, request.at):
             request.record["flags"] |= SPILLED
         takes_s = regions.between_s[request.at][to]
-        request.at, request.settles = to, takes_s > 0.0
-        return self.takes(request, takes_s, now)
+        request.settles = takes_s > 0.0
+        return self.goes(request, to, takes_s, now)
 
-    def takes(self, request: Any, takes_s: float, now: float) -> bool:
-        """A way takes so long: whether that is any time at all."""
+    def goes(self, request: Any, to: int, takes_s: float, now: float) -> bool:
+        """A request goes to a region, which takes so long: whether that is any time at all."""
         if takes_s <= 0.0:
+            request.at = to
             return False
+        request.heading = to
         t_s = draws.whole_ns(now + takes_s)
         request.record["network_s"] += t_s - now
         self.push(t_s, TIMER, request.record["serial"], "go_on")
@@ -90,7 +97,7 @@ class Travels:
 
     def back(self, request: Any, *, ends: bool = False) -> float:
         """How long what a replica says takes to the client; counted where it ends so."""
-        if (regions := self.world.regions) is None:
+        if (regions := self.world.regions) is None or request.at is None:
             return 0.0
         way_s = regions.between_s[request.at][request.home] + regions.to_users_s[request.place][request.home]
         request.record["network_s"] += way_s * ends

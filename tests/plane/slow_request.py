@@ -54,8 +54,10 @@ class Request:
     place: int = 0
     home: int = 0
     at: int | None = None
+    heading: int | None = None
     settles: bool = False
-    """Where its sender is, the nearest region to that, the region it is in, and whether it stays there."""
+    """Where its sender is, the nearest region to that, the region it is in, that to which it is under way, and whether
+    it stays there."""
     seq: Sequence | None = None
     replica: Replica | None = None
     patience: bool = False
@@ -75,9 +77,12 @@ class Request:
     is_busted: bool = False
     """Which is text that nobody else has."""
     gate: Any = None
-    """The gateway where it waits, since when, and its number there."""
+    """The gateway where it waits, since when, its number there, and the timer that ends that."""
     gate_number: int = 0
     queued_s: float = math.nan
+    limit: str = ""
+    kept: tuple[int, float, int | None] | None = None
+    """Tokens that it had when its replica failed, when it began, and what it found in the cache: it goes on there."""
     visit_lengths: tuple[int, int] = (0, 0)
     """Prompt and output of the present visit [tokens]."""
     prompt_tokens: int = 0

@@ -116,7 +116,8 @@ class Router:
         """Requests at a replica that came by the same router."""
         if len(self.up) == 1:
             return int(replica.outstanding)
-        others = [other for other in self.model.requests if other.replica is replica and other is not request]
+        senders = (part for one in self.model.requests for part in (one, one.mate) if part is not None)
+        others = [other for other in senders if other.replica is replica and other is not request]
         return sum(other.router == request.router for other in others)
 
     def better_of_two(self, request: Any, candidates: list[Any]) -> Any:

@@ -185,6 +185,31 @@ def test_a_replica_that_failed_has_forgotten_whose_pieces_were_to_come(on_failur
     assert set(done["ending"].tolist()) == {COMPLETED, FAILED}
 
 
+def test_a_verdict_of_several_tokens_before_the_answer_is_no_piece_of_it():
+    """It is written where the answer is, a second a token; only what follows is read, token by token."""
+    judge = Visit(0, "classify", prompt="user", output_tokens=constant(6))
+    check = {"chunk_tokens": 1, "carry_over_tokens": 0, "holds_back": True}
+    given = replace(guarded(check=check), paths={"main": (judge, Visit(0))})
+    done = both(Scene(given, rows((0.0, 5, 3), (20.0, 5, 2))))
+    assert done["ending"].tolist() == [COMPLETED] * 2
+    assert (done["first_token_s"] - done["arrived_s"]).tolist() == [7.125] * 2
+    assert (done["end_s"] - done["arrived_s"]).tolist() == [9.125, 8.125]
+
+
+def test_a_candidate_that_begins_anew_is_withheld_from_its_new_first_token_on():
+    """Its replica fails at 2.5 s; at the other its first token is out at 3.5 s, its last at 5.5, the verdict at 6.5."""
+    judge = Visit(0, "classify", prompt="user", escalate_frac=2.0**-60)
+    given = world(
+        (pool(c0=1.0, num_replicas=2, max_replicas=2),),
+        paths={"main": (Visit(0), judge, Visit(0))},
+        has_extras=True,
+        has_faults=True,
+        router="round_robin",
+    )
+    (record,) = both(Scene(given, rows((0.0, 5, 3)), commands=((2.5, "fail", [0], DOWN, failures.RETRY),)))
+    assert (record["ending"], record["end_s"], record["verdict_s"]) == (COMPLETED, 6.5, 3.0)
+
+
 def test_a_tandem_of_queues():
     """A serial check behind the answer is a second server in line: departures are those of a tandem (Burke)."""
     random = np.random.default_rng(1)

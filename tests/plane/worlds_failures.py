@@ -48,13 +48,18 @@ def faults(draw, clock, origin_s, pools):
     return found
 
 
+def failing_scenes(*, exact, **settings):
+    """A scene of worlds.py with faults."""
+    return failing(scenes(exact=exact, **settings), exact=exact)
+
+
 @st.composite
-def failing_scenes(draw, *, exact, **settings):
+def failing(draw, scenes, *, exact):
     """A scene with faults, in place of the drains that it had."""
-    scene = draw(scenes(exact=exact, **settings))
+    scene = draw(scenes)
     clock = Clock(exact=exact, seed=0 if exact else draw(st.integers(0, 1 << 16)), unit=draw(st.sampled_from([1, 16])))
     pools = tuple(draw(versions(clock, pool)) for pool in scene.world.pools)
     given = [command for command in scene.commands if command[1] != "drain"]
     given += draw(faults(clock, scene.world.start_s, pools))
-    world = replace(scene.world, pools=pools, has_faults=True, has_extras=draw(st.booleans()))
+    world = replace(scene.world, pools=pools, has_faults=True, has_extras=draw(st.booleans()) or scene.world.has_extras)
     return Scene(world, scene.rows, scene.segments, tuple(sorted(given, key=lambda command: command[0])), scene.until)
