@@ -35,38 +35,38 @@ def agree(scene):
     assert identical(reference, run_plane(scene, leap=False))
 
 
-@settings(max_examples=4 * SCENES, **FREELY)
+@settings(max_examples=SCENES, **FREELY)
 @given(beside(gated(exact=True)))
 def test_plane_is_the_readable_model_to_the_bit(scene):
     agree(scene)
 
 
-@settings(max_examples=2 * SCENES, **FREELY)
+@settings(max_examples=SCENES, **FREELY)
 @given(beside(gated(exact=False)))
 def test_plane_is_the_readable_model_in_general(scene):
     slow = play_scene(scene, exact=False)
     assert compare(run_plane(scene), slow, time_tol=1e-9) == []
 
 
-@settings(max_examples=SCENES, **FREELY)
+@settings(max_examples=SCENES // 2, **FREELY)
 @given(beside(gated(exact=True, kinds=(PLAIN, PIPELINE, SPECULATION))))
 def test_step_by_step(scene):
     agree(scene)
 
 
-@settings(max_examples=SCENES, **FREELY)
+@settings(max_examples=SCENES // 2, **FREELY)
 @given(beside(gated(exact=True, split=True)))
 def test_with_answers_from_two_pools(scene):
     agree(scene)
 
 
-@settings(max_examples=SCENES, **FREELY)
+@settings(max_examples=SCENES // 2, **FREELY)
 @given(failing(gated(exact=True), exact=True))
 def test_replicas_fail_behind_gateways(scene):
     agree(scene)
 
 
-@settings(max_examples=4 * SCENES, **FREELY)
+@settings(max_examples=SCENES, **FREELY)
 @given(beside(failing(gated(exact=True), exact=True)))
 def test_replicas_fail_beside_answers_behind_gateways(scene):
     agree(scene)

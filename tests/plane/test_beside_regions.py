@@ -20,7 +20,7 @@ FREELY = {
 }
 
 
-@settings(max_examples=4 * SCENES, **FREELY)
+@settings(max_examples=SCENES, **FREELY)
 @given(beside(regional_scenes(exact=True)))
 def test_plane_is_the_readable_model_to_the_bit(scene):
     slow = play_scene(scene, exact=True)
@@ -31,7 +31,7 @@ def test_plane_is_the_readable_model_to_the_bit(scene):
     assert identical(reference, run_plane(scene, leap=False))
 
 
-@settings(max_examples=2 * SCENES, **FREELY)
+@settings(max_examples=SCENES, **FREELY)
 @given(beside(regional_scenes(exact=False)))
 def test_plane_is_the_readable_model_in_general(scene):
     slow = play_scene(scene, exact=False)
