@@ -194,7 +194,6 @@ def clear(p, pool, s, r, now):
     s.loose = -1
     s.booked_s = f8_at(p.stage_free, r).v = now
     s.booked_w = 0.0
-    s.unpromised = pool.usable
     if p.has_marks == 1:
         reader_at(p.readers, r).num_marks = 0
     gauge_kv(pool, s, now)
@@ -277,6 +276,7 @@ def seize_blocks(address, r, n, now):
             block_at(p.blocks, b).newer = x.seized - 1
             x.seized = b + 1
     x.num_seized += n
+    s.unpromised -= n
     gauge_kv(pool, s, now)
     return n
 
@@ -296,6 +296,7 @@ def give_back_blocks(address, r, now):
     end_leap(p, pool, s, r, now)
     gauge_kv(pool, s, now)
     s.free += n
+    s.unpromised += n
     while x.seized > 0:
         b = np.int64(x.seized - 1)
         x.seized = block_at(p.blocks, b).newer + 1

@@ -31,6 +31,7 @@ def turn_off(p, pool, s, now):
         s.state = x.leaves_to
         x.leaves_to = OFF
         x.num_seized = x.seized = 0
+        s.unpromised = pool.usable
         x.down_at_s = now
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from sim.metrics.records import BLOCKED, CAUGHT, COMPLETED, ESCALATED, REVISED, UNSAFE
 from sim.plane.compiled import jit
 from sim.plane.drawing import draw, draw_visit, lookup, lookup_tokens
+from sim.plane.health_rows import move_at
 from sim.plane.tables import (
     ANSWER,
     CANDIDATE,
@@ -214,7 +215,7 @@ def conclude(p, q, slot, visit, now):
     if visit.last == 1 or (visit.streams == 1 and (q.full_output == 1 or visit.role == CANDIDATE)):
         return finish_answer(p, q, slot, w)
     if visit.role == CANDIDATE:
-        set_aside(q, w)
+        set_aside(p, q, slot, w)
         if is_final:
             return take_up(p, q, slot, w, now)
     if q.aborted >= 0:
@@ -249,9 +250,13 @@ def finish_answer(p, q, slot, w):
 
 
 @jit
-def set_aside(q, w):
+def set_aside(p, q, slot, w):
     """A candidate is complete: its record is kept until it is known to be the answer."""
     w.visit, w.replica, w.cached, w.answer_s = q.visit, q.replica, q.cached, q.cost_s
+    if p.has_faults == 1:  # what it cost at replicas that failed is a part of it
+        move = move_at(p.moves, slot)
+        w.answer_s += move.lost_s
+        move.lost_s = 0.0
     w.classified_s, w.scheduled_s = q.classified_s, q.scheduled_s
     q.classified_s = q.scheduled_s = np.nan
     q.cost_s = 0.0

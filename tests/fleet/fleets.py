@@ -16,8 +16,6 @@ from sim.spec import Scenario
 
 DAY_S = 86_400.0
 TRACES = Path(__file__).parent / "data"
-COMPANIONS_ANYWHERE = True
-"""Whether classifiers beside the answer are drawn together with gateways of their pools, and with regions."""
 
 
 @st.composite
@@ -209,14 +207,14 @@ def scenarios(draw, *, weeks=False):
     found_pools["guard"] = draw(pools("llama-guard-3-1b", 2))
     if split:
         found_pools |= {name: plain(draw(pools("llama-3.1-8b", 2))) for name in ("prefill", "decode")}
-    beside = COMPANIONS_ANYWHERE or not is_regional
+    beside = not is_regional or found_pools["guard"]["replicas"] > 1  # they must be where requests are
     found_paths = {name: draw(paths(split=split, beside=beside)) for name in ("one", "two")}
     found_paths["small"] = [{"pool": "small"}]
     partitioned = not is_regional and found_pools["main"]["replicas"] > len(names) and some(draw, 4)
     if partitioned:
         found_pools["main"]["reserved"] = {names[0]: 1}
     ways = draw(places(traffic)) if is_regional else {}
-    gated = [] if is_regional else draw(gateways(found_pools, found_paths, anywhere=COMPANIONS_ANYWHERE))
+    gated = [] if is_regional else draw(gateways(found_pools))
     for name in gated:
         found_pools[name]["gateway"] = {
             "order": draw(st.sampled_from(["fifo", "priority", "fair"])),
@@ -235,7 +233,8 @@ def scenarios(draw, *, weeks=False):
         found_pools[name] |= draw(autoscaled(found_pools[name]["replicas"], horizon_s, spot=not loads))
     if is_regional:
         for pool in found_pools.values():
-            here = draw(st.integers(0, pool["replicas"])) if len(ways) == 2 else pool["replicas"]
+            least = int(pool is found_pools["guard"] and beside)
+            here = draw(st.integers(least, pool["replicas"] - least)) if len(ways) == 2 else pool["replicas"]
             pool["regions"] = dict(zip(ways, (here, pool["replicas"] - here), strict=False))
     fleet = {
         "pools": found_pools,

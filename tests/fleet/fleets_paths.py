@@ -100,9 +100,6 @@ _beside = beside
 
 
 @st.composite
-def gateways(draw, pools, paths, *, anywhere):
+def gateways(draw, pools):
     """Names of pools that have a gateway."""
-    check = any(visit.get("mode") == "gate" for visits in paths.values() for visit in visits)
-    check |= any(visits[-1].get("kind") == "classify" for visits in paths.values())
-    able = [name for name, pool in pools.items() if "reserved" not in pool]
-    return [name for name in able if (anywhere or not (check and name == "guard")) and some(draw)]
+    return [name for name, pool in pools.items() if "reserved" not in pool and some(draw)]
