@@ -316,7 +316,7 @@ MISTAKES: dict[str, Mistake] = {
         ("senders:a_retry_finds_its_own_question_in_the_cache",),
     ),
     "a first attempt's text cannot be found": Mistake(
-        in_(TEXT, ("        q.is_private = 0\n", "        pass\n")),
+        in_(TEXT, ("q.attempt == 0)\n        q.is_private = 0\n", "q.attempt == 0)\n")),
         ("senders:a_retry_finds_its_own_question_in_the_cache",),
     ),
     "an outage's door is shut to first attempts only": Mistake(
