@@ -163,7 +163,7 @@ class Witness:
     # Endings
 
     def abort(self, model, request, ending, now):
-        if request.ended or request.abort is not None:
+        if request.ended or request.abort is not None or request.replica is None:
             return
         seq = request.seq
         under_way = [entry for step in request.replica.in_flight for entry in step.entries if entry.seq is seq]
