@@ -130,10 +130,10 @@ def main() -> None:
     found["reference_kernel_s"] = {"best": min(references), "all": references}
     found["day_ns_per_request_over_reference_ns"] = 1e9 / max(rates) / (1e9 * min(references) / HEAP_OPERATIONS)
     for replicas in (32, MAIN_REPLICAS, 1024):
-        small = scaled(sim.load("meridian-1"), replicas / MAIN_REPLICAS, 4.0 if replicas < 100 else 2.0)
+        small = scaled(sim.load("meridian-1", override=["plain"]), replicas / MAIN_REPLICAS, 4.0 if replicas < 100 else 2.0)
         found[f"requests_per_s_at_{replicas}_replicas"] = max(rate(small)[0] for _ in range(3))
     found["simpy_requests_per_s"] = max(
-        rate(scaled(sim.load("meridian-1"), 0.05, 0.5), clock="simpy")[0] for _ in range(3)
+        rate(scaled(sim.load("meridian-1", override=["plain"]), 0.05, 0.5), clock="simpy")[0] for _ in range(3)
     )
     found["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(found, indent=2))

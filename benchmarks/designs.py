@@ -44,7 +44,7 @@ def scenario_of(plan, design, seed):
         changes |= {f"fleet.paths.{path}": design["path"] for path in PATHS}
     if "load" in design:
         changes["traffic.monthly_users"] = design["load"]
-    return sim.load("meridian-1", set=changes | design.get("set", {}))
+    return sim.load("meridian-1", override=["plain"], set=changes | design.get("set", {}))
 
 
 def figures(result):

@@ -70,7 +70,7 @@ def file_of(folder, seed, name):
 
 
 def play_all(given):
-    base = thinned(sim.load("meridian-1"))
+    base = thinned(sim.load("meridian-1", override=["plain"]))
     pools = compile_pools(base)
     jobs = [("calm", WEEKS * WEEK, {})] + [(drill.name, DRIFT_HOURS, drill.changes) for drill in DRILLS]
     for seed in range(*map(int, given.seeds.split(":"))):
@@ -97,7 +97,7 @@ def full_scale(scale):
     for pool, replicas in REPLICAS.items():
         changes[f"fleet.pools.{pool}.max_replicas"] = math.ceil(replicas * scale)
         changes[f"fleet.pools.{pool}.replicas"] = math.ceil(replicas * scale)
-    base = sim.load("meridian-1").replace("fleet.operations", [])
+    base = sim.load("meridian-1", override=["plain"]).replace("fleet.operations", [])
     if scale < 1.0:  # fewer replicas first, or the most would be fewer than they are
         changes = dict(reversed(changes.items()))
     return thinned(base, changes)
@@ -119,7 +119,7 @@ def read(file):
 
 
 def judge_all(given):
-    base = thinned(sim.load("meridian-1"))
+    base = thinned(sim.load("meridian-1", override=["plain"]))
     pools = compile_pools(base)
     layouts = Watch(build(base.replace("horizon", f"{WEEKS * WEEK} h"), pools))
     weeks, drills = [], []

@@ -36,7 +36,7 @@ class Day:
     """A day, its records of people summed by user, and what its source expects."""
 
     def __init__(self, *override, **changes):
-        self.scenario = sim.load("meridian-1", override=override, set=RUN_IN | changes)
+        self.scenario = sim.load("meridian-1", override=["plain", *override], set=RUN_IN | changes)
         recorder = Recorder(self.scenario)
         self.result, self.records = recorder.result, recorder.measured
         self.expected = self.result["sim"]["expected"]
@@ -272,7 +272,7 @@ def test_the_result_holds_the_sums_of_the_records(day):
 
 @pytest.mark.slow
 def test_the_whole_day_of_ten_million_users(day):
-    scenario = sim.load("meridian-1", set=RUN_IN)
+    scenario = sim.load("meridian-1", override=["plain"], set=RUN_IN)
     result = sim.run(scenario).result
     expected, by_tier = result["sim"]["expected"], result["sim"]["by_tier"]
     assert sum(expected["by_class"][tier]["requests"] for tier in PEOPLE) == pytest.approx(20e6, rel=1e-12)

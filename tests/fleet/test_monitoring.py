@@ -61,7 +61,7 @@ NUM_SERVICES = 12
 @pytest.fixture(scope="module")
 def services():
     """Some thinned services of meridian-1: charts, calm weeks, and a week of each drill."""
-    base = thinned(sim.load("meridian-1"))
+    base = thinned(sim.load("meridian-1", override=["plain"]))
     pools = compile_pools(base)
     plan = Plan(PER_DAY, baseline_weeks=3, false_alarms=0.05)
     known = plan.baseline_weeks * WEEK
