@@ -1,6 +1,6 @@
-"""What runs beside the plane, on a second processor: the next chunk of arrivals is made, the last records are kept.
+"""What runs beside the planes, on another processor: the next chunk of arrivals is made, the last records are kept.
 
-The plane computes without Python's lock, and both go in order through one thread, so nothing depends on its pace.
+A plane computes without Python's lock, and its work goes in order through one thread, so nothing depends on its pace.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ T = TypeVar("T")
 
 
 MOST_WAITING = 8
-"""Pieces of work that may wait: so many parts of some 16,000 records."""
+"""Pieces of work of a plane that may wait: so many parts of some 16,000 records."""
 
 
 class Beside:
     """One thread for work whose result is needed a little later."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside-the-plane")
-        self._given: deque[Future[None]] = deque()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beside-the-planes")
 
     def __enter__(self) -> Self:
         return self
@@ -39,6 +38,18 @@ class Beside:
         while (item := made.result()) is not None:
             made = self._thread.submit(next, items, None)
             yield item
+
+    def line(self) -> Line:
+        """A line of work, for one thread to give."""
+        return Line(self._thread)
+
+
+class Line:
+    """Work that one thread gives, done in order."""
+
+    def __init__(self, thread: ThreadPoolExecutor) -> None:
+        self._thread = thread
+        self._given: deque[Future[None]] = deque()
 
     def do(self, work: Callable[[T], None], item: T) -> None:
         """Have `work(item)` done, after all work given before; what that raised may be raised here."""

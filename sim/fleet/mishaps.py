@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -49,20 +51,23 @@ class Mishaps:
         scenario: Scenario,
         profiles: Mapping[str, Profile],
         gpus_per_node: Mapping[str, int],
+        mine: Collection[int],
         over: Callable[[], bool],
     ) -> None:
+        """`mine`: numbers of the pools that it is about."""
         faults = scenario.fleet.faults or Faults()
         names = list(profiles)
         num_gpus = [profile.num_gpus for profile in profiles.values()]
         nodes = [max(1, gpus_per_node[name] // gpus) for name, gpus in zip(names, num_gpus, strict=True)]
         self.deploys: list[dict[str, Any]] = []
         self.num_moved = 0
-        self._names = names
+        self.names, self._mine = names, sorted(mine)
         self.ward = ward = Ward(clock, scenario.seed, faults, nodes, over)
         for incident in faults.incidents:
-            clock.env.process(ward.incident(incident))
+            if not set(ward.pools_of(incident)).isdisjoint(mine):
+                clock.env.process(ward.incident(incident))
         for name, kind in faults.kinds().items():
-            for pool in range(len(names)):
+            for pool in self._mine:
                 members = ward.members(pool)
                 units = len(members) if name != "node" else 1 + ward.node_of(pool, members[-1])
                 for unit in range(units):
@@ -71,6 +76,8 @@ class Mishaps:
         brought = dict.fromkeys(names, 0)
         for number, deploy in enumerate(scenario.fleet.deploys):
             brought[deploy.pool] += 1
+            if names.index(deploy.pool) not in mine:
+                continue
             rollout = Rollout(ward, deploy, number, names.index(deploy.pool), brought[deploy.pool])
             clock.env.process(rollout.process(self.deploys))
 
@@ -79,14 +86,26 @@ class Mishaps:
         self.num_moved += int(np.count_nonzero(rows["flags"] & MOVED))
 
     def result(self, timeline: NDArray[np.void], end_s: float) -> dict[str, Any]:
-        """What `result.json` tells."""
+        """What `result.json` tells of these pools."""
         found: dict[str, Any] = {"log": self.ward.log, "num_moved": self.num_moved, "by_pool": {}}
-        for pool, (name, down_s) in enumerate(zip(self._names, self.ward.down_s(end_s), strict=True)):
+        down_s = self.ward.down_s(end_s)
+        for pool in self._mine:
             mine = timeline[timeline["pool"] == pool]
             online_s = float(np.sum(mine["num_replicas"] * mine["width_s"]))
-            whole_s = online_s + down_s
-            found["by_pool"][name] = {
-                "down_s": down_s,
+            whole_s = online_s + down_s[pool]
+            found["by_pool"][self.names[pool]] = {
+                "down_s": down_s[pool],
                 "availability_frac": online_s / whole_s if whole_s > 0.0 else None,
             }
         return found
+
+
+def told_together(mishaps: Sequence[Mishaps], timeline: NDArray[np.void], end_s: float) -> dict[str, Any]:
+    """What `result.json` tells of all pools, of the mishaps of planes side by side."""
+    parts = [one.result(timeline, end_s) for one in mishaps]
+    by_pool = {name: entry for part in parts for name, entry in part["by_pool"].items()}
+    return {
+        "log": sorted(chain.from_iterable(part["log"] for part in parts), key=itemgetter("t_s")),
+        "num_moved": sum(part["num_moved"] for part in parts),
+        "by_pool": {name: by_pool[name] for name in mishaps[0].names},
+    }

@@ -6,10 +6,11 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,33 +18,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sim
-from sim import catalog
 from sim.fleet.beside import Beside
 from sim.fleet.build import Built, build
-from sim.fleet.clocks import CLOCKS, Clock
-from sim.fleet.drifts import Watch, drift_away
+from sim.fleet.dealer import Dealer
+from sim.fleet.drifts import Watch
 from sim.fleet.host_tiers import counts_of
-from sim.fleet.laws import hold
-from sim.fleet.mishaps import Mishaps, has_mishaps
-from sim.fleet.monitors import Timeline, measure_from
-from sim.fleet.operations import carry_out, outage
+from sim.fleet.islands import share_out
+from sim.fleet.mishaps import told_together
+from sim.fleet.play import Play, Progress, Sink
 from sim.fleet.promises import gateway_figures
-from sim.fleet.routers import router_failure
-from sim.fleet.scaling.operated import carry_out_in_time
-from sim.fleet.scaling.pools import ScaledPools
+from sim.fleet.side_by_side import num_processors, side_by_side
 from sim.fleet.split import transfer_figures
-from sim.fleet.standstill import stands_still
 from sim.metrics.collector import Collector
+from sim.metrics.host_tier import HostTierCounts
 from sim.metrics.rundata import RunData
 from sim.metrics.summary import RunFacts, summarise, tier_histograms
-from sim.plane.owner import Plane
-from sim.spec import ClosedLoopTraffic, OpenLoopTraffic, Scenario, SessionTraffic, TraceTraffic
+from sim.spec import ClosedLoopTraffic, OpenLoopTraffic, Scenario, TraceTraffic
 from sim.traffic import draws
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Progress = Callable[[float, int], None]
 HOUR_S = 3600.0
 RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 """Unit of `ru_maxrss`: getrusage(2) of macOS and of Linux."""
@@ -114,6 +109,7 @@ def run(
     leap: bool = True,
     out: str | Path | None = None,
     progress: Progress | None = None,
+    num_planes: int | None = None,
 ) -> Run:
     """Simulate a scenario.
 
@@ -129,13 +125,16 @@ def run(
         Folder that the run will be written to; made, and tried, before the run starts.
     progress
         Called with (simulated time [s], finished requests) now and then.
+    num_planes
+        Processors that pools which share nothing may be played on at once, the same result with any number; default:
+        all. Give 1 where many runs go on at once.
 
     Raises
     ------
     SpecError, CapacityError, TraceError
         What is wrong with the scenario, before anything is simulated.
     """
-    player = Player(build(scenario), clock, leap, progress)
+    player = Player(build(scenario), clock, leap, progress, num_planes)
     if out is not None:
         from sim.metrics.writer import check_output
 
@@ -144,125 +143,82 @@ def run(
 
 
 class Player:
-    """One run in progress."""
+    """One run in progress.
 
-    def __init__(self, built: Built, clock: str, leap: bool, progress: Progress | None) -> None:
+    Parameters
+    ----------
+    built, clock, leap, progress
+        See `run`; what is run is built already.
+    num_planes
+        Planes that may be in play at once: each has pools that share nothing with those of another
+        (`sim.fleet.islands`), and a thread of its own. The result is the same with any number. Default: as many as
+        there are processors; SimPy has one, so that all can be watched.
+    """
+
+    def __init__(
+        self, built: Built, clock: str, leap: bool, progress: Progress | None, num_planes: int | None = None
+    ) -> None:
         scenario = built.scenario
         self.built, self.clock_name, self.leap = built, clock, leap
         self.progress = progress or (lambda _t, _n: None)
-        self.plane = Plane(built.world, leap=leap)
-        CLOCKS[clock].warm_up(self.plane)
+        most = 1 if clock == "simpy" else num_planes or num_processors()
+        self.plays = [Play(built, pools, clock, leap=leap) for pools in share_out(built, most)]
         key = draws.key(scenario.seed, draws.SAMPLE)
         self.collector = Collector(
             built.groups,
             lambda user, conversation, turn: draws.bits(key, user, conversation, turn),
             num_hours=int(np.ceil(scenario.horizon_s / HOUR_S)),
         )
-        self.take: Callable[[NDArray[np.void]], None] = self.collector.add
+        self.take: Sink = self.collector.add
         self.watch = Watch(built) if scenario.monitoring is not None else None
         self.beside = Beside()
-        self.num_done = self.num_retries = 0
-        self.last_end_s = 0.0
-        # What goes on without end is billed to the horizon, however few requests it happened to send.
-        traffic = scenario.traffic
-        endless = isinstance(traffic, SessionTraffic)
-        endless |= isinstance(traffic, OpenLoopTraffic) and traffic.num_requests is None
-        self.least_end_s = scenario.horizon_s if endless else 0.0
-        self.cost_usd = self.booked_usd = 0.0
-        self.operations: list[dict[str, Any]] = []
-        self.mishaps: Mishaps | None = None
-        self.scaled: ScaledPools | None = None
-        self.log: Callable[[NDArray[np.void]], None] | None = None
+        self.log: Sink | None = None
 
     def play(self) -> Run:
         """Play to the end and sum up."""
         with self.beside:
-            return self._play()
-
-    def _play(self) -> Run:
-        began = time.perf_counter()
-        timeline, end_s = self.simulate()
-        wall_s = time.perf_counter() - began
-        return self.sum_up(timeline, end_s, wall_s)
+            began = time.perf_counter()
+            timeline, end_s = self.simulate()
+            wall_s = time.perf_counter() - began
+            return self.sum_up(timeline, end_s, wall_s)
 
     def simulate(self) -> tuple[NDArray[np.void], float]:
         """Play to the end. Returns the timeline (dtype INTERVAL), and the end [s]."""
-        scenario, plane = self.built.scenario, self.plane
-        clock = CLOCKS[self.clock_name](plane, self.beside.ahead(self.built.source.chunks()), self.keep)
-        if self.log is not None:
-            clock.log(self.log)
-        num_gpus = [profile.num_gpus for profile in self.built.profiles.values()]
-        timeline = Timeline(clock, self.built.world, num_gpus, scenario.report_interval_s, lambda: self.over(clock))
-        pools = list(self.built.profiles)
-        self.scaled = ScaledPools(self.built, clock, lambda: self.over(clock))
-        for operation in scenario.fleet.operations:
-            over, log = lambda: self.over(clock), self.operations
-            if operation.router is not None:
-                clock.env.process(router_failure(clock, operation, log, over))
-            elif operation.pool is None:
-                clock.env.process(outage(clock, operation, log, over))
-            elif operation.pool in self.scaled.capacities:
-                clock.env.process(carry_out_in_time(self.scaled.capacities[operation.pool], operation, log))
-            else:
-                clock.env.process(carry_out(clock, operation, pools.index(operation.pool), log, over))
-        if has_mishaps(scenario):
-            self.mishaps = Mishaps(
-                clock, scenario, self.built.profiles, gpus_per_node(scenario), lambda: self.over(clock)
-            )
-        for drift in scenario.drifts:
-            clock.env.process(drift_away(clock, drift, self.built, self.operations, lambda: self.over(clock)))
-        if scenario.run_in_s > 0.0:
-            clock.env.process(measure_from(clock, 0.0))
-        end_s = self.stride(clock)
-        timeline.close(end_s)
-        for rows in plane.end(end_s):
-            self.keep(rows)
-        self.beside.catch_up()
-        hold(plane, self.num_done, self.num_retries, self.cost_usd, self.booked_usd, drained=scenario.drains)
-        return timeline.rows, end_s
+        chunks = self.beside.ahead(self.built.source.chunks())
+        dealer = Dealer(chunks, self.plane_of_class(), len(self.plays))
+        sinks = [self.take] + ([self.watch.take] if self.watch is not None else [])
 
-    def stride(self, clock: Clock) -> float:
-        """Play interval by interval to the horizon, and on until empty if the scenario drains. Returns the end [s]."""
-        scenario = self.built.scenario
-        now_s = -scenario.run_in_s
-        while True:
-            before_s, now_s = now_s, now_s + scenario.report_interval_s
-            if before_s < scenario.horizon_s:
-                now_s = min(now_s, scenario.horizon_s)
-            clock.run(now_s)
-            self.progress(now_s, self.num_done)
-            if self.over(clock):
-                worked_s = float(self.plane.scalar("now_s"))  # an aborted request's step ends after it
-                return max(self.least_end_s, self.last_end_s, worked_s)
-            if not scenario.drains and now_s >= scenario.horizon_s:
-                return scenario.horizon_s
+        def work(number: int) -> tuple[NDArray[np.void], float]:
+            mine = dealer.of(number) if len(self.plays) > 1 else chunks
+            progress = self._tell if number == 0 else (lambda _t, _n: None)
+            try:
+                return self.plays[number].simulate(mine, sinks, self.beside.line(), progress, self.log)
+            except BaseException:
+                dealer.stop()
+                raise
+            finally:
+                dealer.leave(number)
 
-    def over(self, clock: Clock) -> bool:
-        """Whether a run that drains has ended: nothing is left, or goes on, and nothing can come any more."""
-        scenario = self.built.scenario
-        if not scenario.drains or clock.env.now < self.least_end_s:
-            return False
-        return clock.finished or stands_still(clock, scenario, self.scaled, self.mishaps)
+        rows, ends_s = zip(*side_by_side([partial(work, number) for number in range(len(self.plays))]), strict=True)
+        timeline = np.concatenate(rows)
+        return timeline[np.lexsort((timeline["pool"], timeline["t_s"]))], max(ends_s)
 
-    def keep(self, rows: NDArray[np.void]) -> None:
-        """Take finished requests."""
-        if self.scaled is not None:
-            self.scaled.count(rows)
-        self.beside.do(self.take, rows)
-        if self.watch is not None:
-            self.beside.do(self.watch.take, rows)
-        self.num_done += len(rows)
-        if self.mishaps is not None:
-            self.mishaps.count(rows)
-        self.num_retries += int(np.count_nonzero(rows["attempt"]))
-        self.cost_usd += float(rows["cost_usd"].sum())
-        self.booked_usd += float(rows["cost_usd"] @ (rows["arrived_s"] >= 0.0))
-        self.last_end_s = max(self.last_end_s, float(np.fmax.reduce(rows["end_s"], initial=0.0)))
-        self.progress(float(self.plane.scalar("now_s")), self.num_done)
+    def plane_of_class(self) -> NDArray[np.int64]:
+        """Which plane plays the requests of a class, shape [class]."""
+        paths = [self.built.world.paths[kind.path] for kind in self.built.source.classes]
+        return np.array([[path[0].pool in play.pools for play in self.plays].index(True) for path in paths])
+
+    def _tell(self, now_s: float, _num_done: int) -> None:
+        self.progress(now_s, sum(play.num_done for play in self.plays))
 
     def sum_up(self, timeline: NDArray[np.void], end_s: float, wall_s: float) -> Run:
         """Make the result of what was kept."""
-        scenario, built, itl = self.built.scenario, self.built, self.plane.itl.copy()
+        scenario, built, planes = self.built.scenario, self.built, [play.plane for play in self.plays]
+
+        def scalar(name: str) -> int:
+            return sum(plane.scalar(name) for plane in planes)
+
+        itl = np.sum([plane.itl for plane in planes], axis=0)
         facts = RunFacts(
             label=scenario.name,
             model_id=", ".join(dict.fromkeys(profile.model for profile in built.profiles.values())),
@@ -272,36 +228,39 @@ class Player:
             horizon_s=scenario.horizon_s,
             warmup_s=scenario.run_in_s,
             duration_s=end_s,
-            num_fallbacks=self.plane.scalar("num_fallbacks"),
+            num_fallbacks=scalar("num_fallbacks"),
             calibration=built.calibration,
-            host_tiers=counts_of(self.plane, scenario),
+            host_tiers=self._host_tiers(),
             **load(built),
         )
-        result = summarise(facts, self.collector, itl, timeline, self.plane.itl_per_token, self.plane.spent_s)
-        result["sim"]["operations"] = self.operations
-        if self.mishaps is not None:
-            result["sim"]["faults"] = self.mishaps.result(timeline, end_s)
-            result["sim"]["deploys"] = self.mishaps.deploys
+        per_token = np.sum([plane.itl_per_token for plane in planes], axis=0)
+        spent_s = np.sum([plane.spent_s for plane in planes], axis=0)
+        result = summarise(facts, self.collector, itl, timeline, per_token, spent_s)
+        result["sim"]["operations"] = list(chain.from_iterable(play.operations for play in self.plays))
+        mishaps = [play.mishaps for play in self.plays if play.mishaps is not None]
+        if mishaps:
+            result["sim"]["faults"] = told_together(mishaps, timeline, end_s)
+            result["sim"]["deploys"] = list(chain.from_iterable(one.deploys for one in mishaps))
         if self.watch is not None:
             result["sim"]["monitoring"] = self.watch.verdicts(timeline)
         pools = list(result["sim"]["by_pool"].values())
-        for number, figures in transfer_figures(self.plane, timeline).items():
-            pools[number]["kv_transfer"] = figures
-        for number, figures in gateway_figures(self.plane).items():
-            pools[number]["gateway"] = figures
-        for number, figures in self.scaled.summaries(end_s).items() if self.scaled else ():
-            pools[number]["scaling"] = figures
+        for name, figures_of in FIGURES.items():
+            for play in self.plays:
+                for number, figures in figures_of(play, timeline, end_s).items():
+                    if number in play.pools:
+                        pools[number][name] = figures
         result["sim"]["expected"] = built.source.describe()
         num_measured = int(self.collector.num_requests.sum())
         info = {
             "clock": self.clock_name,
             "leap": self.leap,
+            "num_planes": len(planes),
             "wall_s": wall_s,
             "num_requests": num_measured,
             "requests_per_wall_s": num_measured / wall_s,
-            "num_events": self.plane.scalar("num_events"),
-            "events_per_wall_s": self.plane.scalar("num_events") / wall_s,
-            "num_requests_with_run_in": self.num_done,
+            "num_events": scalar("num_events"),
+            "events_per_wall_s": scalar("num_events") / wall_s,
+            "num_requests_with_run_in": sum(play.num_done for play in self.plays),
             "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT_BYTES,
             "host": platform.node(),
             "python": platform.python_version(),
@@ -317,6 +276,25 @@ class Player:
             scenario_yaml=scenario.to_yaml(),
         )
         return Run(scenario, data, self.collector, info)
+
+    def _host_tiers(self) -> dict[str, HostTierCounts]:
+        """What the host tiers did, by pool."""
+        names = list(self.built.profiles)
+        found = [(play.pools, counts_of(play.plane, self.built.scenario)) for play in self.plays]
+        return {
+            name: counts[name]
+            for number, name in enumerate(names)
+            for pools, counts in found
+            if number in pools and name in counts
+        }
+
+
+FIGURES: dict[str, Callable[[Play, NDArray[np.void], float], Mapping[int, dict[str, Any]]]] = {
+    "kv_transfer": lambda play, timeline, _: transfer_figures(play.plane, timeline),
+    "gateway": lambda play, _, _end: gateway_figures(play.plane),
+    "scaling": lambda play, _, end_s: play.scaled.summaries(end_s) if play.scaled else {},
+}
+"""What a pool's entry in the result has besides, where there is any: by number of the pool."""
 
 
 @dataclass(frozen=True)
@@ -337,19 +315,13 @@ def play_records(built: Built, log: Callable[[NDArray[np.void]], None] | None = 
 
     `log` takes the log of steps part by part (`sim.plane.log`), where it is wanted.
     """
-    player = Player(built, "compiled", leap=True, progress=None)
+    player = Player(built, "compiled", leap=True, progress=None, num_planes=1)
     player.log = log
     kept: list[NDArray[np.void]] = []
     player.take = kept.append
     with player.beside:
         timeline, end_s = player.simulate()
-    return Records(np.concatenate(kept), player.plane.itl.copy(), timeline, end_s)
-
-
-def gpus_per_node(scenario: Scenario) -> dict[str, int]:
-    """GPUs in a node of each pool."""
-    gpus = {name: catalog.load_gpu(str(scenario.pool(name).hardware)) for name in scenario.fleet.pools}
-    return {name: int(gpu.gpus_per_node) for name, gpu in gpus.items()}
+    return Records(np.concatenate(kept), player.plays[0].plane.itl.copy(), timeline, end_s)
 
 
 def load(built: Built) -> dict[str, Any]:

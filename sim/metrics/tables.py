@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from sim.metrics.collector import (
@@ -22,7 +23,9 @@ from sim.metrics.histogram import EDGES, NUM_BINS
 from sim.metrics.records import COMPLETED, DONE, ENDINGS
 from sim.metrics.timeline import INTERVAL
 
-_NOT_WRITTEN = {"class_id", "language", "ending", "pool", "transfer_s", "pad"}  # written as names, or not at all
+# written as names, or not at all
+_NOT_WRITTEN = {"class_id", "language", "ending", "pool", "transfer_s", "pad", "serial", "retry_of"}
+_IDENTITY = ("user", "conversation", "turn", "attempt")
 _WRITTEN_AS = {"cost_usd": "busy_cost_usd"}  # a request's carried shares; a tier's cost_usd has idle time in it
 
 
@@ -43,12 +46,20 @@ def requests_table(collector: Collector) -> pa.Table:
         "pool": _names(rows["pool"], [pool.name for pool in groups.pools]),
         "weight": pa.array(weight),
         "kept": _names(kept, KEPT),
+        "request_id": _request_ids(rows, 0),
+        "retry_of": pc.if_else(pa.array(rows["attempt"] > 0), _request_ids(rows, 1), None),
     }
     for name in DONE.names or ():
         if name not in _NOT_WRITTEN:
             columns[_WRITTEN_AS.get(name, name)] = _nullable(np.ascontiguousarray(rows[name]))
     columns |= _latency_columns(rows, groups)
     return pa.table(columns)
+
+
+def _request_ids(rows: NDArray[np.void], num_before: int) -> pa.Array:
+    """Return the identities of requests, or of as many attempts before them at the same turn, as words."""
+    numbers = [rows[name] - (num_before if name == "attempt" else 0) for name in _IDENTITY]
+    return pc.binary_join_element_wise(*(pc.cast(pa.array(column), pa.string()) for column in numbers), ".")
 
 
 def _latency_columns(rows: NDArray[np.void], groups: Groups) -> dict[str, pa.Array]:

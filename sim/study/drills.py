@@ -101,7 +101,7 @@ def play(scenario: Scenario, pools: Pools, seed: int, hours: int, changes: Mappi
     scenario = thinned(scenario.replace("seed", seed).replace("horizon", f"{hours} h"), changes)
     built = build(scenario, pools)
     seen = Watch(built)
-    player = Player(built, "compiled", leap=True, progress=None)
+    player = Player(built, "compiled", leap=True, progress=None, num_planes=1)
     player.take = seen.take
     with player.beside:
         timeline, _ = player.simulate()

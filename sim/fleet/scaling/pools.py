@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from typing import Any
 
 import numpy as np
@@ -29,16 +29,18 @@ class ScaledPools:
         What is run.
     clock
         Of the run, at its start.
+    pools
+        Numbers of those it is about.
     over
         Whether the run has ended.
     """
 
-    def __init__(self, built: Built, clock: Clock, over: Callable[[], bool]) -> None:
+    def __init__(self, built: Built, clock: Clock, pools: Collection[int], over: Callable[[], bool]) -> None:
         scenario, self._groups = built.scenario, built.groups
         self.capacities: dict[str, Capacity] = {}
         for number, (name, profile) in enumerate(built.profiles.items()):
             pool = scenario.pool(name)
-            if startup_of(pool) is None:
+            if number not in pools or startup_of(pool) is None:
                 continue
             paths = [before_check(scenario.fleet.paths[kind.path]) for kind in built.source.classes]
             answered = [path[-1].pool == name for path in paths]
