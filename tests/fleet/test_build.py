@@ -19,7 +19,7 @@ UNLIMITED = {f"tiers.{tier}.max_context_tokens": None for tier in ("free", "plus
 
 def small(**changes):
     """A quarter of an hour of meridian-1 without guard, with changes {dotted path: value}."""
-    return sim.load("meridian-1", override=["plain", "small", "no-guard"], set={"horizon": "15 min"} | changes)
+    return sim.load("meridian-1", override=["small", "plain", "no-guard"], set={"horizon": "15 min"} | changes)
 
 
 def test_a_tier_without_a_limit_takes_that_of_the_pool_that_answers():

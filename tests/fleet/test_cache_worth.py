@@ -12,7 +12,7 @@ TENTH = {
 
 
 def free_tier(*override, **changes):
-    return sim.run(sim.load("meridian-1", override=["plain", *override], set=changes)).result["sim"]["by_tier"]["free"]
+    return sim.run(sim.load("meridian-1", override=[*override, "plain"], set=changes)).result["sim"]["by_tier"]["free"]
 
 
 @pytest.mark.slow

@@ -300,9 +300,9 @@ def played(request):
     """A scenario's play without a run-in: the run, its player, and every record."""
     override = ["small"] if request.param == "meridian-1" else []
     scenario = sim.load(request.param, set=SCENARIOS[request.param], override=override)
-    player = Player(build(scenario), "compiled", True, None)
-    parts, keep = [], player.keep
-    player.keep = lambda rows: (parts.append(rows), keep(rows))
+    player = Player(build(scenario), "compiled", True, None, num_planes=1)
+    parts, take = [], player.take
+    player.take = lambda rows: (parts.append(rows), take(rows))
     return player.play(), player, np.concatenate(parts)
 
 
@@ -327,7 +327,7 @@ def test_timeline_adds_up(played):
         np.testing.assert_allclose(mine["t_s"][1:], (mine["t_s"] + mine["width_s"])[:-1], rtol=1e-12)
         assert mine["t_s"][0] == 0.0
         assert mine["width_s"].sum() == pytest.approx(run.result["duration"])
-        counters = player.plane.observe(number, player.plane.scalar("now_s"))
+        counters = player.plays[0].plane.observe(number, player.plays[0].plane.scalar("now_s"))
         for name in ("num_arrived", "num_preempted", "prompt_tokens", "cached_tokens", "output_tokens"):
             assert pool[name] == mine[name].sum() == counters[name], name
         assert mine["num_completed"].sum() <= counters["num_left"] == counters["num_arrived"]
@@ -340,7 +340,7 @@ def test_timeline_adds_up(played):
 
 def test_gaps_of_a_scenario(played):
     _, player, records = played
-    assert player.plane.itl.sum() == np.maximum(records["output_tokens"] - 1, 0).sum()
+    assert player.plays[0].plane.itl.sum() == np.maximum(records["output_tokens"] - 1, 0).sum()
 
 
 def test_little_holds_in_a_scenario(played):
@@ -364,7 +364,7 @@ def test_money_of_a_scenario(played):
     assert cost["total_usd"] == pytest.approx(provisioned, rel=1e-9)
     assert tiers + cost["not_attributed_usd"] == pytest.approx(provisioned, rel=1e-9)
     assert cost["carried_usd"] + cost["spread_usd"] + cost["not_attributed_usd"] == pytest.approx(provisioned, rel=1e-9)
-    replicas = player.plane["replicas"]
+    replicas = player.plays[0].plane["replicas"]
     carried = math.fsum(replicas["busy_s"] * price_usd_per_s[replicas["pool"]])
     assert math.fsum(records["cost_usd"]) == pytest.approx(carried, rel=1e-9)
     assert cost["carried_usd"] == pytest.approx(carried, rel=1e-9)
@@ -385,7 +385,7 @@ def test_energy_of_a_scenario(played):
 
 def test_blocks_of_a_drained_scenario(played):
     run, player, _ = played
-    replicas = player.plane["replicas"]
+    replicas = player.plays[0].plane["replicas"]
     usable = np.array([pool.num_gpu_blocks - 1 for pool in player.built.world.pools])[replicas["pool"]]
     held = usable - replicas["free"] - replicas["evictable"]
     assert np.all(held >= 0)

@@ -36,7 +36,7 @@ class Day:
     """A day, its records of people summed by user, and what its source expects."""
 
     def __init__(self, *override, **changes):
-        self.scenario = sim.load("meridian-1", override=["plain", *override], set=RUN_IN | changes)
+        self.scenario = sim.load("meridian-1", override=[*override[:1], "plain", *override[1:]], set=RUN_IN | changes)
         recorder = Recorder(self.scenario)
         self.result, self.records = recorder.result, recorder.measured
         self.expected = self.result["sim"]["expected"]

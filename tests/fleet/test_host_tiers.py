@@ -16,7 +16,7 @@ SHORT = {
 
 
 def chat(**changes):
-    return sim.load("meridian-1", override=["plain", "small"], set=SHORT | changes)
+    return sim.load("meridian-1", override=["small", "plain"], set=SHORT | changes)
 
 
 def with_tier(**given):

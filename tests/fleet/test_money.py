@@ -23,7 +23,7 @@ CHANGES = {
 
 @pytest.fixture(scope="module", params=["use", "peak", "none"])
 def result(request):
-    scenario = sim.load("meridian-1", set=CHANGES | {"money.idle": request.param}, override=["plain", "small"])
+    scenario = sim.load("meridian-1", set=CHANGES | {"money.idle": request.param}, override=["small", "plain"])
     return sim.run(scenario).result
 
 

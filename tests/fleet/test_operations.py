@@ -278,7 +278,7 @@ def test_drain(drain):
 
 
 def test_a_day_of_people_stops_at_its_horizon_unless_told_otherwise():
-    hour = sim.load("meridian-1", override=["plain", "small"], set={"horizon": "10 min", "run_in": "10 min"})
+    hour = sim.load("meridian-1", override=["small", "plain"], set={"horizon": "10 min", "run_in": "10 min"})
     stopped, drained = Recorder(hour), Recorder(hour.replace("drain", True))
     assert stopped.result["duration"] == 600.0
     assert drained.result["duration"] > 600.0
@@ -314,7 +314,7 @@ def test_an_overloaded_fleet_is_saturated_with_none(drain):
 
 def test_one_overloaded_pool_is_named():
     changes = {"horizon": "1 h", "fleet.pools.api.replicas": 1, "fleet.pools.api.max_replicas": 1}
-    verdict = sim.run(sim.load("meridian-1", override=["plain", "small"], set=changes)).result["sim"]["saturation"]
+    verdict = sim.run(sim.load("meridian-1", override=["small", "plain"], set=changes)).result["sim"]["saturation"]
     assert verdict["verdict"] == "saturated"
     assert verdict["worst_interval"]["pool"] == "api"
     assert verdict["num_saturated_intervals"]["main"] == verdict["num_saturated_intervals"]["guard"] == 0
