@@ -11,6 +11,7 @@ from itertools import chain
 
 from sim.fleet.build import Built
 from sim.spec import PopulationTraffic, Scenario
+from sim.spec.routing import rules_of
 
 Island = frozenset[int]
 """Numbers of pools."""
@@ -46,13 +47,14 @@ def share_out(built: Built, num_planes: int) -> list[Island]:
 def may_split(scenario: Scenario) -> bool:
     """Whether a scenario has nothing that looks at all pools at once.
 
-    The end of a run that drains is one for all; monitors read the records of all; routers, regions and the door are
-    the fleet's.
+    The end of a run that drains is one for all; monitors read the records of all; regions, the door and several routers
+    are the fleet's; and whoever comes may have the gauges of all replicas read, which `least_kv` goes by.
     """
     fleet = scenario.fleet
     at_the_door = any(operation.pool is None for operation in fleet.operations)
     watched = scenario.monitoring is not None or len(scenario.drifts) > 0
-    one_house = len(fleet.regions) > 0 or fleet.routing.num_routers > 1
+    gauges = "least_kv" in rules_of(fleet.router, fleet.pools)
+    one_house = gauges or len(fleet.regions) > 0 or fleet.routing.num_routers > 1
     population = isinstance(scenario.traffic, PopulationTraffic)
     return population and not (scenario.drains or watched or at_the_door or one_house)
 

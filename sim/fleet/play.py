@@ -91,8 +91,8 @@ class Play:
         timeline = self._begin(clock)
         end_s = self._stride(clock)
         timeline.close(end_s)
-        in_flight = np.concatenate(list(self.plane.end(end_s)))
-        self.keep(in_flight[np.argsort(in_flight["serial"])])  # an order that does not tell where they were kept
+        for rows in self.plane.end(end_s):
+            self.keep(rows)
         line.catch_up()
         hold(
             self.plane,

@@ -21,7 +21,7 @@ from sim.plane.compiled import allocate, cache_folder, drop_stale_caches
 from sim.plane.log import LOGGED_LEAP
 from sim.plane.promise_rows import LANE_COUNTERS
 from sim.plane.queues import SLOT_BITS
-from sim.plane.tables import LINK_COUNTERS, OBSERVED, PLANE, TABLES, TIER_COUNTERS
+from sim.plane.tables import FREE, I4, LINK_COUNTERS, OBSERVED, PLANE, TABLES, TIER_COUNTERS
 from sim.plane.world import World
 from sim.traffic.arrivals import ARRIVAL, SEGMENT, Chunk
 
@@ -185,11 +185,18 @@ class Plane:
         return rows
 
     def end(self, now_s: float) -> Iterator[Table]:
-        """Stop at `now_s`: settle the replicas, end what is alive as in flight, give the records in parts."""
+        """Stop at `now_s`: settle the replicas, end what is alive as in flight, give the records in parts.
+
+        They end in the order in which they came: one that does not tell in what rows they were.
+        """
         watching.settle(self.address, now_s)
-        slot = 0
-        while slot >= 0:
-            slot = watching.end_all(self.address, slot, now_s)
+        rows = self["requests"][: self.scalar("num_requests")]
+        alive = np.flatnonzero(rows["state"] != FREE)
+        slots = allocate(max(1, len(alive)), I4)
+        slots["v"][: len(alive)] = alive[np.argsort(rows["serial"][alive], kind="stable")]
+        place = 0
+        while place >= 0:
+            place = watching.end_all(self.address, slots.ctypes.data, place, len(alive), now_s)
             yield self.take_done()
 
     def observe(self, pool: int, now_s: float) -> np.void:

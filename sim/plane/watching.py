@@ -23,6 +23,7 @@ from sim.plane.tables import (
     OFF,
     SINGLE,
     THINKING,
+    i4_at,
     observed_at,
     plane_at,
     pool_at,
@@ -145,12 +146,16 @@ def settle(address, now):
 
 
 @jit
-def end_all(address, first_slot, now):
-    """Record what is still alive as in flight, from a row on. Returns the next row to go on from, or -1 at the end."""
+def end_all(address, slots, first, num, now):
+    """Record what is still alive as in flight, of `num` rows listed at `slots` (I4) from place `first` on.
+
+    Returns the place to go on from, or -1 at the end.
+    """
     p = plane_at(address, 0)
-    for slot in range(first_slot, p.num_requests):
+    for x in range(first, num):
         if p.num_done > p.done_room:
-            return slot
+            return x
+        slot = np.int64(i4_at(slots, x).v)
         q = request_at(p.requests, slot)
         if q.state in (FREE, THINKING) or is_companion(p, slot):
             continue

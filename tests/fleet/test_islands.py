@@ -22,6 +22,7 @@ from sim.traffic.arrivals import ARRIVAL, SEGMENT, Chunk
 
 ALONE, API = frozenset({0, 2}), frozenset({1, 3})
 ROOM = {"fleet.pools.guard.max_replicas": 2, "fleet.pools.api-guard.max_replicas": 2}
+INDEX_FIELDS = ("prefix_index", "prefix_index_blocks", "min_match_frac")
 FREELY = settings(suppress_health_check=list(HealthCheck))
 
 
@@ -45,11 +46,15 @@ def test_a_tier_that_falls_back_joins_its_paths():
     assert islands(small(**{"tiers.free.user_limit": limit})) == [ALONE | API]
 
 
+ADD = {"at": "1 min", "do": "add", "replicas": 1}
+ZONE = {"at": "1 min", "do": "kill", "zone": 0}
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("fleet.operations", [{"at": "1 min", "do": "add", "pool": name, "replicas": 1} for name in ("guard", "api-guard")]),
-        ("fleet.faults.incidents", [{"at": "1 min", "do": "kill", "zone": 0}]),
+        ("fleet.operations", [ADD | {"pool": "guard"}, ADD | {"pool": "api-guard"}]),
+        ("fleet.faults.incidents", [ZONE]),
     ],
 )
 def test_what_is_ordered_by_hand_joins_its_pools(path, value):
@@ -62,6 +67,7 @@ def test_what_is_ordered_by_hand_joins_its_pools(path, value):
         {"drain": True},
         {"fleet.operations": [{"at": "1 min", "do": "outage", "duration": "1 min"}]},
         {"fleet.routing.num_routers": 2},
+        {"fleet.pools.api.router": "least_kv"},
         {"drifts": [{"at": "1 min", "kind": "longer_answers", "factor": 1.5}]},
     ],
 )
@@ -103,11 +109,12 @@ def archipelagos(draw):
     told = yaml.safe_load(draw(scenarios()).to_yaml())
     assume(told["traffic"]["kind"] == "population" and not told["fleet"].get("regions"))
     fleet = told["fleet"]
-    fleet.get("routing", {}).pop("num_routers", None)
-    fleet["operations"] = [one for one in fleet.get("operations", []) if "pool" in one]
-    faults = fleet.get("faults") or {}
-    faults["incidents"] = [one for one in faults.get("incidents", []) if one.get("pool") is not None]
-    fleet["faults"] = faults
+    for one in (fleet, *fleet["pools"].values()):
+        one["router"] = {"least_kv": "least_outstanding"}.get(one.get("router"), one.get("router"))
+    fleet["routing"] = {name: value for name, value in fleet.get("routing", {}).items() if name in INDEX_FIELDS}
+    fleet["operations"] = [one for one in fleet.get("operations", []) if one.get("pool")]
+    if faults := fleet.get("faults"):
+        faults["incidents"] = [one for one in faults.get("incidents", []) if one.get("pool") is not None]
     for name in list(fleet["pools"]):
         fleet["pools"][f"{name}-2"] = fleet["pools"][name]
     for name in list(fleet["paths"]):
