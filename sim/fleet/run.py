@@ -206,7 +206,8 @@ class Player:
     def plane_of_class(self) -> NDArray[np.int64]:
         """Which plane plays the requests of a class, shape [class]."""
         paths = [self.built.world.paths[kind.path] for kind in self.built.source.classes]
-        return np.array([[path[0].pool in play.pools for play in self.plays].index(True) for path in paths])
+        visited = [{visit.pool for visit in path} for path in paths]  # a pause is in none
+        return np.array([[bool(pools & play.pools) for play in self.plays].index(True) for pools in visited])
 
     def _tell(self, now_s: float, _num_done: int) -> None:
         self.progress(now_s, sum(play.num_done for play in self.plays))
