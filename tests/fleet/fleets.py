@@ -228,6 +228,8 @@ def scenarios(draw, *, weeks=False):
             "capacity_gib": draw(st.sampled_from([0.2, 10.0])),
             "scope": draw(st.sampled_from(["replica", "pool"])),
         }
+    if all("router" in pool for pool in found_pools.values()):  # else nobody goes by the fleet's rule
+        del found_pools["main"]["router"]
     scaled = [name for name in found_pools if some(draw, 3)]
     for name in scaled:
         found_pools[name] |= draw(autoscaled(found_pools[name]["replicas"], horizon_s, spot=not loads))
