@@ -28,6 +28,7 @@ from sim.study.drills import (
     DRIFT_HOUR,
     DRIFT_HOURS,
     DRILLS,
+    ONE_GUARD,
     PER_DAY,
     WEEK,
     Seen,
@@ -43,7 +44,7 @@ WEEKS = 7
 PLAN = Plan(per_day=PER_DAY, baseline_weeks=3, false_alarms=0.05)
 NUM_BOOTSTRAPPED = 1_000
 REPLICAS = {"main": 264, "api": 328, "guard": 24}
-"""Of meridian-1, all the time, since its operations are those of one day."""
+"""Of meridian-1, all the time."""
 FIELDS = Seen.__dataclass_fields__
 
 
@@ -90,14 +91,13 @@ def full_scale(scale):
         "traffic.start_weekday": "monday",
         "traffic.monthly_users": round(10_000_000 * scale),
         "traffic.api.num_clients": round(1_000 * scale),
-        "fleet.operations": [],
         "report_interval": "1 h",
         "horizon": f"{WEEK} h",
     }
     for pool, replicas in REPLICAS.items():
         changes[f"fleet.pools.{pool}.max_replicas"] = math.ceil(replicas * scale)
         changes[f"fleet.pools.{pool}.replicas"] = math.ceil(replicas * scale)
-    base = sim.load("meridian-1", override=["plain"]).replace("fleet.operations", [])
+    base = thinned(sim.load("meridian-1", override=["plain"]), ONE_GUARD)
     if scale < 1.0:  # fewer replicas first, or the most would be fewer than they are
         changes = dict(reversed(changes.items()))
     return thinned(base, changes)

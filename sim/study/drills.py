@@ -22,11 +22,19 @@ from sim.metrics.drift.monitors import Plan, Verdict, judge, watch
 from sim.metrics.drift.quantities import Chart, all_series
 from sim.spec import Scenario
 
+ONE_GUARD: Mapping[str, Any] = {
+    "fleet.paths.api": [
+        {"pool": "guard", "kind": "classify", "prompt": "user", "template_tokens": 210, "block_frac": 0.01},
+        {"pool": "api"},
+    ],
+    "fleet.pools.api-guard": None,
+}
+"""Of meridian-1, `plain`: one guard for chat and API."""
 THINNED: Mapping[str, Any] = {
+    **ONE_GUARD,
     "traffic.monthly_users": 5_000,
     "traffic.api.num_clients": 35,
     "traffic.start_weekday": "monday",
-    "fleet.operations": [],
     "fleet.pools.main.replicas": 4,
     "fleet.pools.main.max_replicas": 4,
     "fleet.pools.api.replicas": 2,
@@ -36,7 +44,7 @@ THINNED: Mapping[str, Any] = {
     "run_in": "1 h",
     "report_interval": "1 h",
 }
-"""Of meridian-1: 20,000 requests a day, hour by hour."""
+"""Of meridian-1, `plain`: 20,000 requests a day, hour by hour."""
 PER_DAY = 24
 WEEK = 7 * PER_DAY
 DRIFT_HOUR = 57

@@ -12,14 +12,13 @@ class Recorder(Player):
     """Plays a scenario at once."""
 
     def __init__(self, scenario, clock="compiled", *, leap=True):
-        super().__init__(build(scenario), clock, leap, None)
-        self.parts = []
+        super().__init__(build(scenario), clock, leap, None, num_planes=1)
+        self.parts, add = [], self.take
+        self.take = lambda rows: (self.parts.append(rows), add(rows))
         self.run = self.play()
         self.result = self.run.result
-
-    def keep(self, rows):
-        self.parts.append(rows)
-        super().keep(rows)
+        (only,) = self.plays
+        self.plane = only.plane
 
     @cached_property
     def records(self):

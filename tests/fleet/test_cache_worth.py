@@ -5,9 +5,9 @@ import pytest
 import sim
 
 TENTH = {
-    "traffic.monthly_users": 1_000_000, "traffic.api.num_clients": 100, "horizon": "6 h", "fleet.operations": [],
+    "traffic.monthly_users": 1_000_000, "traffic.api.num_clients": 100, "horizon": "6 h",
     "fleet.pools.main.replicas": 16, "fleet.pools.api.replicas": 32, "fleet.pools.api.max_replicas": 32,
-    "fleet.pools.guard.replicas": 3,
+    "fleet.pools.guard.replicas": 1, "fleet.pools.api-guard.replicas": 2,
 }  # fmt: skip
 
 

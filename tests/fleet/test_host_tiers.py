@@ -10,7 +10,7 @@ from sim.fleet.build import build
 
 OFFLOAD = "fleet.pools.main.kv_offload"
 SHORT = {
-    "horizon": "10 min", "run_in": "5 min", "report_interval": "5 min", "fleet.operations": [],
+    "horizon": "10 min", "run_in": "5 min", "report_interval": "5 min",
     "fleet.pools.main.num_gpu_blocks_override": 6_000,
 }  # fmt: skip
 

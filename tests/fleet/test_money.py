@@ -28,12 +28,13 @@ def result(request):
 
 
 def test_the_ledger_is_gpu_hours_times_price_to_the_cent(result):
-    """Main: 2 replicas of 4 GPUs for 4 minutes and one more for 2; api: 4 of 5 owned ones run; guard: one GPU."""
+    """Main: 2 replicas of 4 GPUs for 4 minutes and one more for 2; api: 4 of 5 owned ones run; guards: one GPU each."""
     minutes = {
         ("main", "reserved"): 4 * 2 * 4,
         ("main", "spot"): 4 * 2,
         ("api", "owned"): 4 * 4 * 4,
         ("guard", "on_demand"): 4,
+        ("api-guard", "on_demand"): 4,
     }
     price = {"reserved": 3.0 * 0.625, "spot": 3.0 * 0.425, "on_demand": 3.0}
     cost = result["sim"]["cost"]
@@ -63,9 +64,9 @@ def test_every_view_adds_up_to_the_bill(result):
         assert 0.0 <= group["wasted_cost_usd"] <= group["cost_usd"] + CENT
     assert math.fsum(cost["by_ending"].values()) == pytest.approx(carried, abs=CENT)
     assert set(cost["by_feature"]) == {"input_check", "answer"}
-    guard = result["sim"]["by_pool"]["guard"]
+    guards = [result["sim"]["by_pool"][name]["total_usd"] for name in ("guard", "api-guard")]
     if cost["not_attributed_usd"] == 0.0:  # the checks have the guards to themselves
-        assert cost["by_feature"]["input_check"] == pytest.approx(guard["total_usd"], abs=CENT)
+        assert cost["by_feature"]["input_check"] == pytest.approx(sum(guards), abs=CENT)
     assert math.fsum(pool["total_usd"] for pool in result["sim"]["by_pool"].values()) == pytest.approx(
         cost["total_usd"], abs=CENT
     )

@@ -35,10 +35,9 @@ BY_TIER = {
     "cost_usd_per_1m_output_tokens", "cost_usd_per_user_month", *(f"num_{ending}" for ending in ENDINGS),
 }  # fmt: skip
 INFO = {"clock", "leap", "wall_s", "requests_per_wall_s", "peak_rss_bytes", "host", "date"}
-# A quarter of an hour of everything: tiers, guard, API, impatient people, operations, a run-in.
+# A quarter of an hour of everything: tiers, guards, API, impatient people, an autoscaler, faults, a run-in.
 ARGUMENTS = (
     "meridian-1", "--override", "small", "--duration", "15 min", "--seed", "5", "--set", "run_in=10 min",
-    "--set", "fleet.operations=[{at: 5 min, do: add, pool: main, replicas: 1}]",
 )  # fmt: skip
 
 
@@ -100,7 +99,7 @@ def test_the_timeline_has_a_row_for_each_interval_and_pool(folder, result):
     table = pq.read_table(folder / "timeline.parquet")
     assert set(table.column_names) == set(INTERVAL.names)
     rows = table.to_pandas()
-    assert set(rows["pool"]) == set(result["sim"]["by_pool"]) == {"main", "api", "guard"}
+    assert set(rows["pool"]) == set(result["sim"]["by_pool"]) == {"main", "api", "guard", "api-guard"}
     for _, pool in rows.groupby("pool", observed=True):
         assert pool["t_s"].tolist() == [-600.0, 0.0]
         assert pool["width_s"].tolist() == [600.0, 900.0]

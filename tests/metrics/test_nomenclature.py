@@ -23,6 +23,7 @@ FAULTS = (
     " {at: 40 s, do: take_kv, pool: main, duration: 5 s}]}"
 )
 DEPLOYS = "[{at: 35 s, pool: main, restart: 1 s}]"
+# By scenario and overrides, what else is changed.
 RUNS = {
     "quickstart": {
         "horizon": "1 min", "fleet.pools.main.spot": {},
@@ -30,7 +31,8 @@ RUNS = {
         "fleet.faults": FAULTS, "fleet.deploys": DEPLOYS,
     },
     "disaggregated": {"horizon": "1 min"},
-    "meridian-1": {
+    "meridian-1 small": {"horizon": "2 min", "run_in": "0 s"},
+    "meridian-1 small plain": {
         "horizon": "2 min", "run_in": "0 s", "fleet.operations": OPERATIONS,
         "fleet.pools.main.kv_offload": {"capacity_gib": 100, "ttl_s": 300},
         "money": {"site": "ireland", "yardsticks": ["gpt-5"]}, "tiers.plus.price": {"usd_per_user_month": 20},
@@ -71,9 +73,9 @@ def text(repository):
 @pytest.fixture(scope="module", params=RUNS)
 def folder(request, tmp_path_factory):
     """The folder of a small run."""
-    override = ["small"] if request.param == "meridian-1" else []
+    name, *override = request.param.split()
     out = tmp_path_factory.mktemp("run")
-    sim.run(sim.load(request.param, set=RUNS[request.param], override=override)).write(out)
+    sim.run(sim.load(name, set=RUNS[request.param], override=override)).write(out)
     return out
 
 
