@@ -5,7 +5,7 @@
     import sim
 
     scenario = sim.load("meridian-1")
-    run = sim.run(scenario.replace("fleet.pools.main.replicas", 40))
+    run = sim.run(scenario.replace("fleet.pools.api.replicas", 200))
     run.result["p99_ttft_ms"]
 
 Each public name is imported when it is first used, so that ``import sim`` costs next to nothing.
