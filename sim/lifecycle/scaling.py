@@ -198,7 +198,7 @@ def lifetime_optimum(
     train: Callable[[float, float], float] = training_flops,
     points: int = 400,
 ) -> Lifetime:
-    """Return the model that reaches a loss at the least cost of training and serving (Sardana et al., arXiv:2401.00448).
+    """Return the model that reaches a loss at the least cost of its life (Sardana et al., arXiv:2401.00448).
 
     Parameters
     ----------
