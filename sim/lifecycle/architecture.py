@@ -1,7 +1,7 @@
 """Stage 2, architecture: from wishes to a model of the catalogue's kind, and what follows from its shape.
 
 Rules of the shape: `sim/spec/shape.py`. A mixture of experts asked for by its active parameters has the width and depth
-of the dense model of that size; the numbers of experts are those of the grid below that come nearest to both counts.
+of the dense model of that size; the numbers of experts are those that come nearest to both counts.
 Published: Mixtral 2 of 8, Qwen3 8 of 128, DeepSeek-V3 8 of 256, gpt-oss 4 of 128, Kimi K2 8 of 384.
 """
 
@@ -22,9 +22,14 @@ if TYPE_CHECKING:
     from sim.lifecycle.plan import Plan
 
 BF16_BYTES: Final = 2.0
-_PER_TOKEN: Final = (8, 6, 4, 2, 1)
-"""Experts a token visits, of published models; the first that fits is taken where two fit alike."""
-_EXPERTS: Final = (8, 16, 32, 48, 64, 96, 128, 160, 192, 256, 320, 384, 512)
+_CLOSE_FRAC: Final = 0.01
+"""Difference from the active parameters asked for that is as good as none."""
+_TOLERANCE_FRAC: Final = 0.03
+"""Largest difference from the active parameters asked for (ours to promise, as for all parameters)."""
+_PER_TOKEN: Final = (8, 6, 4, 2, 1, 10, 12)
+"""Experts a token visits that are tried, the most usual first."""
+_EXPERTS: Final = (*range(4, 64, 2), *range(64, 513, 8))
+"""Routed experts a layer that are tried."""
 
 
 def shape(wishes: Architecture, name: str = "short-form") -> ModelSpec:
@@ -59,19 +64,27 @@ def _mixture(given: dict[str, object], active: float) -> ModelSpec:
         ShortForm.from_dict({key: item for key, item in given.items() if key not in shared} | {"parameters": active})
     )
     size = {"hidden_size": dense.hidden_size, "num_hidden_layers": dense.num_hidden_layers}
-    best = min(_mixtures(given | size), key=lambda model: abs(parameters(model).active / active - 1.0), default=None)
-    if best is None:
+    found = _mixtures(given | size)
+    best = min(found, key=lambda model: max(_miss(model, active), _CLOSE_FRAC), default=None)
+    if best is None or _miss(best, active) > _TOLERANCE_FRAC:
         message = f"no mixture of experts {dense.hidden_size} wide has {active:.4g} of {given['parameters']:.4g} active"
         raise SpecError(Problem(message, path="active_parameters"))
     return best
 
 
+def _miss(model: ModelSpec, active: float) -> float:
+    """Return the difference from the active parameters asked for, as a part of them."""
+    return abs(parameters(model).active / active - 1.0)
+
+
 def _mixtures(given: dict[str, object]) -> Iterator[ModelSpec]:
     """Yield the plausible mixtures with these wishes."""
     experts = [given["num_experts"]] if "num_experts" in given else _EXPERTS
-    chosen = [given["num_experts_per_tok"]] if "num_experts_per_tok" in given else _PER_TOKEN
-    for count in experts:
-        for visited in chosen:
+    visits = [given["num_experts_per_tok"]] if "num_experts_per_tok" in given else _PER_TOKEN
+    for visited in visits:
+        for count in experts:
+            if visited == count:
+                continue
             try:
                 yield derive(ShortForm.from_dict(given | {"num_experts": count, "num_experts_per_tok": visited}))
             except SpecError:

@@ -115,6 +115,7 @@ def computed(
         downs += min(*deviations, 0.0) ** 2
     low, high = scale(value) - math.sqrt(downs), scale(value) + math.sqrt(ups)
     low, high = (math.exp(low), math.exp(high)) if in_logs else (low, high)
+    low, high = min(low, value), max(high, value)  # the logarithm rounds
     where = f"{COMPUTED}: {equation}" + (f" ({source})" if source else "")
     if ASSUMED not in where and any(isinstance(one, Ranged) and one.kind == ASSUMED for one in inputs):
         where += f", from {ASSUMED} inputs"

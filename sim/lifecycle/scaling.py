@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 CENTRE_PARAMETERS: Final = math.sqrt(70e6 * 16e9)
 """Geometric middle of the models that were fitted: 70M to 16B parameters (arXiv:2203.15556, abstract)."""
@@ -33,7 +34,7 @@ def inference_flops_per_token(parameters: float) -> float:
 
 @dataclass(frozen=True)
 class LossLaw:
-    """One fit of L(N, D), with the letters of its publication; every method also takes numpy arrays."""
+    """One fit of L(N, D), with the letters of its publication."""
 
     name: str
     E: float
@@ -61,6 +62,11 @@ class LossLaw:
         scale = (self.alpha * self.A / (self.beta * self.B)) ** (1.0 / both)
         parameters = scale * (flops / 6.0) ** (self.beta / both)
         return parameters, flops / 6.0 / parameters
+
+    def isoflop(self, flops: float, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the loss of models of several sizes that all take the same training compute [nat a token]."""
+        tokens = flops / 6.0 / parameters
+        return np.asarray(self.E + self.A * parameters**-self.alpha + self.B * tokens**-self.beta)
 
     def optimal_tokens(self, parameters: float) -> float:
         r"""Return the tokens for which a model of so many parameters is the best use of its compute.

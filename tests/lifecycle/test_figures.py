@@ -27,7 +27,7 @@ def test_spreads_through_zero_add_in_squares():
 def test_without_a_spread_there_is_no_range():
     exact = computed("both", "1", "a + b", lambda a, b: a + b, 1.0, assumed(2.0))
     assert (exact.value, exact.low, exact.high) == (3.0, None, None)
-    assert exact.source == "computed: a + b"
+    assert exact.source == "computed: a + b, from assumed inputs"
     assert stated("one", given(1.0, "a page", "published"), "1").to_dict() == {
         "name": "one",
         "value": 1.0,

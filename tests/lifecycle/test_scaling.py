@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +49,17 @@ def test_the_optimum_of_a_budget_is_the_numerical_one(law, log_flops):
     assert law.loss(parameters, tokens) <= found.fun * (1 + 1e-12)
     assert found.x == pytest.approx(at, abs=1e-3)
     assert law.optimal_tokens(parameters) == pytest.approx(tokens, rel=1e-9)
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+def test_curves_of_one_budget_are_lowest_at_its_optimum(law):
+    best, tokens = law.optimum(CHINCHILLA_FLOPS)
+    sizes = best * np.geomspace(0.1, 10, 201)
+    losses = law.isoflop(CHINCHILLA_FLOPS, sizes)
+    assert np.argmin(losses) == 100
+    assert losses[100] == pytest.approx(law.loss(best, tokens), rel=1e-14)
+    assert (np.diff(losses[:101]) < 0).all()
+    assert (np.diff(losses[100:]) > 0).all()
 
 
 @given(law=laws, log_parameters=st.floats(math.log(1e8), math.log(1e12)))
