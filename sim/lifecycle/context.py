@@ -1,13 +1,4 @@
-r"""After pretraining: fewer KV heads, longer contexts.
-
-A token of a causal sequence of s tokens attends to s / 2 of them on average, which costs three times (forward and
-twice backward) the products of a query and a key and of a weight and a value, in every layer:
-
-.. math:: C = D \left(6 N + 3 \cdot \tfrac{s}{2} \cdot n_{layers} \cdot 2 h (d_{qk} + d_v)\right)
-
-(6 N: arXiv:2001.08361; the attention term as in PaLM's MFU, arXiv:2204.02311, appendix B, halved for causality). At
-128k tokens it is more than all weights together.
-"""
+"""After pretraining: fewer KV heads, longer contexts, where attention is more of the compute than all weights."""
 
 from __future__ import annotations
 
@@ -16,21 +7,14 @@ from collections.abc import Iterator
 from sim.lifecycle.figures import Figure, Stage, computed
 from sim.lifecycle.plan import Plan
 from sim.lifecycle.pretraining import dollars
-from sim.lifecycle.shapes import attention_flops_per_pair_layer, kv_bytes_per_token_layer
+from sim.lifecycle.shapes import kv_bytes_per_token_layer, training_attention_flops_per_token
 from sim.spec.model import ModelSpec
 from sim.spec.ranged import Ranged
 
 
-def attention_flops_per_token(model: ModelSpec, context_tokens: float) -> float:
-    """Compute of attention over the context in training, for each token [FLOP]."""
-    full, window = model.num_full_attention_layers, model.sliding_window or context_tokens
-    pairs = full * context_tokens / 2 + model.num_sliding_layers * min(window, context_tokens / 2)
-    return 3.0 * pairs * attention_flops_per_pair_layer(model)
-
-
 def training_flops_at(model: ModelSpec, parameters: float, tokens: float, context_tokens: float) -> float:
     """Compute of training at a length of context, attention included [FLOP]."""
-    return tokens * (6.0 * parameters + attention_flops_per_token(model, context_tokens))
+    return tokens * (6.0 * parameters + training_attention_flops_per_token(model, context_tokens))
 
 
 def uptraining_stage(plan: Plan, hours: Ranged) -> Stage | None:
@@ -74,7 +58,7 @@ def _context(plan: Plan) -> Iterator[Figure]:
         )
         yield Figure(
             f"{name}: attention",
-            attention_flops_per_token(model, length) / (6 * n),
+            training_attention_flops_per_token(model, length) / (6 * n),
             "of the compute of the weights",
             "computed: 3 (s / 2) layers 2 h (d_qk + d_v) / 6 N",
         )

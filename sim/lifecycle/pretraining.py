@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from sim.lifecycle.data import effective
 from sim.lifecycle.figures import Figure, Stage, computed, stated
 from sim.lifecycle.scaling import LAWS, inference_flops_per_token, lifetime, lifetime_optimum, training_flops
+from sim.lifecycle.shapes import training_attention_flops_per_token
 from sim.spec.ranged import Ranged
 
 if TYPE_CHECKING:
@@ -59,6 +60,16 @@ def gpu_hours(plan: Plan, tokens: Ranged) -> Figure:
         block.instability_reserve_frac,
         source=SIX,
     )
+
+
+def usd_to_train(plan: Plan, parameters: float, tokens: float) -> float:
+    """Return what training another size on other tokens would cost on this plan's GPUs, reserve included [USD].
+
+    The cost of training that `sim.lifecycle.scaling.lifetime_optimum` takes beside dollars a token served.
+    """
+    rented = plan.pretraining
+    hours = rented.hours(training_flops(parameters, tokens), rented.mfu)
+    return hours / (1 - plan.spec.pretraining.instability_reserve_frac) * rented.usd_per_gpu_hour
 
 
 def scaling_stage(plan: Plan, hours: Ranged) -> Stage:
@@ -143,6 +154,14 @@ def _figures(plan: Plan, tokens: Ranged, hours: Ranged) -> Iterator[Figure]:
         tokens,
         source=SIX,
         note="N: all parameters of a dense model, those that a token visits of a mixture of experts",
+    )
+    yield Figure(
+        "attention left out of it",
+        training_attention_flops_per_token(plan.model, block.context_tokens)
+        / training_flops(plan.compute_parameters, 1),
+        "of 6 N D",
+        "computed: 3 (s / 2) layers 2 h (d_qk + d_v) / 6 N (arXiv:2204.02311, appendix B, halved for causality)",
+        note=f"s = {block.context_tokens:,} tokens",
     )
     yield computed(
         "over-training",

@@ -28,6 +28,7 @@ class Sft(_PostTraining):
     """Supervised fine-tuning on demonstrations."""
 
     kind: Literal["sft"]
+    """What is done, see above."""
     num_examples: Count
     """Demonstrations."""
     tokens_per_example: Count
@@ -40,6 +41,7 @@ class RewardModel(_PostTraining):
     """A reward model, trained on comparisons of two answers."""
 
     kind: Literal["reward"]
+    """What is done, see above."""
     num_examples: Count
     """Comparisons."""
     tokens_per_example: Count
@@ -52,6 +54,7 @@ class Dpo(_PostTraining):
     """Direct preference optimisation on pairs of answers (arXiv:2305.18290)."""
 
     kind: Literal["dpo"]
+    """What is done, see above."""
     num_examples: Count
     """Pairs."""
     tokens_per_example: Count
@@ -73,6 +76,7 @@ class Ppo(_Reinforcement):
     """Proximal policy optimisation against a reward model (arXiv:2203.02155)."""
 
     kind: Literal["ppo"]
+    """What is done, see above."""
     num_episodes: Count
     """Answers written and learnt from."""
     reward_parameters: Count | None = None
@@ -87,6 +91,7 @@ class Grpo(_Reinforcement):
     """Group-relative policy optimisation: several answers to a prompt, no value model (arXiv:2402.03300)."""
 
     kind: Literal["grpo"]
+    """What is done, see above."""
     num_prompts: Count
     """Prompts drawn, each as often as it is drawn."""
     group_size: Count = assumed(16.0, 8.0, 64.0, why="as DeepSeek-R1")

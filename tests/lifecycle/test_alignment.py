@@ -4,9 +4,9 @@ import pytest
 
 from sim import catalog
 from sim.lifecycle.alignment import ROLLOUT_MFU, Models, learning, num_gpus, writing
-from sim.lifecycle.context import attention_flops_per_token, training_flops_at
+from sim.lifecycle.context import training_flops_at
 from sim.lifecycle.plan import MFU, Rented
-from sim.lifecycle.shapes import parameters
+from sim.lifecycle.shapes import parameters, training_attention_flops_per_token
 from sim.spec.lifecycle import read_lifecycle
 from sim.spec.post_training import Dpo, Grpo, Ppo, RewardModel, Sft
 from sim.spec.ranged import assumed
@@ -84,10 +84,10 @@ def test_deepseek_v3s_longer_contexts():
 def test_attention_over_a_context_by_hand():
     """Llama 3.1 70B: 12 x layers x hidden x s / 2 in training (PaLM's 12 L H Q T, halved for causality)."""
     model = catalog.load_model("llama-3.1-70b")
-    assert attention_flops_per_token(model, 131072) == 12 * 80 * 8192 * 131072 / 2
-    assert attention_flops_per_token(model, 131072) > 6 * parameters(model).total
+    assert training_attention_flops_per_token(model, 131072) == 12 * 80 * 8192 * 131072 / 2
+    assert training_attention_flops_per_token(model, 131072) > 6 * parameters(model).total
     sliding = catalog.load_model("gpt-oss-20b")
-    assert attention_flops_per_token(sliding, 131072) < 0.51 * attention_flops_per_token(
+    assert training_attention_flops_per_token(sliding, 131072) < 0.51 * training_attention_flops_per_token(
         sliding.model_copy(update={"num_sliding_layers": 0}), 131072
     )
 

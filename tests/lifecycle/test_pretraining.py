@@ -8,7 +8,8 @@ import pytest
 from sim import catalog
 from sim.lifecycle.data import effective_tokens
 from sim.lifecycle.plan import MFU, Plan, Rented
-from sim.lifecycle.scaling import training_flops
+from sim.lifecycle.pretraining import usd_to_train
+from sim.lifecycle.scaling import EPOCH, lifetime_optimum, training_flops
 from sim.lifecycle.stages import stages_of
 from sim.spec.lifecycle import read_lifecycle
 from sim.spec.ranged import assumed
@@ -90,6 +91,24 @@ def test_dollars_energy_and_carbon_by_hand(meridian):
     assert run["carbon"].value == pytest.approx(kwh * 383.55 / 1e6)
     assert run["energy bill"].value == pytest.approx(kwh * 0.081)
     assert run["days"].value == pytest.approx(10e6 / 16384 / 24)
+
+
+def test_the_life_that_costs_least_in_dollars(meridian):
+    """Tokens served at the price of those trained on are the FLOP optimum; ten times dearer, a smaller model."""
+    plan, loss, demand = Plan(meridian().spec), EPOCH.loss(70e9, 10e12), 50e12
+    usd_per_flop = usd_to_train(plan, 70e9, 1e12) / training_flops(70e9, 1e12)
+    assert usd_per_flop == pytest.approx(1.30 / (3600 * 312e12 * 0.4 * 0.9))
+
+    def best(dearer):
+        def serve(n):
+            return dearer * usd_per_flop * 2 * n
+
+        return lifetime_optimum(EPOCH, loss, demand, serve, lambda n, d: usd_to_train(plan, n, d))
+
+    flops = lifetime_optimum(EPOCH, loss, demand)
+    assert best(1).parameters == pytest.approx(flops.parameters, rel=1e-4)
+    assert best(1).total == pytest.approx(usd_per_flop * flops.total)
+    assert best(10).parameters < 0.8 * best(1).parameters
 
 
 def test_tokens_may_be_the_optimum_or_given(meridian, small):
