@@ -30,10 +30,10 @@ This page is made by `docs/make_scenario_reference.py` from the docstrings in `s
 LIFECYCLE = """\
 # Fields of a lifecycle
 
-Every field that a lifecycle file may hold; what is made of them: [lifecycle.md](lifecycle.md). NAME stands for a name of
-your choice, N for a position in a list (from 0). A *sourced number* is a number (then it counts as assumed), a text with a
-unit or a multiple (`10M`), or `{value: 0.4, source: where it was read, kind: published, low: 0.35, high: 0.45}`; kinds
-are datasheet, measured, published and assumed, and low and high may be left out.
+Every field that a lifecycle file may hold; what is made of them: [lifecycle.md](lifecycle.md). NAME stands for a name
+of your choice, N for a position in a list (from 0). A *sourced number* is a number (then it counts as assumed), a text
+with a unit or a multiple (`10M`), or `{value: 0.4, source: where it was read, kind: published, low: 0.35, high: 0.45}`;
+kinds are datasheet, measured, published and assumed, and low and high may be left out.
 
 This page is made by `docs/make_scenario_reference.py` from the docstrings in `sim/spec/`; edit those.
 """
