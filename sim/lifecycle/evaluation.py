@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from sim.lifecycle.figures import Figure, Stage, computed, inputs
 from sim.lifecycle.plan import Plan
 from sim.lifecycle.scaling import inference_flops_per_token
+from sim.lifecycle.shapes import training_attention_flops_per_token
 
 
 def stage(plan: Plan) -> Stage:
@@ -17,6 +19,7 @@ def stage(plan: Plan) -> Stage:
 def _figures(plan: Plan) -> Iterator[Figure]:
     block, rented = plan.spec.evaluation, plan.alignment
     per_token = inference_flops_per_token(plan.compute_parameters)
+    attend = partial(training_attention_flops_per_token, plan.model)
     bills = []
     yield from inputs("all", block)
     for name, one in block.benchmarks.items():
@@ -24,13 +27,16 @@ def _figures(plan: Plan) -> Iterator[Figure]:
         hours = computed(
             f"{name}: GPU-hours",
             "GPU-hours",
-            "2 N x questions x samples x tokens x checkpoints / (3600 peak MFU)",
-            lambda count, tokens, samples, times, mfu: rented.hours(per_token * count * tokens * samples * times, mfu),
+            "questions x samples x tokens x checkpoints x (2 N + attention) / (3600 peak MFU)",
+            lambda count, tokens, samples, times, mfu: rented.hours(
+                (per_token + attend(tokens) / 3) * count * tokens * samples * times, mfu
+            ),
             one.num_questions,
             one.tokens_per_question,
             one.samples,
             block.num_checkpoints,
             block.mfu,
+            note="attention of the questions: a third of that in training",
         )
         yield hours
         bills.append(hours)

@@ -117,7 +117,8 @@ def test_training_once_against_a_classifier_every_month(meridian):
 
 def test_benchmarks_and_attackers_by_hand(meridian):
     stage = meridian()["evaluation"]
-    hours = 2 * 70.05e9 * 5000 * 2000 * 4 * 20 / (3600 * 989e12 * 0.1)
+    # A token of 2,000 attends to 1,000 on average: 4 x 8,192 FLOP for each in 80 layers.
+    hours = (2 * 70.05e9 + 4 * 8192 * 80 * 1000) * 5000 * 2000 * 4 * 20 / (3600 * 989e12 * 0.1)
     assert stage["math: GPU-hours"].value == pytest.approx(hours, rel=1e-3)
     assert stage["red team: people"].value == 50 * 40 * 100
     gpus = stage["benchmarks: GPU-hours"].value + stage["red team: GPU-hours"].value
