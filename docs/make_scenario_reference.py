@@ -1,5 +1,5 @@
 # ruff: noqa: INP001  (a script, in no package)
-"""Writes docs/scenario.md, the reference of every field of a scenario, from the specifications themselves.
+"""Writes docs/scenario.md and docs/lifecycle-fields.md, every field of each, from the specifications themselves.
 
 Run `python docs/make_scenario_reference.py` after a change of a field or its docstring; a test compares.
 """
@@ -15,6 +15,8 @@ from pydantic.fields import FieldInfo
 
 from sim.spec import Scenario
 from sim.spec.base import Reader
+from sim.spec.lifecycle import Lifecycle
+from sim.spec.ranged import Ranged
 
 INTRODUCTION = """\
 # Fields of a scenario
@@ -25,13 +27,28 @@ own (`24 h`, `20 ms`, `600 req/min`, `10M`). A field without a default must be g
 
 This page is made by `docs/make_scenario_reference.py` from the docstrings in `sim/spec/`; edit those.
 """
-WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text"}
+LIFECYCLE = """\
+# Fields of a lifecycle
+
+Every field that a lifecycle file may hold; what is made of them: [lifecycle.md](lifecycle.md). NAME stands for a name
+of your choice, N for a position in a list (from 0). A *sourced number* is a number (then it counts as assumed), a text
+with a unit or a multiple (`10M`), or `{value: 0.4, source: where it was read, kind: published, low: 0.35, high: 0.45}`;
+kinds are datasheet, measured, published and assumed, and low and high may be left out.
+
+This page is made by `docs/make_scenario_reference.py` from the docstrings in `sim/spec/`; edit those.
+"""
+PAGES: dict[str, tuple[type[BaseModel], str]] = {
+    "scenario.md": (Scenario, INTRODUCTION),
+    "lifecycle-fields.md": (Lifecycle, LIFECYCLE),
+}
+WORDS = {int: "whole number", float: "number", bool: "true or false", str: "text", Ranged: "sourced number"}
 
 
-def reference() -> str:
-    """Return the page."""
-    parts = [INTRODUCTION]
-    for path, spec in sections(Scenario, ""):
+def reference(page: str) -> str:
+    """Return a page by name."""
+    whole, introduction = PAGES[page]
+    parts = [introduction]
+    for path, spec in sections(whole, ""):
         about = " ".join((spec.__doc__ or "").split())
         parts.append(f"\n## {f'`{path}`' if path else 'Top level'}\n\n{about}\n")
         parts.append("| Field | Type | Default | Meaning |\n|---|---|---|---|")
@@ -111,4 +128,5 @@ def default_of(field: FieldInfo) -> str:
 
 
 if __name__ == "__main__":
-    Path(__file__).with_name("scenario.md").write_text(reference(), encoding="utf-8")
+    for page in PAGES:
+        Path(__file__).with_name(page).write_text(reference(page), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Named entries: models, hardware, workloads and scenarios, of the package and of the user.
+"""Named entries: models, hardware, workloads, scenarios and lifecycles, of the package and of the user.
 
 An entry is a file ``NAME.yaml`` (or ``.yml``, ``.json``) in the folder of its kind, or a folder ``NAME/`` whose file is
 called after the kind (``workload.yaml``). Folders listed in the environment variable TOKENFLEET_CATALOG_PATH (separated
@@ -19,6 +19,7 @@ from sim.errors import CatalogError, Problem, SpecError, did_you_mean
 from sim.spec.api_prices import ApiPrice, read_api_prices
 from sim.spec.classifier import Classifier, read_classifiers
 from sim.spec.hardware import GpuSpec, read_gpu
+from sim.spec.lifecycle import Lifecycle, read_lifecycle
 from sim.spec.load import read_file, read_scenario
 from sim.spec.model import ModelSpec, read_model
 from sim.spec.model_load import ModelLoad
@@ -36,7 +37,7 @@ from sim.spec.traffic import PopulationTraffic, SessionTraffic
 from sim.spec.variant import parse_variant, vary
 from sim.spec.workload import Curve, PercentileTable, Workload, read_curves, read_percentile_tables
 
-Kind: TypeAlias = Literal["models", "hardware", "boards", "kernels", "engines", "workloads", "scenarios"]
+Kind: TypeAlias = Literal["models", "hardware", "boards", "kernels", "engines", "workloads", "scenarios", "lifecycles"]
 
 FOLDERS: Final[dict[Kind, str]] = {
     "models": "models",
@@ -46,6 +47,7 @@ FOLDERS: Final[dict[Kind, str]] = {
     "engines": "hardware_profiles/engines",
     "workloads": "workloads",
     "scenarios": "scenarios",
+    "lifecycles": "lifecycles",
 }
 """Folder of each kind, inside the package's data and inside a user's folder."""
 T = TypeVar("T")
@@ -162,6 +164,31 @@ def load(
     """
     text, shown = read("scenarios", str(name))
     return read_scenario(text, shown, changes=set, override=override, check=_check)
+
+
+def load_lifecycle(name: str | Path, set: Sequence[str] | Mapping[str, Any] = ()) -> Lifecycle:  # noqa: A002
+    """Return a lifecycle: an entry of the catalogue, or a file, with changes as in `load`."""
+    text, shown = read("lifecycles", str(name))
+    return read_lifecycle(text, shown, changes=set, check=_check_lifecycle)
+
+
+def _check_lifecycle(spec: Lifecycle) -> Iterator[tuple[str, str]]:
+    """Yield (dotted path, message) for names that lead nowhere, and for GPUs that nobody prices."""
+    asked: list[tuple[str, Callable[[str], object], str | None]] = [
+        ("prices", load_prices, spec.prices),
+        ("site", load_site, spec.site),
+        ("architecture.model", load_model, spec.architecture.model),
+        ("pretraining.hardware", load_gpu, spec.pretraining.hardware),
+        ("alignment.hardware", load_gpu, spec.alignment.hardware),
+        *((f"safety.classifiers.{n}", load_classifier, one) for n, one in enumerate(spec.safety.classifiers)),
+        ("serving.scenario", lambda scenario: read("scenarios", scenario), spec.serving.scenario),
+    ]
+    for path, reader, wanted in asked:
+        try:
+            if wanted is not None:
+                reader(wanted)
+        except SpecError as error:
+            yield from ((path, problem.message) for problem in error.problems)
 
 
 def _check(scenario: Scenario) -> Iterator[tuple[str, str]]:

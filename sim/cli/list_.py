@@ -6,11 +6,11 @@ import typer
 
 from sim.cli import output
 
-Kind = Literal["models", "hardware", "workloads", "scenarios"]
+Kind = Literal["models", "hardware", "workloads", "scenarios", "lifecycles"]
 
 
 def list_entries(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="models, hardware, workloads or scenarios.")],
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help="models, hardware, workloads, scenarios or lifecycles.")],
     *,
     json: output.Json = False,
 ) -> None:
@@ -40,5 +40,5 @@ def _in_short(kind: Kind, name: str) -> str:
         case "hardware":
             gpu = catalog.load_gpu(name)
             return f"{gpu.hbm_bytes / 1e9:.1f} GB at {gpu.memory_bandwidth_bytes_per_s / 1e12:.2f} TB/s"
-        case "workloads" | "scenarios":
+        case "workloads" | "scenarios" | "lifecycles":
             return catalog.description(kind, name)

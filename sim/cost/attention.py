@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from sim.cost.gemm import smooth_max
 from sim.cost.kernels import DecodeKernel, PrefillKernel
 from sim.cost.residual import FLAT
-from sim.cost.shapes import (
+from sim.cost.step_times import Floats
+from sim.lifecycle.shapes import (
     attention_flops_per_pair_layer,
     decode_flops_per_token_layer,
     kv_bytes_per_token_layer,
 )
-from sim.cost.step_times import Floats
 from sim.spec.hardware import GpuSpec
 from sim.spec.kernels import DecodeAttentionFit, PrefillAttentionFit
 from sim.spec.model import ModelSpec

@@ -12,10 +12,10 @@ from sim.cost.gemm import compute_rate, memory_rate
 from sim.cost.machine import Machine
 from sim.cost.memory import Memory
 from sim.cost.power import read_bytes
-from sim.cost.shapes import kv_bytes_per_sequence, kv_bytes_per_token_layer, linear_flops_per_token, parameters
 from sim.cost.speculation import Speculation
 from sim.cost.step import padded_tokens, prefill_attention, token_parts
 from sim.cost.step_times import StepTimes
+from sim.lifecycle.shapes import kv_bytes_per_sequence, kv_bytes_per_token_layer, linear_flops_per_token, parameters
 from sim.spec.sourced import Sourced
 
 EQUATIONS = "docs/equations.md"

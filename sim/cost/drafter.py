@@ -10,9 +10,9 @@ from sim.cost.attention import PrefillTerms
 from sim.cost.machine import Machine
 from sim.cost.memory import PLAIN_BYTES, Draft, weights_bytes
 from sim.cost.precision import resolve_precisions
-from sim.cost.shapes import Matrix, head_matrix, kv_bytes_per_token_layer
 from sim.cost.step import batch_total_s, decode_attention, prefill_attention, product_s
 from sim.cost.step_times import Floats
+from sim.lifecycle.shapes import Matrix, head_matrix, kv_bytes_per_token_layer
 from sim.spec.model import ModelSpec
 from sim.spec.speculation import SpeculativeConfig
 

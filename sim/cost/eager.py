@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.cost.gemm import compute_rate, memory_rate
 from sim.cost.kernels import Kernels
-from sim.cost.shapes import attention_flops_per_pair_layer
+from sim.lifecycle.shapes import attention_flops_per_pair_layer
 from sim.spec.hardware import GpuSpec
 from sim.spec.model import ModelSpec
 

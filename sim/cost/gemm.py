@@ -6,8 +6,8 @@ import numpy as np
 
 from sim.cost.kernels import GemmKernel
 from sim.cost.residual import FLAT
-from sim.cost.shapes import Matrix
 from sim.cost.step_times import Floats
+from sim.lifecycle.shapes import Matrix
 from sim.spec.hardware import GpuSpec
 from sim.spec.kernels import GemmFit
 

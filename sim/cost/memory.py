@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from sim.cost.eager import score_bytes
-from sim.cost.shapes import (
+from sim.lifecycle.shapes import (
     Matrix,
     attention_matrices,
     head_matrix,

@@ -7,8 +7,8 @@ import numpy as np
 from sim.cost.gemm import smooth_max
 from sim.cost.kernels import ExpertKernel
 from sim.cost.residual import FLAT
-from sim.cost.shapes import Matrix
 from sim.cost.step_times import Floats
+from sim.lifecycle.shapes import Matrix
 from sim.spec.hardware import GpuSpec
 from sim.spec.kernels import ExpertFit
 from sim.spec.model import ModelSpec

@@ -7,8 +7,8 @@ import numpy as np
 from sim.cost.machine import Machine
 from sim.cost.memory import PLAIN_BYTES
 from sim.cost.moe import distinct_experts
-from sim.cost.shapes import attention_matrices, head_matrix, linear_flops_per_token, mlp_matrices
 from sim.cost.step_times import Floats
+from sim.lifecycle.shapes import attention_matrices, head_matrix, linear_flops_per_token, mlp_matrices
 from sim.spec.hardware import GpuSpec
 from sim.spec.kernels import PowerFit
 

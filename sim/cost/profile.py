@@ -13,11 +13,11 @@ from sim.cost.kernels import Kernels
 from sim.cost.layout import expert_group, layout_problems
 from sim.cost.machine import Machine
 from sim.cost.precision import resolve_precisions
-from sim.cost.shapes import parameters
 from sim.cost.speculation import Speculation, speculate, speculation_problems
 from sim.cost.step import step_times
 from sim.cost.step_times import StepTimes
 from sim.errors import CapacityError, Problem, SpecError
+from sim.lifecycle.shapes import parameters
 from sim.spec.engine import EngineSpec
 from sim.spec.hardware import GpuSpec
 from sim.spec.model import ModelSpec

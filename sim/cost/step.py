@@ -27,8 +27,8 @@ from sim.cost.moe import experts_s
 from sim.cost.pipeline import STEP, hops, stage_times
 from sim.cost.power import attention_w, power_w
 from sim.cost.recompute import recompute_pieces
-from sim.cost.shapes import Matrix, attention_matrices, head_matrix, mlp_matrices
 from sim.cost.step_times import Floats, StepTimes
+from sim.lifecycle.shapes import Matrix, attention_matrices, head_matrix, mlp_matrices
 from sim.spec.engine import EngineSpec
 
 CONTEXT_KNOTS = np.array([*KNOT_TOKENS, np.inf])

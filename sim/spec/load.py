@@ -76,7 +76,7 @@ def read_scenario(
         if override:
             document.data.pop("ladder", None)
     problems: list[Problem] = []
-    for path, value in (*_overrides(document, override, problems), *_changes(changes, problems)):
+    for path, value in (*_overrides(document, override, problems), *read_changes(changes, problems)):
         try:
             document = _patched(document, path, value)
         except SpecError as error:
@@ -105,7 +105,9 @@ def _overrides(document: Document, names: Sequence[str], problems: list[Problem]
                 yield parse_path(path), document.at(("overrides", name, path))
 
 
-def _changes(changes: Sequence[str] | Mapping[str, Any], problems: list[Problem]) -> Iterator[tuple[Path, Document]]:
+def read_changes(
+    changes: Sequence[str] | Mapping[str, Any], problems: list[Problem]
+) -> Iterator[tuple[Path, Document]]:
     """Yield the patches given one by one."""
     if isinstance(changes, Mapping):
         pairs = [(f"--set {path}={value}", path, value) for path, value in changes.items()]

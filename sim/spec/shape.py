@@ -50,6 +50,12 @@ def _count_of(thousand: int) -> BeforeValidator:
     return BeforeValidator(read)
 
 
+VocabularySize = Annotated[PositiveInt, _count_of(1000)]
+"""Size of a vocabulary; `128k` is 128,000."""
+ContextLength = Annotated[PositiveInt, _count_of(1024)]
+"""Length of a context [tokens]; `128k` is 131,072, as the field counts contexts."""
+
+
 class ShortForm(Spec):
     """What a user may say of a model: the number of parameters, and whatever else matters."""
 
@@ -69,11 +75,11 @@ class ShortForm(Spec):
     """Width of the residual stream."""
     num_hidden_layers: PositiveInt | None = None
     """Decoder layers."""
-    vocab_size: Annotated[PositiveInt, _count_of(1000)] = 128_256
+    vocab_size: VocabularySize = 128_256
     """Vocabulary, rounded up to a multiple of 256; `128k` is 128,000. By default that of Llama 3."""
     tokenizer: Text | None = None
     """Name of its tokenizer; by default the size of the vocabulary stands for it."""
-    max_position_embeddings: Annotated[PositiveInt, _count_of(1024)] = 131_072
+    max_position_embeddings: ContextLength = 131_072
     """Longest context [tokens]; `128k` is 131,072, as the field counts contexts. By default that of Llama 3.1."""
     tie_word_embeddings: bool | None = None
     """Whether the head shares the embedding; by default true below 4B parameters."""

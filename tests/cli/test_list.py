@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-KINDS = ("models", "hardware", "workloads", "scenarios")
+KINDS = ("models", "hardware", "workloads", "scenarios", "lifecycles")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -16,8 +16,8 @@ from sim.cost.kernels import Collective, DecodeKernel, ExpertKernel, GemmKernel,
 from sim.cost.moe import distinct_experts, experts_s
 from sim.cost.power import busy_w
 from sim.cost.residual import Residual, pack, unpack
-from sim.cost.shapes import Matrix
 from sim.errors import SpecError
+from sim.lifecycle.shapes import Matrix
 from sim.spec.kernels import CollectiveFit, DecodeAttentionFit, ExpertFit, GemmFit, PrefillAttentionFit
 
 HUNDREDTH = Residual((np.zeros(1),) * 3, np.full((1, 1, 1), np.log(0.01)))

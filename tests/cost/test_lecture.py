@@ -2,7 +2,7 @@
 
 import pytest
 
-from sim.cost.shapes import (
+from sim.lifecycle.shapes import (
     kv_bytes_per_sequence,
     kv_bytes_per_token_layer,
     linear_flops_per_token,

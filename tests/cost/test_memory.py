@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sim.cost import compile
 from sim.cost.calibration import load_engine
 from sim.cost.memory import CachePlan, Layout, plan_memory, stage_layers, workspace_bytes
-from sim.cost.shapes import kv_bytes_per_token_layer, parameters
+from sim.lifecycle.shapes import kv_bytes_per_token_layer, parameters
 from sim.units import GIB
 
 

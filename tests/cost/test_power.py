@@ -11,7 +11,8 @@ from scipy.optimize import least_squares
 from sim import catalog
 from sim.cost import StepTimes
 from sim.cost.moe import distinct_experts
-from sim.cost.shapes import (
+from sim.errors import CatalogError
+from sim.lifecycle.shapes import (
     attention_matrices,
     head_parameters,
     kv_bytes_per_sequence,
@@ -19,7 +20,6 @@ from sim.cost.shapes import (
     mlp_matrices,
     parameters,
 )
-from sim.errors import CatalogError
 
 PROMPT_TOKENS = {"dist:lm-arena-chat": 250, "dist:gpqa": 250, "dist:sourcegraph-fim": 1000}
 """Mean prompts, assumed: the source does not state them."""

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from sim.cost.shapes import (
+from sim.lifecycle.shapes import (
     attention_flops_per_pair_layer,
     attention_matrices,
     decode_flops_per_token_layer,

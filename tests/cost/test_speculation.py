@@ -14,9 +14,9 @@ from sim.cost import compile
 from sim.cost.calibration import load_engine
 from sim.cost.drafter import NGRAM_SEQUENCE_S, NGRAM_STEP_S, PASS_S
 from sim.cost.gemm import gemm_s
-from sim.cost.shapes import Matrix, parameters
 from sim.cost.speculation import STEP_S, accept_by_position, tokens_per_step
 from sim.errors import CatalogError, SpecError
+from sim.lifecycle.shapes import Matrix, parameters
 from sim.spec.speculation import Method, SpeculativeConfig, read_acceptance
 
 

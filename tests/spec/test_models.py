@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sim.cost.shapes import parameters
 from sim.errors import SpecError
+from sim.lifecycle.shapes import parameters
 from sim.spec.hf import ARCHITECTURES, TEXT_MODELS
 from sim.spec.model import ModelSpec, read_model
 

@@ -13,7 +13,7 @@ from sim.cost.attention import decode_form_s, prefill_form_s
 from sim.cost.collective import all_reduce_s
 from sim.cost.gemm import gemm_s
 from sim.cost.kernels import Kernels
-from sim.cost.shapes import Matrix
+from sim.lifecycle.shapes import Matrix
 from sim.spec.hardware import GpuSpec
 
 

@@ -12,8 +12,8 @@ from sim import catalog
 from sim.calibrate.operators.scores import error_of
 from sim.cost.calibration import load_kernels
 from sim.cost.gemm import gemm_s
-from sim.cost.shapes import Matrix
 from sim.cost.step_times import Floats
+from sim.lifecycle.shapes import Matrix
 from sim.spec.evidence import FitError
 
 FILE: Final = "vidur_mlp.csv"

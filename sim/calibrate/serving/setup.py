@@ -13,8 +13,8 @@ from sim.calibrate.serving.library import Library, NotCoveredError
 from sim.calibrate.serving.loads import Kind, read_load
 from sim.calibrate.serving.notes import MOST_GPUS, Notes, read_notes
 from sim.calibrate.serving.rows import Point
-from sim.cost.shapes import parameters
 from sim.errors import CatalogError, SpecError
+from sim.lifecycle.shapes import parameters
 from sim.spec import Pool, TokenDistribution
 from sim.spec.bed import Bed, Beds, Client, Setting
 from sim.spec.hardware import GpuSpec

@@ -217,6 +217,20 @@ def attention_flops_per_pair_layer(model: ModelSpec, tensor_parallel_size: int =
     return 2.0 * heads * (model.head_dim + value_width)
 
 
+def training_attention_flops_per_token(model: ModelSpec, context_tokens: float) -> float:
+    r"""FLOPs of attention over the context for each token of a training sequence [FLOP].
+
+    A token of a causal sequence of s tokens attends to s / 2 on average, forward and twice backward:
+
+    .. math:: 3 \cdot \tfrac{s}{2} \cdot n_{layers} \cdot 2 h (d_{qk} + d_v)
+
+    (PaLM's MFU, arXiv:2204.02311, appendix B, halved for causality). A sliding window holds at most itself.
+    """
+    window = min(model.sliding_window or context_tokens, context_tokens / 2)
+    pairs = model.num_full_attention_layers * context_tokens / 2 + model.num_sliding_layers * window
+    return 3.0 * pairs * attention_flops_per_pair_layer(model)
+
+
 def decode_flops_per_token_layer(model: ModelSpec, tensor_parallel_size: int = 1) -> float:
     """FLOPs of one decoding query per context token in one layer on one GPU [FLOP].
 
