@@ -120,10 +120,9 @@ def row_of(choice: Choice, scenario: Scenario, sized: Sized) -> Row:
     """The row of a fleet that was sized and played."""
     assert isinstance(scenario.traffic, PopulationTraffic)
     result = sized.run.result
-    pools, tiers = result["sim"]["by_pool"], result["sim"]["by_tier"]
+    tiers = result["sim"]["by_tier"]
     people = {name: tier for name, tier in tiers.items() if scenario.tiers[name].user_frac > 0.0}
-    hourly_usd = sized.num_gpus_usd_per_hour(pools)
-    at_peak = sized.run.scenario.traffic
+    at_peak, hourly_usd = sized.scenario.traffic, sized.usd_per_hour
     assert isinstance(at_peak, PopulationTraffic)
     # Output tokens of an hour of the day's mean rate, at full size.
     hours = result["duration"] / 3600.0

@@ -27,17 +27,29 @@ class Sized:
 
     replicas: Mapping[str, int]
     """Of the thinned fleet, by pool."""
+    sized: tuple[str, ...]
+    """Pools that were searched for."""
     scale: float
     run: Run
     scenario: Scenario
+    """The thinned one."""
+    full: Scenario
 
     @property
     def num_gpus(self) -> float:
-        """GPUs of the fleet at full size."""
-        return sum(
-            n / self.scale * entry["num_gpus_per_replica"]
-            for n, entry in zip(self.replicas.values(), self.run.result["sim"]["by_pool"].values(), strict=True)
-        )
+        """GPUs of the fleet at full size; of pools that were not sized as many as the scenario has."""
+        return math.fsum(self._gpus(name) for name in self.replicas)
+
+    @property
+    def usd_per_hour(self) -> float:
+        """What they cost."""
+        pools = self.run.result["sim"]["by_pool"]
+        return math.fsum(self._gpus(name) * pools[name]["usd_per_gpu_hour"] for name in self.replicas)
+
+    def _gpus(self, pool: str) -> float:
+        whole = self.full.fleet.pools[pool].replicas
+        replicas = self.replicas[pool] / self.scale if pool in self.sized else float(whole)
+        return replicas * float(self.run.result["sim"]["by_pool"][pool]["num_gpus_per_replica"])
 
 
 def worst_hour(scenario: Scenario, scale: float, peak_factor: float) -> Scenario:
@@ -66,7 +78,9 @@ def worst_hour(scenario: Scenario, scale: float, peak_factor: float) -> Scenario
         changes["traffic.api.num_clients"] = max(10, round(scenario.traffic.api.num_clients * scale * peak_factor))
     for name, pool in scenario.fleet.pools.items():
         changes[f"fleet.pools.{name}.autoscaler"] = None
-        changes[f"fleet.pools.{name}.replicas"] = 1 + math.ceil(pool.replicas * scale)  # one more, to be in nobody's way
+        changes[f"fleet.pools.{name}.replicas"] = 1 + math.ceil(
+            pool.replicas * scale
+        )  # one more, to be in nobody's way
         changes[f"fleet.pools.{name}.max_replicas"] = None
     return scenario.replace_all(changes)
 
@@ -118,7 +132,7 @@ def size(
         if nearest == tried and all(high.values()):
             return Sized(
                 {name: nearest.get(name, pool.replicas) for name, pool in thinned.fleet.pools.items()},
-                scale, runs[key], thinned,
+                tuple(pools), scale, runs[key], thinned, scenario,
             )  # fmt: skip
         first = {name: thinned.fleet.pools[name].replicas for name in pools}
         if hopeless := [name for name in pools if nearest[name] > first[name] << MOST_DOUBLINGS]:
