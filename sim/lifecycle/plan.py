@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Final
 
 from sim import catalog
-from sim.errors import Problem, SpecError
+from sim.errors import Problem, SpecError, did_you_mean
 from sim.lifecycle.architecture import shape
 from sim.lifecycle.scaling import LAWS, LossLaw
 from sim.lifecycle.shapes import Parameters, parameters
@@ -124,9 +124,14 @@ class Plan:
         if mfu is None and family is None:
             message = f"missing: nothing is published for {gpu.name}; known are {', '.join(MFU)}"
             raise SpecError(Problem(message, path=path))
-        return Rented(gpu, mfu or MFU[str(family)], price or self._price(gpu.name))
+        return Rented(gpu, mfu or MFU[str(family)], price or self._price(gpu.name, path))
 
-    def _price(self, gpu: str) -> Ranged:
+    def _price(self, gpu: str, path: str) -> Ranged:
         book = catalog.load_prices(self.spec.prices)
+        if gpu not in book.usd_per_gpu_hour:
+            message = f'price book "{book.name}" has no {gpu}. {did_you_mean(gpu, book.usd_per_gpu_hour)}'
+            if path.startswith("pretraining"):
+                message += " Or give pretraining.usd_per_gpu_hour."
+            raise SpecError(Problem(message, path=path.replace("mfu", "hardware")))
         price = book.price(gpu, self.spec.price_level)
         return given(float(price), price.source, price.kind, book.price(gpu, "low"), book.price(gpu, "high"))

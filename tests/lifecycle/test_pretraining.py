@@ -6,6 +6,7 @@ import io
 import pytest
 
 from sim import catalog
+from sim.errors import SpecError
 from sim.lifecycle.data import effective_tokens
 from sim.lifecycle.plan import MFU, Plan, Rented
 from sim.lifecycle.pretraining import usd_to_train
@@ -138,10 +139,18 @@ def test_repeats_are_worth_less_and_less(epochs, worth):
 
 
 def test_gpus_of_which_nothing_is_published_need_an_mfu(small):
-    from sim.errors import SpecError
-
     text = small.replace("h100-sxm-80gb", "l40s-48gb")
     with pytest.raises(
         SpecError, match=r"pretraining.mfu: missing: nothing is published for l40s-48gb; known are a100"
     ):
         stages_of(read_lifecycle(text))
+
+
+def test_gpus_that_nobody_prices_need_a_price(small):
+    text = small.replace("h100-sxm-80gb", "l40s-48gb, mfu: 0.3")
+    with pytest.raises(
+        SpecError, match=r'pretraining.hardware: price book "2026" has no l40s-48gb\. .*usd_per_gpu_hour'
+    ):
+        stages_of(read_lifecycle(text))
+    priced = stages_of(read_lifecycle(text.replace("mfu: 0.3", "mfu: 0.3, usd_per_gpu_hour: 1 USD/h")))["pretraining"]
+    assert priced["dollars"].value == priced["GPU-hours"].value

@@ -62,7 +62,7 @@ def test_the_bills_add_up_to_the_development(meridian):
     parts = [figure.value for figure in release.figures if figure.name.endswith(": part")]
     assert sum(parts) == pytest.approx(1.0)
     assert release["development a month"].value == pytest.approx(bills / 6)
-    assert release["cost of ownership"].value == pytest.approx(bills + 12 * 3.95e6)
+    assert release["cost of ownership"].value == pytest.approx(bills + 12 * 4.61e6)
     assert release["releases served at once"].value == 2
 
 
@@ -102,14 +102,14 @@ def test_a_pruned_model_takes_a_fraction_of_training_from_nothing(meridian):
 
 
 def test_training_once_against_a_classifier_every_month(meridian):
-    """n (t + p + o) / N (p + o): 8B that reads 210 + 1,300 beside a 70B that reads 1,300; the bill is 3.95M a month."""
+    """n (t + p + o) / N (p + o): 8B that reads 210 + 1,300 beside a 70B that reads 1,300; the bill is 4.61M a month."""
     stage = meridian()["safety"]
     guard = parameters(catalog.load_model("llama-guard-3-8b")).active
     part = guard * 1510 / (parameters(meridian().model).active * 1300)
     assert stage["llama-guard-3-8b: compute"].value == pytest.approx(part)
     assert part == pytest.approx(0.126, abs=5e-4)
     monthly = stage["llama-guard-3-8b: dollars a month"].value
-    assert monthly == pytest.approx(part * 3.95e6)
+    assert monthly == pytest.approx(part * 4.61e6)
     months = stage["llama-guard-3-8b: months that cost as much as the training"].value
     assert months == pytest.approx(stage["all: dollars"].value / monthly)
     assert stage["activation-probe: compute"].value == 0.01

@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-KINDS = {"models": "models", "hardware": "hardware_profiles", "workloads": "workloads", "scenarios": "scenarios"}
+KINDS = {"hardware": "hardware_profiles"} | {kind: kind for kind in ("lifecycles", "models", "scenarios", "workloads")}
 
 
 def _run(*command: str | Path, cwd: Path) -> str:
