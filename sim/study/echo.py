@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sim.errors import CapacityError
-from sim.spec import PopulationTraffic, Scenario
+from sim.spec import Scenario
 from sim.spec.companions import before_check
-from sim.study.sizing import Sized, size
+from sim.study.sizing import Sized, people_of, size
 
 MONTH_S = 365.25 / 12.0 * 86_400.0
 
@@ -118,21 +118,19 @@ def echo(
 
 def row_of(choice: Choice, scenario: Scenario, sized: Sized) -> Row:
     """The row of a fleet that was sized and played."""
-    assert isinstance(scenario.traffic, PopulationTraffic)
+    full, at_peak, hourly_usd = people_of(scenario), people_of(sized.scenario), sized.usd_per_hour
     result = sized.run.result
     tiers = result["sim"]["by_tier"]
     people = {name: tier for name, tier in tiers.items() if scenario.tiers[name].user_frac > 0.0}
-    at_peak, hourly_usd = sized.scenario.traffic, sized.usd_per_hour
-    assert isinstance(at_peak, PopulationTraffic)
     # Output tokens of an hour of the day's mean rate, at full size.
     hours = result["duration"] / 3600.0
-    tokens_per_hour = result["total_output_tokens"] / hours * scenario.traffic.monthly_users / at_peak.monthly_users
+    tokens_per_hour = result["total_output_tokens"] / hours * full.monthly_users / at_peak.monthly_users
     theirs_usd = sum(tier["cost_usd"] for tier in people.values()) / result["sim"]["cost"]["total_usd"] * hourly_usd
     endings = result["sim"]["endings"]
     weights = [tier["num_completed"] for tier in people.values()]
 
     def mean(key: str) -> float:
-        return sum(tier[key] * n for tier, n in zip(people.values(), weights, strict=True)) / sum(weights)
+        return float(sum(tier[key] * n for tier, n in zip(people.values(), weights, strict=True)) / sum(weights))
 
     return Row(
         choice,
@@ -141,7 +139,7 @@ def row_of(choice: Choice, scenario: Scenario, sized: Sized) -> Row:
         p95_ttft_ms=mean("p95_ttft_ms"),
         p50_itl_ms=mean("p50_itl_ms"),
         usd_per_1m_output_tokens=1e6 * hourly_usd / tokens_per_hour,
-        usd_per_user_month=theirs_usd * MONTH_S / 3600.0 / scenario.traffic.monthly_users,
+        usd_per_user_month=theirs_usd * MONTH_S / 3600.0 / full.monthly_users,
         usd_per_month=hourly_usd * MONTH_S / 3600.0,
         refused_frac=endings["num_refused"] / endings["num_requests"],
     )

@@ -18,10 +18,10 @@ from sim.lifecycle.figures import Figure, computed
 from sim.lifecycle.plan import Plan
 from sim.lifecycle.scaling import Lifetime, lifetime, lifetime_optimum, training_flops
 from sim.lifecycle.stages import Stages
-from sim.spec import PopulationTraffic, Scenario
+from sim.spec import Scenario
 from sim.spec.lifecycle import Lifecycle
 from sim.study.echo import MONTH_S, answering
-from sim.study.sizing import size
+from sim.study.sizing import people_of, size
 
 DAY_S = 86_400.0
 ROUND_PARAMETERS = 1e8
@@ -90,12 +90,9 @@ def served(
             peak_factor=peak_factor,
             target=target,
         )
-        result, at_peak = sized.run.result, sized.scenario.traffic
-        assert isinstance(at_peak, PopulationTraffic)
-        assert isinstance(scenario.traffic, PopulationTraffic)
+        result, full, at_peak = sized.run.result, people_of(scenario), people_of(sized.scenario)
         tokens = result["total_input_tokens"] + result["total_output_tokens"]
-        share = scenario.traffic.monthly_users / at_peak.monthly_users
-        tokens_per_s = tokens / result["duration"] * share
+        tokens_per_s = tokens / result["duration"] * full.monthly_users / at_peak.monthly_users
         yield Served(
             parameters,
             sized.num_gpus,
@@ -164,10 +161,12 @@ def optimum(plan: Plan, tokens: float, demand_tokens: float, points: Sequence[Se
     by_flops = lifetime_optimum(law, loss, demand_tokens).parameters
     by_training = law.optimum_of_loss(loss)[0]
     return Owned(
-        loss,
-        demand_tokens,
-        *(lifetime(law, loss, n, demand_tokens, serve, train) for n in (decided, by_training, by_flops)),
-        lifetime_optimum(law, loss, demand_tokens, serve, train),
+        loss=loss,
+        demand_tokens=demand_tokens,
+        decided=lifetime(law, loss, decided, demand_tokens, serve, train),
+        by_training=lifetime(law, loss, by_training, demand_tokens, serve, train),
+        by_flops=lifetime(law, loss, by_flops, demand_tokens, serve, train),
+        by_fleet=lifetime_optimum(law, loss, demand_tokens, serve, train),
         power=math.log(serve(2e10) / serve(1e10)) / math.log(2.0),
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sim.errors import CapacityError
+from sim.errors import CapacityError, Problem, SpecError
 from sim.fleet.build import build, compile_pools
 from sim.fleet.run import Player, Run
 from sim.spec import PopulationTraffic, Scenario
@@ -52,6 +52,14 @@ class Sized:
         return replicas * float(self.run.result["sim"]["by_pool"][pool]["num_gpus_per_replica"])
 
 
+def people_of(scenario: Scenario) -> PopulationTraffic:
+    """The traffic of a scenario that has people; raises SpecError for any other."""
+    if not isinstance(scenario.traffic, PopulationTraffic):
+        message = f"must be population, got {scenario.traffic.kind}: only people have a day with a worst hour"
+        raise SpecError(Problem(message, path="traffic.kind"))
+    return scenario.traffic
+
+
 def worst_hour(scenario: Scenario, scale: float, peak_factor: float) -> Scenario:
     """A thinned fleet at the highest rate of the day, for two thirds of an hour after a third.
 
@@ -64,9 +72,9 @@ def worst_hour(scenario: Scenario, scale: float, peak_factor: float) -> Scenario
     peak_factor
         Highest rate of the day over its mean.
     """
-    assert isinstance(scenario.traffic, PopulationTraffic)
+    traffic = people_of(scenario)
     changes: dict[str, Any] = {
-        "traffic.monthly_users": round(scenario.traffic.monthly_users * scale * peak_factor),
+        "traffic.monthly_users": round(traffic.monthly_users * scale * peak_factor),
         "traffic.curve_exponent": FLAT,
         "horizon": 2400.0,
         "run_in": 1200.0,
@@ -74,8 +82,8 @@ def worst_hour(scenario: Scenario, scale: float, peak_factor: float) -> Scenario
         "fleet.faults": None,
         "fleet.operations": [],
     }
-    if scenario.traffic.api is not None:
-        changes["traffic.api.num_clients"] = max(10, round(scenario.traffic.api.num_clients * scale * peak_factor))
+    if traffic.api is not None:
+        changes["traffic.api.num_clients"] = max(10, round(traffic.api.num_clients * scale * peak_factor))
     for name, pool in scenario.fleet.pools.items():
         changes[f"fleet.pools.{name}.autoscaler"] = None
         changes[f"fleet.pools.{name}.replicas"] = 1 + math.ceil(
@@ -149,4 +157,4 @@ def _keeps(result: Mapping[str, Any], pool: str, tiers: tuple[str, ...], target:
     found = [result["by_tier"][tier] for tier in tiers]
     met = sum(tier["num_slo_met"] for tier in found)
     judged = sum(tier["num_slo_met"] / tier["slo_attainment_frac"] for tier in found if tier["slo_attainment_frac"])
-    return met >= target * judged > 0.0 and result["by_pool"][pool]["num_saturated_intervals"] == 0
+    return bool(met >= target * judged > 0.0 and result["by_pool"][pool]["num_saturated_intervals"] == 0)
