@@ -1,7 +1,7 @@
 """What a model costs over its life, served by this fleet; and the size that reaches a loss at the least such cost.
 
-Sardana et al. (arXiv:2401.00448) count serving as 2 N FLOP a token. Here a token costs what a fleet costs that was sized
-for the worst hour and played (`sim.study.sizing`): memory, batching, caches and latency targets included.
+Sardana et al. (arXiv:2401.00448) count serving as 2 N FLOP a token. Here a token costs what a fleet costs that was
+sized for the worst hour and played (`sim.study.sizing`): memory, batching, caches and latency targets included.
 """
 
 from __future__ import annotations
