@@ -6,7 +6,20 @@ Modules of the simulator are imported inside the verbs' bodies, so that ``--help
 import typer
 
 import sim
-from sim.cli import calibrate, check, compile_, conform, import_, lifecycle, list_, microbench, run, traffic, validate
+from sim.cli import (
+    audit,
+    calibrate,
+    check,
+    compile_,
+    conform,
+    import_,
+    lifecycle,
+    list_,
+    microbench,
+    run,
+    traffic,
+    validate,
+)
 from sim.cli.exit_codes import Verbs
 
 app = typer.Typer(
@@ -42,6 +55,7 @@ app.command("traffic")(traffic.traffic)
 app.command("compile")(compile_.compile_profile)
 app.command("check")(check.check)
 app.command("lifecycle")(lifecycle.lifecycle)
+app.command("audit")(audit.audit)
 app.command("list")(list_.list_entries)
 app.command("conform")(conform.conform)
 app.command("validate")(validate.validate)

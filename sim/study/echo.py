@@ -33,7 +33,7 @@ class Choice:
 
 EIGHT_K = 8192
 CHOICES: tuple[Choice, ...] = (
-    Choice("as it is", ""),
+    Choice("dense, 70B, as it is", ""),
     Choice("MHA", "GQA", {"model": "meridian-1-70b-mha"}, "at most that of MHA is what GQA keeps (arXiv:2305.13245)"),
     Choice(
         "vocabulary of 32k", "128k", {"model": "meridian-1-70b-32k"}, "the same text is more tokens: docs/languages.md"
