@@ -22,8 +22,8 @@ ABOUT = """\
 # Lessons
 
 Each is a notebook in `notebooks/` as a page to read: a question, what was expected before anything was run, what came
-out. Every figure that a text states is held to the run by a test (`make test-slow`), within the range that stands beside
-it in the lesson's table. `tokenfleet audit --answers FILE` marks answers to the exercises.
+out. Every figure that a text states is held to the run by a test (`make test-slow`), within the range that stands
+beside it in the table. `tokenfleet audit --answers FILE` marks answers to the exercises.
 
 These pages are made by `docs/make_lessons.py`.
 

@@ -93,8 +93,8 @@ def _long_conversation() -> float:
 
 @exercise(
     "03.2",
-    """How many conversations of 8,192 tokens fit beside Meridian-1 70B in bf16 on eight H100 (tensor parallel), in place
-    of four?""",
+    """How many conversations of 8,192 tokens fit beside Meridian-1 70B in bf16 on eight H100 (tensor parallel), and
+    not on four?""",
     unit="conversations",
     tolerance_frac=0.03,
 )
