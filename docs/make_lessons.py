@@ -66,7 +66,7 @@ def lesson(name: str, cells: list[dict[str, Any]], exercises: list[Answer]) -> I
     yield "\n<details><summary>Answers</summary>\n"
     yield "| exercise | answer | right within | how |\n|---|---:|---:|---|"
     for one in exercises:
-        yield f"| {one.id} | {digits(one.value)} {one.unit} | {one.tolerance_frac:.0%} | {one.how} |"
+        yield f"| {one.id} | {digits(one.value)} {one.unit} | {within(one.tolerance_frac)} | {one.how} |"
     yield "\n</details>\n"
 
 
@@ -94,6 +94,11 @@ def bound(node: ast.expr) -> str:
     """Return a bound as it is written: a number, or an expression."""
     text = ast.unparse(node)
     return f"{float(text):,g}" if re.fullmatch(r"-?[\d._]+", text) else f"`{text}`"
+
+
+def within(tolerance_frac: float) -> str:
+    """Return a tolerance, or that there is none to speak of."""
+    return f"{tolerance_frac:.0%}" if tolerance_frac >= 0.005 else "exactly"
 
 
 def digits(value: float) -> str:
