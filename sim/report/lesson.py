@@ -1,4 +1,4 @@
-"""Figures of the notebooks: lines and bars in the house's style, each in one call."""
+"""Figures of the notebooks: lines, bars and points in the house's style, each in one call."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from sim.report import palette
 
 HEIGHT = 380
 """Height of a figure [pixels]."""
+GREY: Mapping[str, Any] = {"color": "#808080", "width": 2}
+"""A line to compare with."""
+LOGARITHMIC: Mapping[str, Any] = {"type": "log", "dtick": "D2"}
+"""Of an axis: its ticks are at 1, 2 and 5 of every power of ten."""
 
 
 def lines(
@@ -38,24 +42,34 @@ def lines(
         Horizontal lines, by name: what the series are compared with.
     """
     figure = go.Figure()
-    mode = "lines+markers" if points else "lines"
     for i, (name, (xs, ys)) in enumerate(series.items()):
         mark = palette.marker(i) | {"size": 7}
+        mode = "lines+markers" if points else "lines"
         figure.add_scatter(x=list(xs), y=list(ys), name=name, mode=mode, line=palette.line(i), marker=mark)
+    ends = [end for xs, _ in series.values() for end in (min(xs), max(xs))]
     for name, level in (levels or {}).items():
-        figure.add_hline(y=level, line={"color": "#808080", "dash": "dot"}, annotation={"text": name})
+        both = [min(ends), max(ends)]
+        figure.add_scatter(x=both, y=[level, level], name=name, mode="lines", line={**GREY, "dash": "dot"})
     return _titled(figure, x, y, log)
 
 
-def bars(
-    groups: Sequence[str], series: Mapping[str, Sequence[float]], *, y: str, log: str = "", stacked: bool = False
-) -> go.Figure:
-    """Draw one bar a series in each group, beside each other or stacked."""
+def bars(groups: Sequence[str], series: Mapping[str, Sequence[float]], *, y: str) -> go.Figure:
+    """Draw one bar a series in each group, from zero."""
     figure = go.Figure()
     for i, (name, ys) in enumerate(series.items()):
         figure.add_bar(x=list(groups), y=list(ys), name=name, marker=palette.bar(i))
-    figure.update_layout(barmode="stack" if stacked else "group", showlegend=len(series) > 1)
-    return _titled(figure, "", y, log)
+    figure.update_layout(barmode="group", showlegend=len(series) > 1)
+    return _titled(figure, "", y, "")
+
+
+def dots(groups: Sequence[str], series: Mapping[str, Sequence[float]], *, y: str) -> go.Figure:
+    """Draw one point a series in each group, on a logarithmic axis, where bars would have no beginning."""
+    figure = go.Figure()
+    for i, (name, ys) in enumerate(series.items()):
+        figure.add_scatter(x=list(groups), y=list(ys), name=name, mode="markers", marker=palette.marker(i))
+    figure.update_layout(showlegend=len(series) > 1)
+    figure.update_xaxes(type="category")
+    return _titled(figure, "", y, "y")
 
 
 def scatter(
@@ -71,14 +85,17 @@ def scatter(
     for i, (name, (xs, ys)) in enumerate(series.items()):
         figure.add_scatter(x=list(xs), y=list(ys), name=name, mode="markers", marker=palette.marker(i))
     if ceiling is not None:
-        style: dict[str, Any] = {"color": "#808080", "width": 2}
-        figure.add_scatter(x=list(ceiling[0]), y=list(ceiling[1]), name="ceiling", mode="lines", line=style)
+        figure.add_scatter(x=list(ceiling[0]), y=list(ceiling[1]), name="ceiling", mode="lines", line=GREY)
     return _titled(figure, x, y, log).update_layout(hovermode="closest")
 
 
 def _titled(figure: go.Figure, x: str, y: str, log: str) -> go.Figure:
     """Give a figure the house's layout, and its axes titles and scales."""
     palette.style(figure, HEIGHT)
-    figure.update_xaxes(title=x, type="log" if "x" in log else None)
-    figure.update_yaxes(title=y, type="log" if "y" in log else None)
+    figure.update_xaxes(title=x)
+    figure.update_yaxes(title=y)
+    if "x" in log:
+        figure.update_xaxes(LOGARITHMIC)
+    if "y" in log:
+        figure.update_yaxes(LOGARITHMIC)
     return figure
