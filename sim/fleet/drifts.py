@@ -83,7 +83,9 @@ class Watch:
             languages=self.built.groups.languages,
             pools=tuple(self.built.profiles),
             replicas=self.replicas,
-            answering=frozenset(path[-1].pool for path in paths.values()),
+            answering=frozenset(
+                next(v.pool for v in reversed(path) if v.kind != "classify") for path in paths.values()
+            ),
         )
 
     def gauges(self, timeline: NDArray[np.void]) -> NDArray[np.float64]:

@@ -7,7 +7,8 @@ import pytest
 from scipy.stats import binom
 
 import sim
-from sim.fleet.build import compile_pools
+from sim.fleet.build import build, compile_pools
+from sim.fleet.drifts import Watch
 from sim.fleet.run import run
 from sim.metrics.drift.monitors import Plan
 from sim.study.drills import (
@@ -53,6 +54,12 @@ def test_a_run_says_what_has_changed_and_who_should_look(tmp_path, repository):
     told = set(re.findall(r"`(\w+)`", text))
     assert {*found, *week, *first, *week["diagnosis"]} <= told
     json.dumps(found)
+
+
+def test_the_pace_that_is_watched_is_that_of_pools_that_answer():
+    """Classifiers stand before the answer, and behind it too."""
+    watched = Watch(build(sim.load("meridian-1", override=["small"]))).layout()
+    assert {watched.pools[pool] for pool in watched.answering} == {"main", "api"}
 
 
 NUM_SERVICES = 12

@@ -25,6 +25,16 @@ def test_the_model_is_that_of_the_pool_that_answers(scenario):
     assert found[0] == length_factor("Hindi", "tekken").value
 
 
+def test_a_check_behind_the_answer_does_not_answer(scenario):
+    guard = {"model": "llama-guard-3-1b", "replicas": 1}
+    path = [{"pool": "main"}, {"pool": "guard", "kind": "classify", "mode": "stream", "prompt": "answer"}]
+    chosen = scenario(model="mistral-nemo-12b", hardware="h100-sxm-80gb", fleet__pools__guard=guard)
+    (name,) = {tier.path for tier in chosen.tiers.values()}
+    chosen = chosen.replace(f"fleet.paths.{name}", path)
+    found = class_factors(chosen, chosen.tiers["free"], catalog.load_workload("interactive-chat"), ("Hindi",))
+    assert found[0] == length_factor("Hindi", "tekken").value
+
+
 def test_code_is_as_long_in_every_language(scenario):
     chosen = scenario(model="llama-2-7b", hardware="h100-sxm-80gb")
     found = class_factors(chosen, chosen.tiers["free"], catalog.load_workload("coding-agent"), ("English", "Tamil"))
