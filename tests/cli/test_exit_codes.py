@@ -8,7 +8,19 @@ from sim.cli import app
 from sim.cli.exit_codes import Verbs
 from sim.errors import CapacityError, Problem, SpecError, TokenfleetError, UnitError
 
-VERBS = ("run", "traffic", "compile", "check", "lifecycle", "list", "conform", "validate", "import", "microbench")
+VERBS = (
+    "run",
+    "traffic",
+    "compile",
+    "check",
+    "lifecycle",
+    "audit",
+    "list",
+    "conform",
+    "validate",
+    "import",
+    "microbench",
+)
 
 
 def _end(error: BaseException | None):

@@ -13,6 +13,7 @@ from sim.lifecycle.figures import COMPUTED
 from sim.report.audit import HEADER, PAGE, PLAIN, TEXT, markdown, number, page, write_audit
 from sim.study.audit import audit
 from sim.study.audit_questions import QUESTIONS, STAGES
+from sim.study.exercises import answers
 from sim.study.thinning import thinned
 
 SIZING = {"scale": 1.0, "peak_factor": 1.0, "target": 0.5}
@@ -127,3 +128,27 @@ def test_what_is_wrong_is_said():
     machine = runner.invoke(app, ["audit", "quickstart", "--lifecycle", "meridian-1"])
     assert machine.exit_code == 2
     assert "only people have a day" in machine.stderr
+
+
+def test_answers_are_marked(tmp_path):
+    file = tmp_path / "mine.yaml"
+    right = {one.id: one.value for one in answers(("01.1", "01.2"))}
+    file.write_text("".join(f"{id_}: {value}\n" for id_, value in right.items()))
+    good = CliRunner().invoke(app, ["audit", "--answers", str(file)])
+    assert good.exit_code == 0
+    assert "2 of 2 right" in good.stderr
+    file.write_text(f"01.1: {2 * right['01.1']}\n01.2: {right['01.2']}\n")
+    bad = CliRunner().invoke(app, ["audit", "--answers", str(file), "--json"])
+    assert bad.exit_code == 1
+    assert json.loads(bad.stdout)["num_right"] == 1
+
+
+def test_answers_that_cannot_be_read_are_named_with_their_lines(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("01.1: much\n99.9: 3\n")
+    found = CliRunner().invoke(app, ["audit", "--answers", str(file)])
+    assert found.exit_code == 2
+    assert "mine.yaml:1" in found.stderr.replace("\n", "")
+    assert "99.9" in found.stderr
+    file.write_text("- 3\n")
+    assert CliRunner().invoke(app, ["audit", "--answers", str(file)]).exit_code == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sim
 from sim import catalog
 from sim.cost import Profile
-from sim.cost.shapes import kv_bytes_per_sequence
+from sim.lifecycle.shapes import kv_bytes_per_sequence
 from sim.study.exercises.exercise import Exercise, exercise
 
 
