@@ -47,7 +47,7 @@ def test_every_clock_plays_weeks_under_monitors_to_the_same_bytes(scenario):
 def test_the_clocks_stop_where_they_are_told_to_the_last_bit(clock):
     """now + (then - now) is not always then."""
     scenario = Scenario.from_yaml(catalog.read("scenarios", "quickstart")[0]).replace_all({"horizon": 60.0})
-    times_s = np.sort(10.0 ** np.random.default_rng(1).uniform(-6.0, 1.7, 100)).tolist()
+    times_s = np.sort(10.0 ** np.random.default_rng(1).uniform(-6.0, 1.7, 20)).tolist()
     assert any(a + (b - a) != b for a, b in pairwise(times_s))
     built = build(scenario)
     player = CLOCKS[clock](Plane(built.world), built.source.chunks(), lambda _rows: None)
