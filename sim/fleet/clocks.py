@@ -55,6 +55,13 @@ class Clock(ABC):
         heappush(self.env._queue, (max(t_s, self.env.now), 1, next(self.env._eid), event))  # type: ignore[misc]
         return event
 
+    def _end_of(self, t_s: float) -> simpy.Event:
+        """An event before all others at an absolute time, to run until (`env.run(t_s)` would round)."""
+        event = self.env.event()
+        event._ok, event._value = True, None
+        heappush(self.env._queue, (t_s, 0, next(self.env._eid), event))  # type: ignore[misc]
+        return event
+
     def act(self, action: Callable[..., int], *arguments: Any) -> int:
         """Apply a control action (`add_replicas`, `drain_replicas`, `abort_serial`) to the plane now."""
         done = action(self.plane.address, *arguments, self.env.now)
@@ -160,8 +167,7 @@ class CompiledClock(Clock):
                 self._read_log()
             elif why == compiled.WOKEN:
                 now = plane.scalar("now_s")
-                if now > env.now:
-                    env.run(until=now)
+                env._now = max(env.now, now)  # nothing of SimPy's lies between
                 self._wake()
             elif stop_s == until_s:
                 break
@@ -169,7 +175,7 @@ class CompiledClock(Clock):
                 while env.peek() == stop_s:
                     env.step()
         if env.now < until_s < FAR:
-            env.run(until=until_s)
+            env._now = until_s
         self._drain()
 
     @property
@@ -227,7 +233,7 @@ class SimpyClock(Clock):
         if until_s == float("inf"):
             env.run()
         elif until_s > env.now:
-            env.run(until=until_s)
+            env.run(until=self._end_of(until_s))
         self._drain()
 
     @property
