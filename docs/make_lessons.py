@@ -25,7 +25,10 @@ Each is a notebook in `notebooks/` as a page to read: a question, what was expec
 out. Every figure that a text states is held to the run by a test (`make test-slow`), within the range that stands
 beside it in the table. `tokenfleet audit --answers FILE` marks answers to the exercises.
 
-These pages are made by `docs/make_lessons.py`.
+"The notes" are those of the course that the project began with; what they and other seeds say of serving stands beside
+our figures in [claims.md](../claims.md).
+
+These pages are made by `docs/make_lessons.py`; `docs/restate_notebooks.py` plays the notebooks and writes figures anew.
 
 """
 
