@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sim import catalog
 from sim.lifecycle.tokenizers import length_factors, tokenizer_of
 from sim.spec import Scenario, Tier
+from sim.spec.companions import before_check
 from sim.spec.workload import Workload
 from sim.traffic.classes import table, workload_tables
 from sim.traffic.lengths import table_mean
@@ -34,7 +35,7 @@ def class_factors(scenario: Scenario, tier: Tier, workload: Workload, languages:
     CatalogError
         A language or tokenizer that is not known.
     """
-    answering = scenario.fleet.paths[tier.path][-1].pool
+    answering = before_check(scenario.fleet.paths[tier.path])[-1].pool
     tokenizer = tokenizer_of(catalog.load_model(str(scenario.pool(str(answering)).model)))
     share = language_share(workload)
     return np.array([1.0 + share * (each.value - 1.0) for each in length_factors(languages, tokenizer)])
