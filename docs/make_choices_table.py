@@ -1,8 +1,8 @@
 # ruff: noqa: INP001  (a script, in no package)
 """Writes docs/choices.md: what choices of Meridian-1's life change downstream, beside what was expected.
 
-Run `python docs/make_choices_table.py` after a change of what a fleet costs (five minutes on two processors); a slow test
-plays some of it again and compares. Expectations stood here before the first run.
+Run `python docs/make_choices_table.py` after a change of what a fleet costs (five minutes on two processors); a slow
+test plays some of it again and compares. Expectations stood here before the first run.
 """
 
 from __future__ import annotations

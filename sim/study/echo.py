@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from sim import catalog
+from sim import catalog, traffic
 from sim.errors import CapacityError, Problem, SpecError
 from sim.lifecycle.stages import Stages, stages_of
 from sim.spec import Scenario
@@ -112,12 +112,25 @@ def chosen(stages: Stages, choice: Choice) -> Stages:
 
 
 def changed(scenario: Scenario, choice: Choice, model: str) -> Scenario:
-    """A scenario with a choice made, which serves another model."""
+    """A scenario with a choice made, which serves another model to as many requests.
+
+    Programs send as many tokens as people, and people's tokens depend on tokenizer and context; programs' are held.
+    """
     given: dict[str, Any] = {"model": model}
     for path, value in choice.scenario.items():
         names = answering(scenario) if ".pools.*" in path else scenario.tiers if "tiers.*" in path else ("",)
         given |= {path.replace("*", name): value for name in names}
-    return scenario.replace_all(given)
+    variant, api = scenario.replace_all(given), people_of(scenario).api
+    if api is None:
+        return variant
+    held = api.tokens_per_chat_token * _api_requests(scenario) / _api_requests(variant)
+    return variant.replace("traffic.api.tokens_per_chat_token", held)
+
+
+def _api_requests(scenario: Scenario) -> float:
+    """Expected requests of programs."""
+    classes = traffic.build(scenario).describe()["by_class"]
+    return float(sum(told["requests"] for name, told in classes.items() if name.split("/")[1:2] == ["api"]))
 
 
 def echo(

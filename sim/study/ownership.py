@@ -114,7 +114,7 @@ def served(
 
 
 def cost_of_token(points: Sequence[Served]) -> TokenCost:
-    """The power law through two points or more, by least squares of logarithms: whole replicas make single points jump."""
+    """The power law through two points or more, by least squares of logarithms: replicas are whole, so points jump."""
     x = [math.log(point.parameters) for point in points]
     y = [math.log(point.usd_per_token) for point in points]
     mean_x, mean_y = math.fsum(x) / len(x), math.fsum(y) / len(y)

@@ -20,6 +20,7 @@ from sim.metrics.records import COMPLETED, ENDINGS
 from sim.metrics.summary import MONTH_S
 from sim.spec import PopulationTraffic, Scenario
 from sim.spec.companions import before_check
+from sim.spec.tier import Slo
 
 FLAT = 0.001
 """Exponent of the day's curve under which all hours are alike."""
@@ -51,7 +52,7 @@ class _Search:
         """The least that is enough; None where that is not known yet."""
         return self.enough if self.enough == self.too_few + 1 else None
 
-    def hear(self, tried: int, is_enough: bool) -> None:  # noqa: FBT001
+    def hear(self, tried: int, is_enough: bool) -> None:
         """Take what a run said."""
         if is_enough:
             self.enough = tried
@@ -179,7 +180,7 @@ def size(
         Problem("missing: a fleet is sized to keep it", path=f"tiers.{tier}.slo")
         for tiers in pools.values()
         for tier in tiers
-        if (scenario.tiers[tier].slo or scenario.slo) is None
+        if scenario.slo_of(tier) == Slo()
     )
     compiled = compile_pools(thinned)
 
