@@ -54,7 +54,7 @@ def _print_choices(stages: "Stages", *, json: bool) -> None:
     from sim.study.echo import CHOICES, echo, scenario_of
 
     scenario = scenario_of(stages.spec)
-    output.say(f"{len(CHOICES)} fleets are sized and played, a twentieth of {scenario.name}: two minutes or more")
+    output.say(f"{len(CHOICES)} fleets are sized and played, a twentieth of {scenario.name}: some two minutes")
     rows = []
     for row in echo(stages, scenario, scale=SCALE, peak_factor=PEAK_FACTOR, target=TARGET):
         output.say(f"  {row.choice}")

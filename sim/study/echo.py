@@ -45,7 +45,12 @@ CHOICES: Final = (
         {"architecture.attention": "mha", "architecture.num_key_value_heads": None, "uptraining": None},
         proxy="GQA comes close to it (arXiv:2305.13245)",
     ),
-    Choice("vocabulary of 32k", "128k", {"architecture.vocab_size": 32_000}),
+    Choice(
+        "vocabulary of 32k",
+        "128k",
+        {"architecture.vocab_size": 32_000},
+        proxy="not known; the same text is more tokens",
+    ),
     Choice(
         "context of 8k",
         "16k to 128k",
