@@ -13,12 +13,23 @@ if TYPE_CHECKING:
     from sim.lifecycle.figures import Figure
     from sim.lifecycle.stages import Stages
 
+SCALE, PEAK_FACTOR, TARGET = 0.05, 1.5, 0.9
+"""Of the fleets of choices: part of the users, highest rate of the day over its mean, requests that keep their SLO."""
+
 
 def lifecycle(
     spec: Annotated[
         str, typer.Argument(metavar="SPEC", help="A name from `tokenfleet list lifecycles`, or a YAML file.")
     ],
     *,
+    choices: Annotated[
+        bool,
+        typer.Option(
+            "--choices",
+            help="Print what choices (attention, vocabulary, context, weights, experts) change downstream instead: "
+            "a fleet is sized for each, which takes some minutes.",
+        ),
+    ] = False,
     set_: Set = None,
     json: output.Json = False,
 ) -> None:
@@ -27,10 +38,31 @@ def lifecycle(
     from sim.lifecycle.stages import stages_of
 
     stages = stages_of(catalog.load_lifecycle(spec, set=set_ or ()))
-    if json:
+    if choices:
+        _print_choices(stages, json=json)
+    elif json:
         output.print_json(stages.to_dict())
     else:
         output.show(_as_tables(stages))
+
+
+def _print_choices(stages: "Stages", *, json: bool) -> None:
+    """Size and play a fleet for each choice; print the table."""
+    from dataclasses import asdict
+
+    from sim.report.choices import render_choices
+    from sim.study.echo import CHOICES, echo, scenario_of
+
+    scenario = scenario_of(stages.spec)
+    output.say(f"{len(CHOICES)} fleets are sized and played, a twentieth of {scenario.name}: some two minutes")
+    rows = []
+    for row in echo(stages, scenario, scale=SCALE, peak_factor=PEAK_FACTOR, target=TARGET):
+        output.say(f"  {row.choice}")
+        rows.append(row)
+    if json:
+        output.print_json({"choices": [asdict(row) for row in rows]})
+    else:
+        output.show(render_choices(stages.spec.name, rows))
 
 
 def _as_tables(stages: "Stages") -> "RenderableType":

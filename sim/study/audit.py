@@ -58,10 +58,7 @@ class Audit:
                 {**vars(answer.question), "figures": [figure.to_dict() for figure in answer.figures]}
                 for answer in self.answers
             ],
-            "choices": [
-                {"choice": row.choice.name} | {k: v for k, v in vars(row).items() if k != "choice"}
-                for row in self.choices
-            ],
+            "choices": [vars(row) for row in self.choices],
             "day": self.day.result,
         }
 
@@ -88,7 +85,7 @@ def audit(spec: Lifecycle, scenario: Scenario, *, scale: float = SCALE, sizing: 
     stages, plan = stages_of(spec), Plan(spec)
     day = run(scenario if scale == 1.0 else thinned(scenario, scale))
     dense_or_experts = [CHOICES[0], CHOICES[-1]]
-    choices = tuple(echo(scenario, dense_or_experts, **sizing))
+    choices = tuple(echo(stages, scenario, dense_or_experts, **sizing))
     figures: dict[str, Sequence[Figure]] = {
         **{key: tuple(pick(stages, *wanted)) for key, wanted in WANTED.items()},
         "2b": tuple(compared(choices, sizing)),
@@ -210,5 +207,5 @@ def compared(rows: Sequence[Row], sizing: Mapping[str, float]) -> Iterator[Figur
         for key, (title, unit) in units.items():
             value = getattr(row, key)
             if value is not None:
-                quality = f"quality: {row.choice.proxy}" if row.choice.instead_of else ""
-                yield Figure(f"{row.choice.name}: {title}", value, unit, source, note=quality)
+                quality = f"quality: {row.proxy}" if row.instead_of else ""
+                yield Figure(f"{row.choice}: {title}", value, unit, source, note=quality)

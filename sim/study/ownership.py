@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import yaml
 
 from sim.lifecycle.figures import Figure, computed
 from sim.lifecycle.plan import Plan
-from sim.lifecycle.scaling import Lifetime, lifetime, lifetime_optimum, training_flops
+from sim.lifecycle.pretraining import usd_to_train
+from sim.lifecycle.scaling import Lifetime, lifetime, lifetime_optimum
 from sim.lifecycle.stages import Stages
 from sim.spec import Scenario
 from sim.spec.lifecycle import Lifecycle
-from sim.study.echo import MONTH_S, answering
-from sim.study.sizing import people_of, size
-
-DAY_S = 86_400.0
-ROUND_PARAMETERS = 1e8
-"""Sizes of models are rounded to so many parameters, which is less than their shapes can hit."""
+from sim.study.sizing import answering, size
 
 
 @dataclass(frozen=True)
@@ -39,103 +36,94 @@ class Served:
     """Per token read or written, those found in a cache included [USD]."""
 
 
-def models_of(spec: Lifecycle, sizes: Sequence[float], folder: Path) -> Iterator[tuple[float, str]]:
-    """Yield models like a lifecycle's, of other sizes: number of parameters, and the file that says what it is."""
-    wishes = spec.architecture
-    for parameters in sizes:
-        asked = round(parameters / ROUND_PARAMETERS) * ROUND_PARAMETERS
-        told = {
-            "name": f"{spec.name}-{asked / 1e9:g}b",
-            "parameters": int(asked),
-            "attention": wishes.attention,
-            "num_key_value_heads": wishes.num_key_value_heads,
-            "vocab_size": wishes.vocab_size,
-            "max_position_embeddings": wishes.max_position_embeddings,
-            "source": "assumed: as its lifecycle says, of another size",
-        }
-        path = folder / f"{told['name']}.yaml"
-        path.write_text(yaml.safe_dump({name: value for name, value in told.items() if value is not None}))
-        yield asked, str(path)
+@dataclass(frozen=True)
+class TokenCost:
+    """The cost of a token by parameters [USD]: a power law through what fleets cost."""
 
+    usd: float
+    """At one parameter."""
+    power: float
+    """2 N FLOP would give 1."""
 
-def served(
-    scenario: Scenario,
-    models: Iterator[tuple[float, str]],
-    *,
-    scale: float,
-    peak_factor: float,
-    target: float,
-) -> Iterator[Served]:
-    """Yield what each model takes in a scenario's fleet, sized for its worst hour.
-
-    Parameters
-    ----------
-    scenario
-        Of a population, at full size.
-    models
-        Numbers of parameters, and names or files of models.
-    scale, peak_factor, target
-        See `sim.study.sizing.size`.
-
-    Raises
-    ------
-    CapacityError
-        A model does not fit its GPUs, or no fleet carries it.
-    """
-    for parameters, model in models:
-        sized = size(
-            scenario.replace("model", model),
-            answering(scenario),
-            scale=scale,
-            peak_factor=peak_factor,
-            target=target,
-        )
-        result, full, at_peak = sized.run.result, people_of(scenario), people_of(sized.scenario)
-        tokens = result["total_input_tokens"] + result["total_output_tokens"]
-        tokens_per_s = tokens / result["duration"] * full.monthly_users / at_peak.monthly_users
-        yield Served(
-            parameters,
-            sized.num_gpus,
-            sized.usd_per_hour * MONTH_S / 3600.0,
-            sized.usd_per_hour / 3600.0 / tokens_per_s,
-        )
-
-
-def cost_of_token(points: Sequence[Served]) -> Callable[[float], float]:
-    """The cost of a token by parameters [USD]: a power law through the points, by least squares of logarithms.
-
-    GPUs come in whole replicas, so single points jump; between sizes 2 N FLOP would give the power 1.
-    """
-    x = [math.log(point.parameters) for point in points]
-    y = [math.log(point.usd_per_token) for point in points]
-    mean_x, mean_y = math.fsum(x) / len(x), math.fsum(y) / len(y)
-    power = math.fsum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / math.fsum(
-        (a - mean_x) ** 2 for a in x
-    )
-    return lambda parameters: math.exp(mean_y + power * (math.log(parameters) - mean_x))
+    def __call__(self, parameters: float) -> float:
+        """Return the cost of a token [USD]."""
+        return float(self.usd * parameters**self.power)
 
 
 @dataclass(frozen=True)
 class Owned:
-    """The sizes that reach one loss at the least cost, counted in three ways."""
+    """The sizes that reach one loss at the least cost, counted in three ways; dollars, with serving as simulated."""
 
     loss: float
     """Predicted loss of the model that was decided on [nat a token], which all reach: a proxy of quality."""
     demand_tokens: float
     """Tokens over the life."""
+    token: TokenCost
     decided: Lifetime
-    """What was decided on [USD]."""
+    """What was decided on."""
     by_training: Lifetime
-    """Least cost of training alone; its dollars with serving as simulated."""
+    """Least cost of training alone."""
     by_flops: Lifetime
-    """Least 6 N D + 2 N FLOP a token served; its dollars."""
+    """Least 6 N D + 2 N FLOP a token served."""
     by_fleet: Lifetime
     """Least cost of training, and of serving as simulated."""
-    power: float
-    """How the simulated cost of a token grows with the parameters."""
 
 
-def optimum(plan: Plan, tokens: float, demand_tokens: float, points: Sequence[Served]) -> Owned:
+def model_file(spec: Lifecycle, folder: Path) -> str:
+    """Write the model that a lifecycle's choices make; return the file, which a scenario takes for a model's name."""
+    path = folder / f"{spec.name}.yaml"
+    path.write_text(yaml.safe_dump(Plan(spec).model.to_dict()), encoding="utf-8")
+    return str(path)
+
+
+def served(
+    spec: Lifecycle, scenario: Scenario, sizes: Sequence[float], *, scale: float, peak_factor: float, target: float
+) -> Iterator[Served]:
+    """Yield what models like a lifecycle's, of several sizes, take in a scenario's fleet, sized for its worst hour.
+
+    Parameters
+    ----------
+    spec
+        Says what the models are like.
+    scenario
+        Of a population, at full size.
+    sizes
+        Parameters of each model.
+    scale, peak_factor, target
+        See `sim.study.sizing.size`.
+
+    Raises
+    ------
+    SpecError
+        No plausible shape, or a lifecycle whose model is one of the catalogue.
+    CapacityError
+        A model does not fit its GPUs, or no fleet carries it.
+    """
+    for parameters in sizes:
+        variant = spec.replace("architecture.parameters", parameters)
+        with tempfile.TemporaryDirectory() as folder:
+            sized = size(
+                scenario.replace("model", model_file(variant, Path(folder))),
+                answering(scenario),
+                scale=scale,
+                peak_factor=peak_factor,
+                target=target,
+            )
+        tokens = sized.run.result["total_input_tokens"] + sized.run.result["total_output_tokens"]
+        yield Served(parameters, sized.num_gpus, sized.usd_per_month, sized.usd_per_month / sized.per_month(tokens))
+
+
+def cost_of_token(points: Sequence[Served]) -> TokenCost:
+    """The power law through two points or more, by least squares of logarithms: replicas are whole, so points jump."""
+    x = [math.log(point.parameters) for point in points]
+    y = [math.log(point.usd_per_token) for point in points]
+    mean_x, mean_y = math.fsum(x) / len(x), math.fsum(y) / len(y)
+    covariance = math.fsum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+    power = covariance / math.fsum((a - mean_x) ** 2 for a in x)
+    return TokenCost(math.exp(mean_y - power * mean_x), power)
+
+
+def optimum(plan: Plan, tokens: float, demand_tokens: float, token: TokenCost) -> Owned:
     """The inference-aware optimum.
 
     Parameters
@@ -146,28 +134,24 @@ def optimum(plan: Plan, tokens: float, demand_tokens: float, points: Sequence[Se
         Training tokens that were decided on.
     demand_tokens
         Tokens that will be read and written for users.
-    points
-        What serving takes, at two sizes at least.
+    token
+        What serving one costs.
     """
-    law, rented = plan.law, plan.pretraining
-    usd_per_flop = float(rented.usd_per_gpu_hour) * rented.hours(1.0, float(rented.mfu))
-    serve = cost_of_token(points)
-
-    def train(parameters: float, trained_tokens: float) -> float:
-        return usd_per_flop * training_flops(parameters, trained_tokens)
-
-    decided = float(plan.loss_parameters)
+    law, decided = plan.law, float(plan.loss_parameters)
     loss = law.loss(decided, tokens)
-    by_flops = lifetime_optimum(law, loss, demand_tokens).parameters
-    by_training = law.optimum_of_loss(loss)[0]
+    train = partial(usd_to_train, plan)
+
+    def life(parameters: float) -> Lifetime:
+        return lifetime(law, loss, parameters, demand_tokens, token, train)
+
     return Owned(
-        loss=loss,
-        demand_tokens=demand_tokens,
-        decided=lifetime(law, loss, decided, demand_tokens, serve, train),
-        by_training=lifetime(law, loss, by_training, demand_tokens, serve, train),
-        by_flops=lifetime(law, loss, by_flops, demand_tokens, serve, train),
-        by_fleet=lifetime_optimum(law, loss, demand_tokens, serve, train),
-        power=math.log(serve(2e10) / serve(1e10)) / math.log(2.0),
+        loss,
+        demand_tokens,
+        token,
+        decided=life(decided),
+        by_training=life(law.optimum_of_loss(loss)[0]),
+        by_flops=life(lifetime_optimum(law, loss, demand_tokens).parameters),
+        by_fleet=lifetime_optimum(law, loss, demand_tokens, token, train),
     )
 
 
@@ -181,25 +165,24 @@ def lifetime_usd(stages: Stages, usd_per_month: float) -> Figure:
 
 
 def study(
-    spec: Lifecycle, stages: Stages, scenario: Scenario, sizes: Sequence[float], **how: float
+    stages: Stages, scenario: Scenario, sizes: Sequence[float], *, scale: float, peak_factor: float, target: float
 ) -> tuple[list[Served], Owned]:
-    """Serve models of several sizes, and find the optimum. `how`: scale, peak_factor and target of `size`."""
-    with tempfile.TemporaryDirectory() as folder:
-        points = list(served(scenario, models_of(spec, sizes, Path(folder)), **how))
-    plan = Plan(spec)
+    """Serve models of several sizes, and find the optimum; parameters as in `served`."""
+    spec = stages.spec
+    points = list(served(spec, scenario, sizes, scale=scale, peak_factor=peak_factor, target=target))
+    # As many tokens are asked of each; what is played of them differs a little.
+    demand = float(spec.release.life_months) * points[0].usd_per_month / points[0].usd_per_token
     tokens = stages["pretraining"]["training tokens"].value
-    at = min(points, key=lambda point: abs(math.log(point.parameters / float(plan.loss_parameters))))
-    demand = at.usd_per_month / at.usd_per_token * float(spec.release.life_months)
-    return points, optimum(plan, tokens, demand, points)
+    return points, optimum(Plan(spec), tokens, demand, cost_of_token(points))
 
 
 def summary(points: Sequence[Served], owned: Owned) -> Mapping[str, object]:
     """Both as plain data."""
-    kinds = ("decided", "by_training", "by_flops", "by_fleet")
+    ways = {way: getattr(owned, way) for way in ("decided", "by_training", "by_flops", "by_fleet")}
     return {
         "points": [vars(point) for point in points],
         "loss": owned.loss,
         "demand_tokens": owned.demand_tokens,
-        "power": owned.power,
-        **{kind: vars(getattr(owned, kind)) | {"total": getattr(owned, kind).total} for kind in kinds},
+        "token": vars(owned.token),
+        **{way: vars(life) | {"total": life.total} for way, life in ways.items()},
     }

@@ -9,16 +9,55 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sim.errors import CapacityError, Problem, SpecError
 from sim.fleet.build import build, compile_pools
 from sim.fleet.run import Player, Run
+from sim.metrics.collector import MISSES
+from sim.metrics.records import COMPLETED, ENDINGS
+from sim.metrics.summary import MONTH_S
 from sim.spec import PopulationTraffic, Scenario
+from sim.spec.companions import before_check
+from sim.spec.tier import Slo
 
 FLAT = 0.001
 """Exponent of the day's curve under which all hours are alike."""
+HOUR_S = 3600.0
 MOST_DOUBLINGS = 6
+"""Of the first guess; where so many replicas are not enough, what is slow is not the queue."""
+MOST_RUNS = 40
+JUDGED = tuple(ENDINGS[ending] for ending in (COMPLETED, *MISSES))
+"""Endings that an SLO judges."""
+
+
+@dataclass
+class _Search:
+    """Doubling until enough is found, then halving between too few and enough."""
+
+    first: int
+    too_few: int = 0
+    enough: int | None = None
+
+    @property
+    def next(self) -> int:
+        """What to try; what was found, once it is."""
+        if self.enough is None:
+            return max(self.first, 2 * self.too_few)
+        return (self.too_few + self.enough + 1) // 2
+
+    @property
+    def found(self) -> int | None:
+        """The least that is enough; None where that is not known yet."""
+        return self.enough if self.enough == self.too_few + 1 else None
+
+    def hear(self, tried: int, is_enough: bool) -> None:
+        """Take what a run said."""
+        if is_enough:
+            self.enough = tried
+        else:
+            self.too_few = tried
 
 
 @dataclass(frozen=True)
@@ -45,6 +84,16 @@ class Sized:
         """What they cost."""
         pools = self.run.result["sim"]["by_pool"]
         return math.fsum(self._gpus(name) * pools[name]["usd_per_gpu_hour"] for name in self.replicas)
+
+    @property
+    def usd_per_month(self) -> float:
+        """What they cost in a month: all hours are billed as the worst one."""
+        return self.usd_per_hour * MONTH_S / HOUR_S
+
+    def per_month(self, count: float) -> float:
+        """What a count of the run comes to in a month of ordinary days, at full size."""
+        mean_over_run = people_of(self.full).monthly_users / people_of(self.scenario).monthly_users
+        return count / float(self.run.result["duration"]) * mean_over_run * MONTH_S
 
     def _gpus(self, pool: str) -> float:
         whole = self.full.fleet.pools[pool].replicas
@@ -86,11 +135,19 @@ def worst_hour(scenario: Scenario, scale: float, peak_factor: float) -> Scenario
         changes["traffic.api.num_clients"] = max(10, round(traffic.api.num_clients * scale * peak_factor))
     for name, pool in scenario.fleet.pools.items():
         changes[f"fleet.pools.{name}.autoscaler"] = None
-        changes[f"fleet.pools.{name}.replicas"] = 1 + math.ceil(
-            pool.replicas * scale
-        )  # one more, to be in nobody's way
+        # One more than its part, so that a pool which is not sized is in nobody's way.
+        changes[f"fleet.pools.{name}.replicas"] = 1 + math.ceil(pool.replicas * scale)
         changes[f"fleet.pools.{name}.max_replicas"] = None
     return scenario.replace_all(changes)
+
+
+def answering(scenario: Scenario) -> dict[str, tuple[str, ...]]:
+    """The pools that answer, and the tiers that each answers."""
+    found: dict[str, tuple[str, ...]] = {}
+    for tier, terms in scenario.tiers.items():
+        pool = str(before_check(scenario.fleet.paths[terms.path])[-1].pool)
+        found[pool] = (*found.get(pool, ()), tier)
+    return found
 
 
 def size(
@@ -105,7 +162,7 @@ def size(
     scenario
         At full size.
     pools
-        Pools to size, and the tiers that each answers.
+        Pools to size, and the tiers that each answers and is judged by: see `answering`.
     scale, peak_factor
         See `worst_hour`.
     target
@@ -113,48 +170,47 @@ def size(
 
     Raises
     ------
+    SpecError
+        A tier without an SLO, or traffic without people.
     CapacityError
         No number of replicas is enough.
     """
     thinned = worst_hour(scenario, scale, peak_factor)
+    SpecError.raise_if(
+        Problem("missing: a fleet is sized to keep it", path=f"tiers.{tier}.slo")
+        for tiers in pools.values()
+        for tier in tiers
+        if scenario.slo_of(tier) == Slo()
+    )
     compiled = compile_pools(thinned)
-    low = dict.fromkeys(pools, 0)  # too few
-    high = dict.fromkeys(pools, 0)  # enough; 0: not known
-    tried = {name: thinned.fleet.pools[name].replicas for name in pools}
-    runs: dict[tuple[int, ...], Run] = {}
-    for _ in range(40):
-        key = tuple(tried.values())
-        if key not in runs:
-            changes = {f"fleet.pools.{name}.replicas": n for name, n in tried.items()}
-            runs[key] = Player(build(thinned.replace_all(changes), compiled), "compiled", True, None).play()
-        result = runs[key].result["sim"]
-        for name, tiers in pools.items():
-            if _keeps(result, name, tiers, target):
-                high[name] = tried[name] if high[name] == 0 else min(high[name], tried[name])
-            else:
-                low[name] = max(low[name], tried[name])
-        nearest = {
-            name: 2 * low[name] if high[name] == 0 else (low[name] + high[name] + 1) // 2 if high[name] - low[name] > 1
-            else high[name] for name in pools
-        }  # fmt: skip
-        if nearest == tried and all(high.values()):
-            return Sized(
-                {name: nearest.get(name, pool.replicas) for name, pool in thinned.fleet.pools.items()},
-                tuple(pools), scale, runs[key], thinned, scenario,
-            )  # fmt: skip
-        first = {name: thinned.fleet.pools[name].replicas for name in pools}
-        if hopeless := [name for name in pools if nearest[name] > first[name] << MOST_DOUBLINGS]:
-            raise CapacityError(
-                f"no number of replicas of {', '.join(hopeless)} keeps {target:.0%} of requests within their SLO; "
-                "its latency is too long even when idle"
-            )
-        tried = nearest
-    raise CapacityError("the search for the least replicas does not settle")
+
+    @cache
+    def played(*replicas: int) -> Run:
+        changes = {f"fleet.pools.{name}.replicas": n for name, n in zip(pools, replicas, strict=True)}
+        return Player(build(thinned.replace_all(changes), compiled), "compiled", True, None).play()
+
+    searches = {name: _Search(thinned.fleet.pools[name].replicas) for name in pools}
+    for _ in range(MOST_RUNS):
+        tried = {name: search.next for name, search in searches.items()}
+        run = played(*tried.values())
+        for name, search in searches.items():
+            search.hear(tried[name], _keeps(run.result["sim"], name, pools[name], target))
+        if all(search.found == tried[name] for name, search in searches.items()):
+            replicas = {name: pool.replicas for name, pool in thinned.fleet.pools.items()} | tried
+            return Sized(replicas, tuple(pools), scale, run, thinned, scenario)
+        CapacityError.raise_if(
+            f"{tried[name]} replicas of {name} do not keep {target:.0%} of the requests of {', '.join(pools[name])} "
+            "within their SLO, and more would not: try a looser slo, a lower target, or faster replicas (a larger "
+            "tensor_parallel_size, smaller weights, other hardware)"
+            for name, search in searches.items()
+            if search.next > search.first << MOST_DOUBLINGS
+        )
+    raise CapacityError("the search for the least replicas does not settle: the pools depend on each other")
 
 
 def _keeps(result: Mapping[str, Any], pool: str, tiers: tuple[str, ...], target: float) -> bool:
     """Whether a pool's tiers keep their SLO, and its queue did not grow."""
     found = [result["by_tier"][tier] for tier in tiers]
     met = sum(tier["num_slo_met"] for tier in found)
-    judged = sum(tier["num_slo_met"] / tier["slo_attainment_frac"] for tier in found if tier["slo_attainment_frac"])
+    judged = sum(tier[f"num_{ending}"] for tier in found for ending in JUDGED)
     return bool(met >= target * judged > 0.0 and result["by_pool"][pool]["num_saturated_intervals"] == 0)

@@ -35,6 +35,13 @@ def test_a_check_behind_the_answer_does_not_answer(scenario):
     assert found[0] == length_factor("Hindi", "tekken").value
 
 
+def test_a_classifier_that_reads_along_does_not_count():
+    scenario = catalog.load("meridian-1")
+    assert scenario.fleet.paths["chat"][-1].pool == "guard"
+    factors = class_factors(scenario, scenario.tiers["free"], catalog.load_workload("interactive-chat"), ["Hindi"])
+    assert factors[0] == pytest.approx(length_factor("Hindi", 128_000).value)
+
+
 def test_code_is_as_long_in_every_language(scenario):
     chosen = scenario(model="llama-2-7b", hardware="h100-sxm-80gb")
     found = class_factors(chosen, chosen.tiers["free"], catalog.load_workload("coding-agent"), ("English", "Tamil"))
