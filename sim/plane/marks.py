@@ -93,9 +93,8 @@ def note_tokens(p, slot, q):
 
 @jit
 def read_on(p, c, slot, emitted):
-    """So many tokens are out, with which a piece ends."""
-    c.ready = emitted // c.chunk * c.chunk
-    c.boundary = c.ready + c.chunk
+    """So many tokens are out, with which a piece ends; it can be read when all outputs of the step are out."""
+    c.boundary = emitted // c.chunk * c.chunk + c.chunk
     i4_at(p.reached, p.num_reached).v = slot
     p.num_reached += 1
 

@@ -131,7 +131,8 @@ def read_along(p, now):
     for x in range(p.num_reached):
         slot = np.int64(i4_at(p.reached, x).v)
         c = companion_at(p.companions, slot)
-        if c.other >= 0 and c.quits == 0:  # else it ended with that very step
+        if c.other >= 0 and c.quits == 0 and c.is_companion == 0:  # else it ended with that very step
+            c.ready = max(c.ready, c.boundary - c.chunk)
             go_on(p, slot, c, now)
     p.num_reached = 0
 

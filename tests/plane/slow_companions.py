@@ -22,6 +22,8 @@ class Companion(Request):
     gated: bool = False
     ready: int = 0
     """Tokens of the answer that can be read, in whole pieces."""
+    out: int = 0
+    """Those that are out; they can be read when all outputs of the step are."""
     checked: int = 0
     """Those that were read, or are being read."""
     answered: bool = False
@@ -148,8 +150,8 @@ class Companions:
         if mate is None or mate.check is None or mate.check.mode != "stream":
             return
         ready = num_emitted - num_emitted % mate.check.chunk_tokens
-        if ready > mate.ready and num_emitted < request.record["requested_tokens"]:
-            mate.ready = ready
+        if ready > mate.out and num_emitted < request.record["requested_tokens"]:
+            mate.out = ready
             self.reached.append(request)
 
     reached: list[Request]
@@ -159,6 +161,7 @@ class Companions:
         reached, self.reached = self.reached, []
         for request in reached:
             if request.mate is not None and request.abort is None:
+                request.mate.ready = max(request.mate.ready, request.mate.out)
                 self.read_on(request, now)
 
     def complete_answer(self, request: Request, now: float) -> None:
