@@ -77,16 +77,17 @@ class Dealer:
 
     def _deal(self) -> None:
         """Fetch a chunk, which takes its time, and hand it out."""
-        chunk = None
         try:
             chunk = next(self._chunks, None)
-        finally:
-            with self._changed:
-                self._dealing, self._ended = False, chunk is None
-                for plane, hand in enumerate(self._hands):
-                    if chunk is not None and hand is not None:
-                        hand.append(part_of(chunk, self._plane_of_class[chunk.rows["class_id"]] == plane))
-                self._changed.notify_all()
+        except BaseException:
+            self.stop()  # nobody takes what failed for the end
+            raise
+        with self._changed:
+            self._dealing, self._ended = False, chunk is None
+            for plane, hand in enumerate(self._hands):
+                if chunk is not None and hand is not None:
+                    hand.append(part_of(chunk, self._plane_of_class[chunk.rows["class_id"]] == plane))
+            self._changed.notify_all()
 
 
 def part_of(chunk: Chunk, chosen: NDArray[np.bool_]) -> Chunk:
