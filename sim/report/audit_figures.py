@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from sim.lifecycle.scaling import EPOCH, HOFFMANN, LossLaw
+from sim.metrics.summary import MONTH_S
 from sim.report import palette
 from sim.report.figures import panels as run_panels
 from sim.report.panel import Panel, Table, five_digits
@@ -16,6 +17,7 @@ from sim.study.audit import Audit
 FROM_THE_DAY = ("ttft", "itl", "timeline", "utilisation", "breakdown")
 """Pictures of the simulated day that stage 7 shows."""
 POINTS = 61
+DAY_S = 86_400.0
 
 
 def panels(audit: Audit) -> list[Panel]:
@@ -94,4 +96,4 @@ def _bills(audit: Audit) -> Iterator[tuple[str, float]]:
             yield figure.name.removesuffix(": part").replace("_", " "), figure.value * total
     months = release["life"].value
     daily = audit.day.result["sim"]["cost"]["total_usd"] / audit.scale
-    yield f"serving, {months:g} months", daily * months * 365.25 / 12.0
+    yield f"serving, {months:g} months", daily * months * MONTH_S / DAY_S

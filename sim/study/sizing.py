@@ -24,6 +24,8 @@ from sim.spec.tier import Slo
 
 FLAT = 0.001
 """Exponent of the day's curve under which all hours are alike."""
+FEWEST_CLIENTS = 10
+"""Fewer API clients than that are not like many, as few send most (*assumed*)."""
 HOUR_S = 3600.0
 MOST_DOUBLINGS = 6
 """Of the first guess; where so many replicas are not enough, what is slow is not the queue."""
@@ -132,7 +134,7 @@ def worst_hour(scenario: Scenario, scale: float, peak_factor: float) -> Scenario
         "fleet.operations": [],
     }
     if traffic.api is not None:
-        changes["traffic.api.num_clients"] = max(10, round(traffic.api.num_clients * scale * peak_factor))
+        changes["traffic.api.num_clients"] = max(FEWEST_CLIENTS, round(traffic.api.num_clients * scale * peak_factor))
     for name, pool in scenario.fleet.pools.items():
         changes[f"fleet.pools.{name}.autoscaler"] = None
         # One more than its part, so that a pool which is not sized is in nobody's way.

@@ -6,10 +6,7 @@ import math
 from typing import Any
 
 from sim.spec import Scenario
-from sim.study.sizing import people_of
-
-FEWEST_CLIENTS = 10
-"""Fewer API clients than that are not like many, as few send most."""
+from sim.study.sizing import FEWEST_CLIENTS, people_of
 
 
 def thinned(scenario: Scenario, scale: float) -> Scenario:
